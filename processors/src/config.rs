@@ -1,0 +1,35 @@
+//! What can be set about processing, with the limits that bound its state.
+
+use analytics::DetectorConfig;
+use schemas::Micros;
+use schemas::time::{DAY, MINUTE};
+
+/// Settings of the stream operators. All times are event time, microseconds.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ProcessingConfig {
+    /// How long a window stays open after its end, ≥ 0. Watermark = log clock − lateness.
+    pub lateness: Micros,
+    /// How far in the future of the log clock a sample may be, ≥ 0; later ones are counted as invalid.
+    pub future_max: Micros,
+    /// How old a late sample may be and still revise its windows; older ones are counted as late and left out.
+    pub late_max: Micros,
+    /// Take samples of any age, as late ones.
+    pub backfill: bool,
+    /// Series in one partition at most. A sample of one more series is counted as invalid; the known ones go on.
+    pub series_max: usize,
+    /// Detection; `None` turns it off.
+    pub detection: Option<DetectorConfig>,
+}
+
+impl Default for ProcessingConfig {
+    fn default() -> Self {
+        ProcessingConfig {
+            lateness: 2 * MINUTE,
+            future_max: 10 * MINUTE,
+            late_max: DAY,
+            backfill: false,
+            series_max: 2_000_000,
+            detection: Some(DetectorConfig::default()),
+        }
+    }
+}

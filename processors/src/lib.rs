@@ -1,0 +1,21 @@
+//! The stream operators of one partition: deduplicate, fold into windows, seal, merge upward, detect. Pure and synchronous: no clock, no I/O, no async.
+//!
+//! ```text
+//! record ──▶ SeriesTable ──▶ classify ─┬─ on time ──▶ OpenWindow (10 s) ──seal──▶ Level 1m ▶ 5m ▶ 1h ▶ 1d ──▶ rollup rows
+//!            (who is it?)   (by the     │                  └──▶ detectors ──▶ anomalies
+//!                            log clock) └─ late ──▶ kept until the checkpoint, which resolves it against the archive (`late`)
+//! ```
+//!
+//! [`PartitionState`] is the whole of it: the same records give the same state, byte for byte, whatever the batch boundaries.
+
+mod config;
+pub mod late;
+mod levels;
+mod series_table;
+mod snapshot;
+mod state;
+mod window;
+
+pub use config::ProcessingConfig;
+pub use snapshot::SnapshotError;
+pub use state::{PartitionState, Pending};

@@ -1,0 +1,388 @@
+//! The state of one partition and its step. Everything that a checkpoint must make final waits in [`Pending`].
+
+use std::collections::BTreeMap;
+
+use analytics::{CounterRate, SeriesDetectors, anomaly_event};
+use schemas::time::{TIME_MAX, TIME_MIN};
+use schemas::{
+    Anomaly, Counts, Kind, Micros, NextOffset, Offset, Resolution, Rollup, RollupRow, SampleBatch,
+    SampleRows, SeriesDirectory, SeriesId, Watermark,
+};
+
+use crate::ProcessingConfig;
+use crate::late::LateSample;
+use crate::levels::{LEVELS, Level};
+use crate::series_table::SeriesTable;
+use crate::window::{Offered, OpenWindow};
+
+/// What no checkpoint covers yet.
+#[derive(Debug, Clone, Default)]
+pub struct Pending {
+    /// Samples of windows that are sealed by now. (Those of open windows: [`PartitionState::hot_samples`].)
+    pub(crate) sealed: SampleRows,
+    /// Samples whose older value is in the archive: they replace it at the checkpoint, and are not shown before.
+    pub(crate) replacing: SampleRows,
+    /// Sealed windows, in the order they were sealed.
+    pub rollups: Vec<RollupRow>,
+    /// Windows changed by late samples after they were sealed: they replace the stored row at the checkpoint.
+    pub(crate) revised: Vec<RollupRow>,
+    /// Late samples in log order, to be resolved at the checkpoint.
+    pub late: Vec<LateSample>,
+    /// Anomalies, in log order.
+    pub anomalies: Vec<Anomaly>,
+    /// What became of the samples read.
+    pub counts: Counts,
+}
+
+/// Per-series state besides the windows. Grows with the series table.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct PerSeries {
+    /// Time of the newest sample taken on time.
+    pub(crate) last_time: Vec<Micros>,
+    /// Usual distance of two samples, microseconds; 0 = not known yet.
+    pub(crate) interval: Vec<u32>,
+    pub(crate) detectors: Vec<SeriesDetectors>,
+    pub(crate) rates: Vec<CounterRate>,
+}
+
+impl PerSeries {
+    fn grow(&mut self, len: usize) {
+        if self.last_time.len() < len {
+            self.last_time.resize(len, Micros::MIN);
+            self.interval.resize(len, 0);
+            self.detectors.resize(len, SeriesDetectors::default());
+            self.rates.resize(len, CounterRate::default());
+        }
+    }
+
+    /// Learns the sampling interval: a moving mean of the distances, in which a gap counts little.
+    fn learn_interval(&mut self, series: usize, time: Micros) {
+        let last = self.last_time[series];
+        if last == Micros::MIN {
+            return;
+        }
+        // Saturates at 71 minutes; coarser series count as complete with one sample per window.
+        let distance = u32::try_from(time - last).unwrap_or(u32::MAX);
+        let interval = &mut self.interval[series];
+        *interval = match *interval {
+            0 => distance,
+            known if distance > known.saturating_mul(4) => known.saturating_add(known / 8),
+            known => (i64::from(known) + (i64::from(distance) - i64::from(known)) / 8) as u32,
+        };
+    }
+}
+
+/// Samples found over samples expected in a window at a sampling interval (microseconds, 0 = unknown), 0–1.
+pub(crate) fn completeness(count: u64, interval: u32, resolution: Resolution) -> f64 {
+    if interval == 0 {
+        return 1.0;
+    }
+    let expected = (resolution.micros() / i64::from(interval)).max(1);
+    (count as f64 / expected as f64).min(1.0)
+}
+
+/// The state of one partition: pure, deterministic, bounded by the number of series and the lateness.
+#[derive(Debug, Clone)]
+pub struct PartitionState {
+    pub(crate) config: ProcessingConfig,
+    pub(crate) table: SeriesTable,
+    pub(crate) per_series: PerSeries,
+    /// Open 10 s windows by start.
+    pub(crate) open: BTreeMap<Micros, OpenWindow>,
+    pub(crate) levels: [Level; 4],
+    pub(crate) log_clock: Micros,
+    pub(crate) next_offset: NextOffset,
+    /// Records below were covered by a checkpoint before this state was restored: stepping over them again only rebuilds state.
+    pub(crate) committed_until: NextOffset,
+    pub(crate) pending: Pending,
+}
+
+impl PartitionState {
+    /// The state before the first record of a partition.
+    pub fn new(config: ProcessingConfig) -> Self {
+        PartitionState {
+            config,
+            table: SeriesTable::default(),
+            per_series: PerSeries::default(),
+            open: BTreeMap::new(),
+            levels: LEVELS.map(Level::new),
+            log_clock: Micros::MIN,
+            next_offset: NextOffset(0),
+            committed_until: NextOffset(0),
+            pending: Pending::default(),
+        }
+    }
+
+    /// Tells that records below an offset are covered by the chain: their outputs are dropped when they are stepped over.
+    #[must_use]
+    pub fn with_committed_until(mut self, end: NextOffset) -> Self {
+        self.committed_until = end;
+        self
+    }
+
+    /// Starts at an offset other than 0: the partition's log begins there.
+    #[must_use]
+    pub fn with_next_offset(mut self, next: NextOffset) -> Self {
+        self.next_offset = next;
+        self
+    }
+
+    /// Steps over one record of samples that was appended at `log_time` (microseconds).
+    pub fn step(&mut self, offset: Offset, log_time: Micros, batch: &SampleBatch) {
+        self.advance(log_time);
+        self.take(batch);
+        self.finish_record(offset);
+    }
+
+    /// Steps over a record without samples: a tick, or one that went to the dead letters.
+    pub fn step_empty(&mut self, offset: Offset, log_time: Micros, dead_letter: bool) {
+        self.advance(log_time);
+        self.pending.counts.dead_letters += u64::from(dead_letter);
+        self.finish_record(offset);
+    }
+
+    fn finish_record(&mut self, offset: Offset) {
+        self.next_offset = offset.next();
+        if self.next_offset <= self.committed_until {
+            self.settle();
+        }
+    }
+
+    /// Moves the log clock (never back) and seals what the watermark passes.
+    fn advance(&mut self, log_time: Micros) {
+        self.log_clock = self.log_clock.max(log_time);
+        let watermark = self.watermark();
+        while let Some(entry) = self.open.first_entry() {
+            let start = *entry.key();
+            if !watermark.seals(Resolution::TenSeconds.window(start)) {
+                break;
+            }
+            let window = entry.remove();
+            self.seal_levels_before(start);
+            let folded = window.fold();
+            for (series, time, value) in window.uncommitted() {
+                self.pending.sealed.push(series, time, value);
+            }
+            self.emit(Resolution::TenSeconds, start, &folded);
+            for (series, rollup) in &folded {
+                self.levels[0].merge(start, *series, rollup);
+            }
+        }
+        if watermark > Watermark::START {
+            self.seal_levels_before(watermark.0);
+        }
+    }
+
+    /// Seals each level whose open window ends at or before a time, finest first, handing its rollups to the next.
+    fn seal_levels_before(&mut self, time: Micros) {
+        for i in 0..self.levels.len() {
+            if self.levels[i].end().is_none_or(|end| end > time) {
+                continue;
+            }
+            let resolution = self.levels[i].resolution();
+            let Some((start, rollups)) = self.levels[i].seal() else {
+                continue;
+            };
+            self.emit(resolution, start, &rollups);
+            // The next level's open window holds this one: an earlier one was sealed when this one's first samples were merged.
+            if let Some(next) = self.levels.get_mut(i + 1) {
+                for (series, rollup) in &rollups {
+                    next.merge(start, *series, rollup);
+                }
+            }
+        }
+    }
+
+    fn emit(&mut self, resolution: Resolution, start: Micros, rollups: &[(u32, Rollup)]) {
+        self.pending
+            .rollups
+            .extend(rollups.iter().map(|(series, rollup)| RollupRow {
+                series: *series,
+                resolution,
+                start,
+                rollup: *rollup,
+                completeness: completeness(
+                    rollup.count,
+                    self.per_series.interval[*series as usize],
+                    resolution,
+                ),
+                revision: 0,
+            }));
+    }
+
+    fn take(&mut self, batch: &SampleBatch) {
+        let watermark = self.watermark().0;
+        let future = self.log_clock.saturating_add(self.config.future_max);
+        let late_from = if self.config.backfill {
+            Micros::MIN
+        } else {
+            self.log_clock.saturating_sub(self.config.late_max)
+        };
+        let mut counts = Counts {
+            read: batch.rows() as u64,
+            ..Counts::default()
+        };
+        // Rows of one record mostly share their window: remember the last one.
+        let mut current: Option<(Micros, &mut OpenWindow)> = None;
+        let mut resolver = self.table.resolver(batch, self.config.series_max);
+        for row in 0..batch.rows() {
+            let (time, value) = (batch.times()[row], batch.values()[row]);
+            if !(TIME_MIN..TIME_MAX).contains(&time) || time > future {
+                counts.invalid += 1;
+                continue;
+            }
+            let window = Resolution::TenSeconds.window(time);
+            let late = window.end <= watermark;
+            if late && time < late_from {
+                counts.late += 1;
+                continue;
+            }
+            let Some(series) = resolver.series(row) else {
+                counts.invalid += 1;
+                continue;
+            };
+            let slot = series as usize;
+            self.per_series.grow(slot + 1);
+            if late {
+                self.pending.late.push(LateSample {
+                    series,
+                    time,
+                    value,
+                    watermark,
+                    interval: self.per_series.interval[slot],
+                });
+                continue;
+            }
+            let open = match current {
+                Some((start, open)) if start == window.start => open,
+                _ => self.open.entry(window.start).or_default(),
+            };
+            let last_time = self.per_series.last_time[slot];
+            if time > last_time {
+                counts.accepted += 1;
+                open.push(series, time, value);
+                self.per_series.learn_interval(slot, time);
+                self.per_series.last_time[slot] = time;
+                if let Some(config) = &self.config.detection {
+                    let series = resolver.of(series);
+                    let measure = match series.kind {
+                        Kind::Gauge => Some(value),
+                        Kind::Counter => self.per_series.rates[slot].observe(time, value),
+                    };
+                    if let Some(measure) = measure.filter(|measure| measure.is_finite()) {
+                        let observation =
+                            self.per_series.detectors[slot].observe(config, time, measure);
+                        if observation.announce {
+                            let expected_distance = f64::from(self.per_series.interval[slot]);
+                            let completeness =
+                                (expected_distance / (time - last_time) as f64).min(1.0);
+                            self.pending.anomalies.push(anomaly_event(
+                                series,
+                                time,
+                                measure,
+                                &observation,
+                                completeness,
+                            ));
+                        }
+                    }
+                }
+            } else {
+                match open.offer(series, time, value) {
+                    Offered::New => counts.accepted += 1,
+                    Offered::Duplicate => counts.duplicate += 1,
+                    Offered::Replaced => {
+                        counts.accepted += 1;
+                        counts.replaced += 1;
+                    }
+                    Offered::ReplacedCommitted => {
+                        counts.accepted += 1;
+                        counts.replaced += 1;
+                        self.pending.replacing.push(series, time, value);
+                    }
+                }
+            }
+            current = Some((window.start, open));
+        }
+        self.pending.counts.add(&counts);
+    }
+
+    /// Event time up to which windows are sealed.
+    pub fn watermark(&self) -> Watermark {
+        if self.log_clock == Micros::MIN {
+            Watermark::START
+        } else {
+            Watermark(self.log_clock.saturating_sub(self.config.lateness))
+        }
+    }
+
+    /// The latest append time seen, microseconds; `Micros::MIN` before the first record.
+    pub fn log_clock(&self) -> Micros {
+        self.log_clock
+    }
+
+    /// The offset after the last record stepped over.
+    pub fn next_offset(&self) -> NextOffset {
+        self.next_offset
+    }
+
+    /// Whether the records stepped over are all below what the chain covered at restore.
+    pub fn is_replaying(&self) -> bool {
+        self.next_offset < self.committed_until
+    }
+
+    /// The series by their index.
+    pub fn directory(&self) -> &SeriesDirectory {
+        self.table.directory()
+    }
+
+    /// The index of a series.
+    pub fn series_index(&self, id: SeriesId) -> Option<u32> {
+        self.table.get(id)
+    }
+
+    /// What no checkpoint covers yet.
+    pub fn pending(&self) -> &Pending {
+        &self.pending
+    }
+
+    /// How many samples wait for a checkpoint.
+    pub fn pending_samples(&self) -> usize {
+        let open: usize = self.open.values().map(OpenWindow::uncommitted_len).sum();
+        self.pending.sealed.len() + self.pending.replacing.len() + self.pending.late.len() + open
+    }
+
+    /// Samples that no checkpoint covers and that stand nowhere in the archive: what a query adds to the committed files. Late and
+    /// replacing samples are left out until the checkpoint has resolved them.
+    pub fn hot_samples(&self) -> SampleRows {
+        let mut rows = self.pending.sealed.clone();
+        for (series, time, value) in self.open.values().flat_map(OpenWindow::uncommitted) {
+            rows.push(series, time, value);
+        }
+        rows
+    }
+
+    /// All samples that the next checkpoint writes.
+    pub fn checkpoint_samples(&self) -> SampleRows {
+        let mut rows = self.hot_samples();
+        rows.series.extend(&self.pending.replacing.series);
+        rows.time.extend(&self.pending.replacing.time);
+        rows.value.extend(&self.pending.replacing.value);
+        rows
+    }
+
+    /// All rollups that the next checkpoint writes: newly sealed ones and revised ones.
+    pub fn checkpoint_rollups(&self) -> Vec<RollupRow> {
+        self.pending
+            .rollups
+            .iter()
+            .chain(&self.pending.revised)
+            .copied()
+            .collect()
+    }
+
+    /// Everything pending is final now (or was, when this record was first stepped over).
+    pub fn settle(&mut self) {
+        self.pending = Pending::default();
+        self.open.values_mut().for_each(OpenWindow::set_committed);
+    }
+}

@@ -1,0 +1,223 @@
+//! Label sets in canonical form: sorted, unique, one allocation. Knows nothing of metrics or time.
+
+use std::fmt;
+use std::sync::Arc;
+
+use xxhash_rust::xxh3::xxh3_128;
+
+/// Ends every key and every value in the canonical form. 0xFF never occurs in UTF-8, so the form is unambiguous.
+const SEPARATOR: u8 = 0xFF;
+
+/// The longest label key or value, bytes. 16 KiB: longer ones are mistakes (stack traces, queries) and would be copied into every file.
+pub const LABEL_BYTES_MAX: usize = 16 * 1024;
+/// The most labels in one set. 256: OpenTelemetry resources with Kubernetes attributes stay below 100.
+pub const LABELS_MAX: usize = 256;
+
+/// A sorted set of labels with unique, non-empty keys and non-empty values.
+///
+/// Canonical form: for each label in byte order of its key, `key 0xFF value 0xFF`. Equal sets have equal bytes, whatever the
+/// order a sender used. A label with an empty value is the same as no label (the Prometheus data model) and is left out.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Labels(Arc<[u8]>);
+
+/// Why labels were refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LabelsError {
+    /// A key occurs twice.
+    #[error("label `{0}` occurs twice; a label key must be unique within a series")]
+    Duplicate(String),
+    /// A key is empty.
+    #[error("a label has an empty name (its value is `{0}`); a label needs a name")]
+    EmptyKey(String),
+    /// A key or a value is too long.
+    #[error("label `{key}` has {bytes} bytes; at most {LABEL_BYTES_MAX} are taken")]
+    TooLong {
+        /// The label's key, shortened.
+        key: String,
+        /// Bytes of the longer of key and value.
+        bytes: usize,
+    },
+    /// There are too many labels.
+    #[error("{0} labels in one series; at most {LABELS_MAX} are taken")]
+    TooMany(usize),
+}
+
+/// The first characters of a text, for a message.
+fn shortened(text: &str) -> String {
+    text.chars().take(64).collect()
+}
+
+impl Labels {
+    /// The empty set.
+    pub fn empty() -> Self {
+        Labels(Arc::from([]))
+    }
+
+    /// Sorts and checks labels given in any order.
+    ///
+    /// # Errors
+    /// `LabelsError` (bad input: reject the series) if a key is empty or repeats, or a limit is passed.
+    pub fn try_new<K: AsRef<str>, V: AsRef<str>>(
+        pairs: impl IntoIterator<Item = (K, V)>,
+    ) -> Result<Self, LabelsError> {
+        let mut pairs: Vec<(K, V)> = pairs
+            .into_iter()
+            .filter(|(_, v)| !v.as_ref().is_empty())
+            .collect();
+        pairs.sort_by(|a, b| a.0.as_ref().cmp(b.0.as_ref()));
+        Self::from_sorted(pairs.iter().map(|(k, v)| (k.as_ref(), v.as_ref())))
+    }
+
+    /// Checks labels that are already sorted by key; an unsorted neighbour is reported as a duplicate only if it is one.
+    fn from_sorted<'a>(
+        pairs: impl Iterator<Item = (&'a str, &'a str)>,
+    ) -> Result<Self, LabelsError> {
+        let mut bytes = Vec::with_capacity(256);
+        let mut previous: Option<&str> = None;
+        let mut count = 0;
+        for (key, value) in pairs {
+            if key.is_empty() {
+                return Err(LabelsError::EmptyKey(shortened(value)));
+            }
+            if previous == Some(key) {
+                return Err(LabelsError::Duplicate(shortened(key)));
+            }
+            let longest = key.len().max(value.len());
+            if longest > LABEL_BYTES_MAX {
+                return Err(LabelsError::TooLong {
+                    key: shortened(key),
+                    bytes: longest,
+                });
+            }
+            previous = Some(key);
+            count += 1;
+            bytes.extend_from_slice(key.as_bytes());
+            bytes.push(SEPARATOR);
+            bytes.extend_from_slice(value.as_bytes());
+            bytes.push(SEPARATOR);
+        }
+        if count > LABELS_MAX {
+            return Err(LabelsError::TooMany(count));
+        }
+        Ok(Labels(Arc::from(bytes)))
+    }
+
+    /// Labels from their canonical bytes; `None` if these are not canonical.
+    pub fn from_canonical(bytes: &[u8]) -> Option<Self> {
+        let candidate = Labels(Arc::from(bytes));
+        let rebuilt = Labels::try_new(candidate.iter()).ok()?;
+        (rebuilt == candidate).then_some(rebuilt)
+    }
+
+    /// Key and value of each label, in byte order of the keys.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        let mut parts = self
+            .0
+            .split(|b| *b == SEPARATOR)
+            .map(|part| std::str::from_utf8(part).unwrap_or_default());
+        std::iter::from_fn(move || {
+            let key = parts.next().filter(|k| !k.is_empty())?;
+            Some((key, parts.next()?))
+        })
+    }
+
+    /// The value of a label.
+    pub fn get(&self, key: &str) -> Option<&str> {
+        self.iter().find(|(k, _)| *k == key).map(|(_, v)| v)
+    }
+
+    /// How many labels the set has.
+    pub fn len(&self) -> usize {
+        self.iter().count()
+    }
+
+    /// Whether the set has no label.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The canonical bytes (see the type).
+    pub fn canonical(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// XXH3-128 (seed 0) of the canonical bytes.
+    pub fn hash128(&self) -> u128 {
+        xxh3_128(&self.0)
+    }
+}
+
+impl fmt::Display for Labels {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("{")?;
+        for (i, (key, value)) in self.iter().enumerate() {
+            if i > 0 {
+                f.write_str(",")?;
+            }
+            write!(f, "{key}={value:?}")?;
+        }
+        f.write_str("}")
+    }
+}
+
+impl fmt::Debug for Labels {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Labels{self}")
+    }
+}
+
+impl serde::Serialize for Labels {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.iter())
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for Labels {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let pairs = std::collections::BTreeMap::<String, String>::deserialize(deserializer)?;
+        Labels::try_new(pairs).map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn order_of_input_does_not_matter_and_empty_values_are_no_labels() {
+        let a = Labels::try_new([("b", "2"), ("a", "1"), ("c", "")]).unwrap();
+        let b = Labels::try_new([("a", "1"), ("b", "2")]).unwrap();
+        assert_eq!(a, b);
+        assert_eq!(a.canonical(), b"a\xff1\xffb\xff2\xff");
+        assert_eq!(a.to_string(), r#"{a="1",b="2"}"#);
+        assert_eq!(a.get("b"), Some("2"));
+        assert_eq!(a.len(), 2);
+    }
+
+    #[test]
+    fn separators_cannot_be_confused() {
+        let a = Labels::try_new([("a", "b=c")]).unwrap();
+        let b = Labels::try_new([("a=b", "c")]).unwrap();
+        assert_ne!(a.hash128(), b.hash128());
+    }
+
+    #[test]
+    fn refuses_what_is_not_a_label_set() {
+        assert_eq!(
+            Labels::try_new([("a", "1"), ("a", "2")]),
+            Err(LabelsError::Duplicate("a".into()))
+        );
+        assert_eq!(
+            Labels::try_new([("", "1")]),
+            Err(LabelsError::EmptyKey("1".into()))
+        );
+        assert!(matches!(
+            Labels::try_new([("a", "x".repeat(20_000))]),
+            Err(LabelsError::TooLong { bytes: 20_000, .. })
+        ));
+        assert_eq!(
+            Labels::try_new((0..300).map(|i| (format!("k{i}"), "v"))),
+            Err(LabelsError::TooMany(300))
+        );
+    }
+}

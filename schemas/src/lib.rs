@@ -1,0 +1,29 @@
+//! The words of Tidewatch as types: what travels, what is stored, what is promised. No I/O, no async, no clock.
+//!
+//! Read in this order: [`Labels`] and [`Series`] (who is measured), [`SampleBatch`] (what arrives), [`Window`] and [`Rollup`]
+//! (what it is folded into), [`Anomaly`] (what is told), [`Checkpoint`] (what makes it final), [`Fault`] (whose fault it is).
+
+pub mod batch;
+pub mod checkpoint;
+pub mod columns;
+pub mod event;
+mod fault;
+mod labels;
+pub mod rollup;
+pub mod rows;
+mod series;
+pub mod time;
+pub mod topics;
+
+pub use batch::{BATCH_SAMPLES_MAX, BatchBuilder, BatchError, SampleBatch};
+pub use checkpoint::{
+    ArchiveFile, Checkpoint, Counts, LinkKind, NextOffset, Offset, SnapshotRef, Table,
+};
+pub use event::{Anomaly, Direction, Forecast, Vote};
+pub use fault::{Fault, HasFault};
+pub use labels::{LABEL_BYTES_MAX, LABELS_MAX, Labels, LabelsError};
+pub use rollup::Rollup;
+pub use rows::{RollupRow, SampleRows, SeriesDirectory};
+pub use series::{Kind, METRIC_BYTES_MAX, Resource, Series, SeriesId, partition_of};
+pub use time::{Micros, Resolution, Watermark, Window};
+pub use topics::Topics;

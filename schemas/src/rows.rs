@@ -1,0 +1,56 @@
+//! Rows on their way from the processors to the stores: columns of numbers beside a directory of series. No I/O.
+
+use std::sync::Arc;
+
+use crate::time::Micros;
+use crate::{Resolution, Rollup, Series};
+
+/// The series of a partition by their dense index: `rows.series[i]` points in here. Grows at the end only, so an older copy stays valid.
+pub type SeriesDirectory = Vec<Arc<Series>>;
+
+/// Samples in columns of equal length; any order.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct SampleRows {
+    /// Per row: index into the partition's [`SeriesDirectory`].
+    pub series: Vec<u32>,
+    /// Per row: microseconds since 1970 UTC.
+    pub time: Vec<Micros>,
+    /// Per row: the value, bit for bit.
+    pub value: Vec<f64>,
+}
+
+impl SampleRows {
+    /// Adds a row.
+    pub fn push(&mut self, series: u32, time: Micros, value: f64) {
+        self.series.push(series);
+        self.time.push(time);
+        self.value.push(value);
+    }
+
+    /// How many rows there are.
+    pub fn len(&self) -> usize {
+        self.time.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.time.is_empty()
+    }
+}
+
+/// One window of one series as it is stored.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct RollupRow {
+    /// Index into the partition's [`SeriesDirectory`].
+    pub series: u32,
+    /// Width of the window.
+    pub resolution: Resolution,
+    /// Start of the window, microseconds.
+    pub start: Micros,
+    /// Its summary.
+    pub rollup: Rollup,
+    /// 0–1: samples found over samples expected at the series' own interval.
+    pub completeness: f64,
+    /// How many late samples changed the window after it was sealed.
+    pub revision: u32,
+}

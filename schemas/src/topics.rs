@@ -1,0 +1,69 @@
+//! The names of topics and record headers.
+
+/// The topics of one installation: `PREFIX.samples` and its siblings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Topics {
+    prefix: String,
+}
+
+impl Topics {
+    /// Topics with a prefix; the default is `tidewatch`.
+    pub fn new(prefix: &str) -> Self {
+        Topics {
+            prefix: prefix.to_owned(),
+        }
+    }
+
+    /// Columnar sample batches, partitioned by resource.
+    pub fn samples(&self) -> String {
+        format!("{}.samples", self.prefix)
+    }
+
+    /// Anomaly events, JSON.
+    pub fn anomalies(&self) -> String {
+        format!("{}.anomalies", self.prefix)
+    }
+
+    /// Forecast events, JSON.
+    pub fn forecasts(&self) -> String {
+        format!("{}.forecasts", self.prefix)
+    }
+
+    /// What could not be decoded: raw bytes, with the reason and the source in headers.
+    pub fn dead_letters(&self) -> String {
+        format!("{}.dead-letters", self.prefix)
+    }
+
+    /// All topics.
+    pub fn all(&self) -> [String; 4] {
+        [
+            self.samples(),
+            self.anomalies(),
+            self.forecasts(),
+            self.dead_letters(),
+        ]
+    }
+}
+
+impl Default for Topics {
+    fn default() -> Self {
+        Topics::new("tidewatch")
+    }
+}
+
+/// Header of a record in `samples`: what the value is (`batch/1` or `tick/1`).
+pub const HEADER_FORMAT: &str = "tidewatch-format";
+/// Value of [`HEADER_FORMAT`]: a sample batch.
+pub const FORMAT_BATCH: &[u8] = b"batch/1";
+/// Value of [`HEADER_FORMAT`]: an empty record that only carries its append time, so that idle partitions keep time.
+pub const FORMAT_TICK: &[u8] = b"tick/1";
+/// Header of a dead letter: why.
+pub const HEADER_REASON: &str = "tidewatch-reason";
+/// Header of a dead letter: the topic it came from.
+pub const HEADER_SOURCE_TOPIC: &str = "tidewatch-source-topic";
+/// Header of a dead letter: the partition it came from.
+pub const HEADER_SOURCE_PARTITION: &str = "tidewatch-source-partition";
+/// Header of a dead letter: the offset it came from.
+pub const HEADER_SOURCE_OFFSET: &str = "tidewatch-source-offset";
+/// Header of a dead letter: its append time there, milliseconds since 1970.
+pub const HEADER_SOURCE_TIME: &str = "tidewatch-source-time";
