@@ -1,0 +1,30 @@
+//! The mathematics of detection: pure, synchronous, without a clock. Knows nothing of logs, stores or windows.
+//!
+//! Read in this order: [`DetectorConfig`] (what is asked), [`SeriesDetectors`] (what is remembered of a series, 64 bytes),
+//! [`Observation`] (what is thought of a sample), [`anomaly_event`] (how it is told). A counter passes through [`CounterRate`] first.
+//!
+//! Everything is plain arithmetic and square roots, which IEEE 754 defines to the last bit: the same samples give the same scores
+//! on every machine.
+//!
+//! ```
+//! use analytics::{DetectorConfig, SeriesDetectors};
+//! let (config, mut detectors) = (DetectorConfig::default(), SeriesDetectors::default());
+//! for i in 0..100 {
+//!     let value = 0.30 + 0.01 * f64::from(i % 5);
+//!     assert!(!detectors.observe(&config, i64::from(i) * 10_000_000, value).announce);
+//! }
+//! let observation = detectors.observe(&config, 1_000_000_000, 0.97);
+//! assert!(observation.score > 1.0 && observation.announce);
+//! ```
+
+mod config;
+mod counter_rate;
+mod detectors;
+mod event;
+mod ewma;
+mod robust_z_score;
+
+pub use config::{DetectorConfig, DetectorConfigError, Watch};
+pub use counter_rate::CounterRate;
+pub use detectors::{Detector, DetectorVote, Observation, SCORE_MAX, SeriesDetectors};
+pub use event::{RULE, anomaly_event, explain, rfc3339};

@@ -1,0 +1,87 @@
+//! What can only be seen from inside: a failed sync stops the log.
+
+use std::sync::atomic::AtomicBool;
+
+use bytes::Bytes;
+use schemas::{Fault, HasFault};
+
+use super::*;
+
+fn spec() -> TopicSpec {
+    TopicSpec {
+        name: "t".into(),
+        partitions: 1,
+        retention_ms: 3_600_000,
+        log_append_time: true,
+    }
+}
+
+fn record(text: &'static str) -> Record {
+    Record {
+        value: Bytes::from_static(text.as_bytes()),
+        ..Record::default()
+    }
+}
+
+#[tokio::test]
+async fn after_a_failed_sync_nothing_is_appended_until_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let broken = Arc::new(AtomicBool::new(false));
+    let switch = broken.clone();
+    let sync: writer::Sync = Box::new(move |db| {
+        if switch.load(Ordering::SeqCst) {
+            Err(fjall::Error::Io(std::io::Error::other("the disk is gone")))
+        } else {
+            db.persist(fjall::PersistMode::SyncAll)
+        }
+    });
+    let bus = EmbeddedBus::open_with_sync(dir.path(), EmbeddedOptions::default(), sync).unwrap();
+    bus.create_topics(&[spec()]).await.unwrap();
+    assert_eq!(
+        bus.append("t", 0, vec![record("first")]).await.unwrap(),
+        [Offset(0)]
+    );
+
+    broken.store(true, Ordering::SeqCst);
+    let error = bus
+        .append("t", 0, vec![record("second")])
+        .await
+        .unwrap_err();
+    assert_eq!(error.fault(), Fault::Outage);
+    assert!(error.to_string().contains("the disk is gone"), "{error}");
+    // The disk works again, but what the failed sync left behind is unknown.
+    broken.store(false, Ordering::SeqCst);
+    let error = bus.append("t", 0, vec![record("third")]).await.unwrap_err();
+    assert!(error.to_string().contains("restart"), "{error}");
+    assert_eq!(
+        bus.retained("t", 0).await.unwrap().end,
+        NextOffset(1),
+        "nothing unsynced is published"
+    );
+    drop(bus);
+
+    let bus = EmbeddedBus::open(dir.path(), EmbeddedOptions::default()).unwrap();
+    bus.append("t", 0, vec![record("fourth")]).await.unwrap();
+    let mut reader = bus.reader("t", 0, NextOffset(0)).await.unwrap();
+    assert_eq!(reader.next(1).await.unwrap()[0].value, "first");
+}
+
+#[tokio::test]
+async fn a_disk_that_is_nearly_full_refuses_appends_only_while_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = EmbeddedOptions {
+        free_bytes_min: u64::MAX / 2,
+        ..EmbeddedOptions::default()
+    };
+    let bus = EmbeddedBus::open(dir.path(), options).unwrap();
+    bus.create_topics(&[spec()]).await.unwrap();
+    let error = bus.append("t", 0, vec![record("x")]).await.unwrap_err();
+    assert_eq!(error.fault(), Fault::Outage);
+    assert!(error.to_string().contains("bytes are free"), "{error}");
+    let again = bus.append("t", 0, vec![record("x")]).await.unwrap_err();
+    assert_eq!(
+        again.to_string(),
+        error.to_string(),
+        "not fail-stop: it is asked again each time"
+    );
+}

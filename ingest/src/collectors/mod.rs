@@ -1,0 +1,3 @@
+//! What this process measures itself.
+
+pub mod host;

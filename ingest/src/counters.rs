@@ -1,0 +1,75 @@
+//! What ingest counts, as atomics that any task may add to and the metrics page reads. Knows nothing of the page's format.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Who brings samples.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Intake {
+    /// Prometheus remote write 1.0.
+    RemoteWrite,
+    /// Influx line protocol, all three paths.
+    LineProtocol,
+    /// JSON lines.
+    JsonLines,
+    /// The collector of this host.
+    Host,
+}
+
+impl Intake {
+    /// All of them.
+    pub const ALL: [Intake; 4] = [Intake::RemoteWrite, Intake::LineProtocol, Intake::JsonLines, Intake::Host];
+
+    /// The stable name used in logs and as the label of a metric.
+    pub fn name(self) -> &'static str {
+        match self {
+            Intake::RemoteWrite => "remote_write",
+            Intake::LineProtocol => "line_protocol",
+            Intake::JsonLines => "json_lines",
+            Intake::Host => "host",
+        }
+    }
+}
+
+/// The totals of one [`Intake`]. All only grow.
+#[derive(Debug, Default)]
+pub struct IntakeCounters {
+    /// Requests begun; for a collector, collections.
+    pub requests: AtomicU64,
+    /// Requests that were answered with a 4xx or 5xx; for a collector, publications that failed (and are tried again).
+    pub failures: AtomicU64,
+    /// Samples that are durable in the log.
+    pub accepted_samples: AtomicU64,
+    /// Samples refused at the door; each was reported to its sender.
+    pub rejected_samples: AtomicU64,
+    /// Values left out because they are no numbers: string fields of line protocol.
+    pub skipped_fields: AtomicU64,
+    /// Samples lost because the log was away longer than the buffer reaches (collectors only: a client keeps its own).
+    pub dropped_samples: AtomicU64,
+    /// Body bytes read, as they came over the wire.
+    pub body_bytes: AtomicU64,
+}
+
+/// Everything that ingest counts.
+#[derive(Debug, Default)]
+pub struct IngestCounters {
+    intakes: [IntakeCounters; 4],
+    /// Bytes of requests (as sent, and decompressed) that are being worked on now.
+    pub in_flight_bytes: AtomicU64,
+    /// Requests that are being worked on now.
+    pub in_flight_requests: AtomicU64,
+}
+
+impl IngestCounters {
+    /// The totals of one intake.
+    pub fn of(&self, intake: Intake) -> &IntakeCounters {
+        &self.intakes[intake as usize]
+    }
+}
+
+pub(crate) fn add(counter: &AtomicU64, amount: usize) {
+    counter.fetch_add(amount as u64, Ordering::Relaxed);
+}
+
+pub(crate) fn subtract(counter: &AtomicU64, amount: usize) {
+    counter.fetch_sub(amount as u64, Ordering::Relaxed);
+}

@@ -1,0 +1,307 @@
+//! Groups samples by partition into batches and writes those as records. Synchronous; knows no protocol and no bus.
+
+use bytes::Bytes;
+use schemas::time::{HOUR, MINUTE, SECOND, TIME_MAX, TIME_MIN};
+use schemas::topics::{FORMAT_BATCH, HEADER_FORMAT};
+use schemas::{BATCH_SAMPLES_MAX, BatchBuilder, BatchError, Kind, Labels, Micros};
+
+use super::memo::{LabelSetId, Memo, MetricId, SeriesRef};
+use super::{Place, Reason, Rejections};
+
+/// About how many bytes a record may have before the next one is begun. 1 MiB: below every broker's default limit once compressed,
+/// and large enough that a record's dictionaries are shared by tens of thousands of samples.
+pub const BATCH_BYTES_MAX: usize = 1024 * 1024;
+
+/// Bytes of one row: two dictionary keys, kind, time and value.
+const ROW_BYTES: usize = 4 + 4 + 1 + 8 + 8;
+
+/// The unit of a sender's timestamps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TimeUnit {
+    /// Nanoseconds; what is below a microsecond is cut off towards the past.
+    Nanoseconds,
+    /// Microseconds.
+    Microseconds,
+    /// Milliseconds.
+    Milliseconds,
+    /// Seconds.
+    Seconds,
+    /// Minutes.
+    Minutes,
+    /// Hours.
+    Hours,
+}
+
+impl TimeUnit {
+    /// A time of this unit in microseconds; `None` if that is beyond 64 bits.
+    pub fn micros(self, time: i64) -> Option<Micros> {
+        match self {
+            TimeUnit::Nanoseconds => Some(time.div_euclid(1000)),
+            TimeUnit::Microseconds => Some(time),
+            TimeUnit::Milliseconds => time.checked_mul(1000),
+            TimeUnit::Seconds => time.checked_mul(SECOND),
+            TimeUnit::Minutes => time.checked_mul(MINUTE),
+            TimeUnit::Hours => time.checked_mul(HOUR),
+        }
+    }
+
+    /// Its name, as in messages.
+    pub fn name(self) -> &'static str {
+        match self {
+            TimeUnit::Nanoseconds => "ns",
+            TimeUnit::Microseconds => "µs",
+            TimeUnit::Milliseconds => "ms",
+            TimeUnit::Seconds => "s",
+            TimeUnit::Minutes => "min",
+            TimeUnit::Hours => "h",
+        }
+    }
+}
+
+/// A request carries more samples than one may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("more than {0} samples in one request; send them in several")]
+pub struct TooManySamples(pub usize);
+
+/// One record to append to one partition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PartitionRecord {
+    /// Where to.
+    pub partition: u32,
+    /// What: key, value and headers are set.
+    pub record: bus::Record,
+    /// How many samples it holds.
+    pub samples: usize,
+}
+
+/// A batch that is being filled.
+#[derive(Debug, Default)]
+struct OpenBatch {
+    /// Its number, from 1; 0 before the first sample.
+    number: u64,
+    builder: BatchBuilder,
+    /// Hash of the first sample's resource.
+    resource_hash: u64,
+    /// By [`MetricId`]: dictionary key + 1, or 0 where the metric has none yet.
+    metric_keys: Vec<u32>,
+    bytes: usize,
+}
+
+/// Takes samples from a decoder, one request at a time, and gives back one or more records per partition.
+///
+/// A label set's resource and partition are found once and remembered (see [`Batcher::series_by_raw`]), between requests too, in at most the
+/// number of bytes given at the start. A repeated series costs one hash of its raw bytes; no sample allocates.
+///
+/// ```
+/// use ingest::door::{Batcher, Place, TimeUnit};
+/// use schemas::{Kind, Labels};
+/// let mut batcher = Batcher::new(4, 1 << 20, 1000);
+/// let metric = batcher.metric("cpu_usage").unwrap();
+/// let labels = batcher.label_set(Labels::try_new([("host", "a")]).unwrap()).unwrap();
+/// batcher.push(metric, labels, None, 5, TimeUnit::Seconds, 0.5, Place::Collected).unwrap();
+/// let (records, rejections) = batcher.finish().unwrap();
+/// assert_eq!((records.len(), rejections.samples()), (1, 0));
+/// ```
+#[derive(Debug)]
+pub struct Batcher {
+    memo: Memo,
+    open: Vec<OpenBatch>,
+    batches: u64,
+    closed: Vec<PartitionRecord>,
+    failed: Option<BatchError>,
+    samples: usize,
+    samples_max: usize,
+    rejections: Rejections,
+}
+
+impl Batcher {
+    /// A batcher for a number of partitions (≥ 1) that remembers label sets in about `memo_bytes_max` bytes and takes at most
+    /// `samples_max` samples per request.
+    pub fn new(partitions: u32, memo_bytes_max: usize, samples_max: usize) -> Self {
+        Batcher {
+            memo: Memo::new(partitions.max(1), memo_bytes_max),
+            open: (0..partitions.max(1)).map(|_| OpenBatch::default()).collect(),
+            batches: 0,
+            closed: Vec::new(),
+            failed: None,
+            samples: 0,
+            samples_max,
+            rejections: Rejections::default(),
+        }
+    }
+
+    /// The metric of a name.
+    ///
+    /// # Errors
+    /// `Reason` if it is empty or too long: reject its samples.
+    pub fn metric(&mut self, name: &str) -> Result<MetricId, Reason> {
+        self.memo.metric(name)
+    }
+
+    /// A label set.
+    ///
+    /// # Errors
+    /// `Reason` if it is too large: reject its samples.
+    pub fn label_set(&mut self, labels: Labels) -> Result<LabelSetId, Reason> {
+        self.memo.label_set(labels)
+    }
+
+    /// The label set that these raw bytes stand for; `make` decodes them the first time. Failures are not remembered.
+    /// Only one protocol may use it: equal bytes would mean other labels in another (today: the tag section of line protocol).
+    ///
+    /// # Errors
+    /// What `make` says: reject the samples.
+    pub fn label_set_by_raw(
+        &mut self,
+        raw: &[u8],
+        make: impl FnOnce() -> Result<Labels, Reason>,
+    ) -> Result<LabelSetId, Reason> {
+        self.memo.label_set_by_raw(raw, make)
+    }
+
+    /// The metric and label set that these raw bytes stand for, for protocols that name a metric by a label (remote write).
+    ///
+    /// # Errors
+    /// What `make` says: reject the samples.
+    pub fn series_by_raw<'a>(
+        &mut self,
+        raw: &[u8],
+        make: impl FnOnce() -> Result<(&'a str, Labels), Reason>,
+    ) -> Result<SeriesRef, Reason> {
+        self.memo.series_by_raw(raw, make)
+    }
+
+    /// Takes one sample, bit for bit; `kind` `None` is guessed from the name. A time that cannot be a sample's is a rejection, not an error.
+    ///
+    /// # Errors
+    /// `TooManySamples`: give up the request.
+    #[allow(clippy::too_many_arguments, reason = "the parts of a sample; a struct of them would be built and taken apart once per sample")]
+    #[inline]
+    pub fn push(
+        &mut self,
+        metric: MetricId,
+        labels: LabelSetId,
+        kind: Option<Kind>,
+        time: i64,
+        unit: TimeUnit,
+        value: f64,
+        place: Place,
+    ) -> Result<(), TooManySamples> {
+        let Some(micros) = unit.micros(time).filter(|micros| (TIME_MIN..TIME_MAX).contains(micros)) else {
+            self.rejections.add(1, place, Reason::time(time, unit));
+            return Ok(());
+        };
+        if self.samples >= self.samples_max {
+            return Err(TooManySamples(self.samples_max));
+        }
+        self.samples += 1;
+        let set = &self.memo.label_sets[labels.0 as usize];
+        let (partition, set_batch, mut set_key) = (set.partition as usize, set.batch, set.key);
+        if self.open[partition].builder.rows() >= BATCH_SAMPLES_MAX || self.open[partition].bytes >= BATCH_BYTES_MAX {
+            self.close(partition);
+        }
+        if self.open[partition].number == 0 || set_batch != self.open[partition].number {
+            set_key = self.label_set_key(partition, labels);
+        }
+        let metric_entry = &self.memo.metrics[metric.0 as usize];
+        let batch = &mut self.open[partition];
+        let metric_key = match batch.metric_keys.get(metric.0 as usize) {
+            Some(key) if *key > 0 => *key - 1,
+            _ => {
+                let key = batch.builder.metric(&metric_entry.name);
+                batch.bytes += metric_entry.name.len() + 4;
+                let needed = (metric.0 as usize + 1).max(batch.metric_keys.len());
+                batch.metric_keys.resize(needed, 0);
+                batch.metric_keys[metric.0 as usize] = key + 1;
+                key
+            }
+        };
+        batch.builder.push(metric_key, set_key, kind.unwrap_or(metric_entry.kind), micros, value);
+        batch.bytes += ROW_BYTES;
+        Ok(())
+    }
+
+    /// Gives the label set a key in the open batch of its partition, beginning a batch where there is none or the set no longer fits.
+    #[cold]
+    fn label_set_key(&mut self, partition: usize, labels: LabelSetId) -> u32 {
+        let bytes = self.memo.label_sets[labels.0 as usize].labels.canonical().len() + 16;
+        if self.open[partition].builder.rows() > 0 && self.open[partition].bytes + bytes > BATCH_BYTES_MAX {
+            self.close(partition);
+        }
+        let (set, batch) = (&mut self.memo.label_sets[labels.0 as usize], &mut self.open[partition]);
+        if batch.number == 0 {
+            self.batches += 1;
+            batch.number = self.batches;
+            batch.resource_hash = set.resource_hash;
+        }
+        set.batch = batch.number;
+        set.key = batch.builder.label_set(&set.labels);
+        batch.bytes += bytes;
+        set.key
+    }
+
+    /// Counts `samples` samples as refused.
+    pub fn reject(&mut self, samples: u64, place: Place, reason: Reason) {
+        self.rejections.add(samples, place, reason);
+    }
+
+    /// What was refused so far in this request.
+    pub fn rejections(&self) -> &Rejections {
+        &self.rejections
+    }
+
+    /// How many samples were taken so far in this request.
+    pub fn samples(&self) -> usize {
+        self.samples
+    }
+
+    /// Makes the open batch of a partition a record.
+    fn close(&mut self, partition: usize) {
+        let batch = std::mem::take(&mut self.open[partition]);
+        let samples = batch.builder.rows();
+        if samples == 0 {
+            return;
+        }
+        match batch.builder.finish().and_then(|batch| batch.encode()) {
+            Ok(value) => self.closed.push(PartitionRecord {
+                partition: partition as u32,
+                record: bus::Record {
+                    key: Bytes::copy_from_slice(&batch.resource_hash.to_be_bytes()),
+                    value: value.into(),
+                    headers: vec![(HEADER_FORMAT.to_owned(), Bytes::from_static(FORMAT_BATCH))],
+                    append_time_ms: None,
+                },
+                samples,
+            }),
+            Err(error) => self.failed = Some(error),
+        }
+    }
+
+    /// Ends the request: its records, in log order per partition, and what was refused. The batcher is ready for the next request.
+    ///
+    /// # Errors
+    /// `BatchError` only by a mistake of ours: the door checks what a batch checks.
+    pub fn finish(&mut self) -> Result<(Vec<PartitionRecord>, Rejections), BatchError> {
+        (0..self.open.len()).for_each(|partition| self.close(partition));
+        let records = std::mem::take(&mut self.closed);
+        let rejections = std::mem::take(&mut self.rejections);
+        let failed = self.failed.take();
+        self.discard();
+        match failed {
+            Some(error) => Err(error),
+            None => Ok((records, rejections)),
+        }
+    }
+
+    /// Ends the request and gives up its samples.
+    pub fn discard(&mut self) {
+        self.open.iter_mut().for_each(|batch| *batch = OpenBatch::default());
+        self.closed.clear();
+        self.failed = None;
+        self.samples = 0;
+        self.rejections = Rejections::default();
+        if self.memo.is_full() {
+            self.memo.forget();
+        }
+    }
+}

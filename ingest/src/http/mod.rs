@@ -1,0 +1,49 @@
+//! The HTTP receivers. One folder per protocol, each of one shape: `mod.rs` (path, query, answer), `decode.rs` (bytes to samples), `tests.rs`.
+//!
+//! What is common to all is here: reading a bounded body (`body.rs`), the way of a request through door and log (`take.rs`), refusals
+//! (`refusal.rs`). One more protocol is one more folder, one more [`Intake`](crate::Intake) and one more line in [`router`].
+
+mod body;
+mod influx;
+mod json_lines;
+mod prometheus;
+mod refusal;
+mod take;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::routing::{get, post};
+
+pub use influx::decode as decode_line_protocol;
+pub use influx::{LineOptions, LineUnit};
+pub use json_lines::decode as decode_json_lines;
+pub use prometheus::decode as decode_remote_write;
+pub use refusal::{Malformed, Undecodable};
+pub use take::{Limits, Receivers};
+
+/// The routes of all receivers.
+///
+/// | path | protocol | success |
+/// |---|---|---|
+/// | `POST /api/v1/write` | Prometheus remote write 1.0 | 204 |
+/// | `POST /write`, `/api/v2/write`, `/api/v3/write_lp` | Influx line protocol | 204 |
+/// | `GET`, `HEAD /ping` | Influx health | 204 |
+/// | `POST /api/v1/samples` | JSON lines | 200 `{"accepted": n}` |
+///
+/// Every one answers 400 for a malformed body (saying where) and for a partly valid one (the valid part is durable), 408 for a body that does not
+/// arrive, 413 for one too large, 415 for an encoding it does not take, 429 with `Retry-After` when too many bytes are being worked on and 503 with
+/// `Retry-After` when the log is away.
+pub fn router(receivers: Arc<Receivers>) -> Router {
+    Router::new()
+        .route("/api/v1/write", post(prometheus::write))
+        .route("/write", post(influx::write_v1))
+        .route("/api/v2/write", post(influx::write_v2))
+        .route("/api/v3/write_lp", post(influx::write_v3))
+        .route("/ping", get(influx::ping))
+        .route("/api/v1/samples", post(json_lines::write))
+        .with_state(receivers)
+}
+
+#[cfg(test)]
+mod tests;

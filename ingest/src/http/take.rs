@@ -1,0 +1,221 @@
+//! The way of every request: budget, body, decompression, decoding, log, counts. Knows no protocol.
+
+use std::fmt;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
+
+use axum::body::Body;
+use axum::http::HeaderMap;
+use schemas::Micros;
+use tokio::sync::Semaphore;
+
+use super::body::{Encoding, Share, decompress, read};
+use super::refusal::{Refusal, Undecodable};
+use crate::counters::{IngestCounters, Intake, add, subtract};
+use crate::door::{Batcher, Publisher, Rejections};
+
+/// What a receiver takes at most. Beyond: 413 for one request, 429 for all together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of one body as sent. 16 MiB.
+    pub body_bytes_max: usize,
+    /// Bytes of one body decompressed. 32 MiB.
+    pub decompressed_bytes_max: usize,
+    /// Samples of one request. 1,000,000: 25 MB of columns.
+    pub samples_max: usize,
+    /// Bytes of all bodies being worked on, as sent and decompressed. 256 MiB; at most 4 GiB.
+    pub in_flight_bytes_max: usize,
+    /// Requests decoded at once. The number of processors: more would only take turns.
+    pub decoders_max: usize,
+    /// Bytes for remembered label sets, all decoders together. 256 MiB: about 400,000 series with ten labels.
+    pub memo_bytes_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            body_bytes_max: 16 * 1024 * 1024,
+            decompressed_bytes_max: 32 * 1024 * 1024,
+            samples_max: 1_000_000,
+            in_flight_bytes_max: 256 * 1024 * 1024,
+            decoders_max: std::thread::available_parallelism().map_or(2, usize::from),
+            memo_bytes_max: 256 * 1024 * 1024,
+        }
+    }
+}
+
+/// What all receivers share: the way to the log, the limits, the counters and the decoders' memories.
+pub struct Receivers {
+    publisher: Publisher,
+    limits: Limits,
+    counters: Arc<IngestCounters>,
+    in_flight: Arc<Semaphore>,
+    decoding: Arc<Semaphore>,
+    /// At rest; at most `decoders_max` exist, since each needs a permit of `decoding` to be taken.
+    batchers: Mutex<Vec<Batcher>>,
+}
+
+impl fmt::Debug for Receivers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Receivers({:?}, {:?})", self.publisher, self.limits)
+    }
+}
+
+impl Receivers {
+    /// Receivers that write through a publisher.
+    pub fn new(publisher: Publisher, limits: Limits, counters: Arc<IngestCounters>) -> Self {
+        let in_flight = Arc::new(Semaphore::new(limits.in_flight_bytes_max.min(Semaphore::MAX_PERMITS).min(u32::MAX as usize)));
+        let decoding = Arc::new(Semaphore::new(limits.decoders_max.max(1)));
+        Receivers { publisher, limits, counters, in_flight, decoding, batchers: Mutex::new(Vec::new()) }
+    }
+
+    /// What is counted.
+    pub fn counters(&self) -> &Arc<IngestCounters> {
+        &self.counters
+    }
+
+    /// A batcher at rest (the one used last, whose memory is warm) or a new one.
+    fn batcher(&self) -> Batcher {
+        let rested = self.batchers.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).pop();
+        rested.unwrap_or_else(|| {
+            let memo_bytes_max = self.limits.memo_bytes_max / self.limits.decoders_max.max(1);
+            Batcher::new(self.publisher.partitions(), memo_bytes_max, self.limits.samples_max)
+        })
+    }
+
+    fn rest(&self, batcher: Batcher) {
+        self.batchers.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push(batcher);
+    }
+}
+
+/// What a protocol's handler asks for.
+pub(super) struct Ask<D> {
+    pub(super) intake: Intake,
+    pub(super) encoding: Encoding,
+    /// Whether the valid part of a partly valid request is stored.
+    pub(super) partial: bool,
+    /// From decompressed bytes, with the time of arrival for samples that have none, to samples; answers how many values were skipped.
+    pub(super) decode: D,
+}
+
+/// What became of a request that could be read.
+#[derive(Debug, Default)]
+pub(super) struct Taken {
+    /// Samples that are durable.
+    pub(super) accepted: usize,
+    /// Samples refused.
+    pub(super) rejections: Rejections,
+    /// Values left out because they are no numbers.
+    pub(super) skipped: usize,
+    /// The decompressed body, for answers that quote it; only where something was refused.
+    pub(super) body: bytes::Bytes,
+}
+
+/// Takes a request all the way: when this answers, every accepted sample is durable.
+pub(super) async fn take<D>(receivers: &Arc<Receivers>, headers: &HeaderMap, body: Body, ask: Ask<D>) -> Result<Taken, Refusal>
+where
+    D: FnOnce(&[u8], Micros, &mut Batcher) -> Result<usize, Undecodable> + Send + 'static,
+{
+    let intake = ask.intake;
+    let counters = receivers.counters.of(intake);
+    add(&counters.requests, 1);
+    let taken = take_counted(receivers, headers, body, ask).await;
+    match &taken {
+        Ok(taken) => {
+            add(&counters.accepted_samples, taken.accepted);
+            counters.rejected_samples.fetch_add(taken.rejections.samples(), Ordering::Relaxed);
+            add(&counters.skipped_fields, taken.skipped);
+            add(&counters.failures, usize::from(!taken.rejections.is_empty()));
+            if let Some(first) = taken.rejections.first().first() {
+                tracing::debug!(intake = intake.name(), rejected = taken.rejections.samples(), %first, "samples rejected");
+            }
+        }
+        Err(refusal) => {
+            add(&counters.failures, 1);
+            tracing::debug!(intake = intake.name(), status = refusal.status.as_u16(), reason = refusal.message, "request refused");
+        }
+    }
+    taken
+}
+
+async fn take_counted<D>(receivers: &Arc<Receivers>, headers: &HeaderMap, body: Body, ask: Ask<D>) -> Result<Taken, Refusal>
+where
+    D: FnOnce(&[u8], Micros, &mut Batcher) -> Result<usize, Undecodable> + Send + 'static,
+{
+    let limits = receivers.limits;
+    let mut in_flight = InFlight::begin(Arc::clone(receivers));
+    let now = jiff::Timestamp::now().as_microsecond();
+    let body = read(headers, body, limits.body_bytes_max, &mut in_flight.share).await?;
+    in_flight.count();
+    add(&receivers.counters.of(ask.intake).body_bytes, body.len());
+
+    let permit = Arc::clone(&receivers.decoding).acquire_owned().await.map_err(|_| Refusal::bug("the decoders are gone"))?;
+    let at_work = Arc::clone(receivers);
+    let decoded = tokio::task::spawn_blocking(move || {
+        let _permit = permit;
+        let body = decompress(ask.encoding, body, limits.decompressed_bytes_max, &mut in_flight.share)?;
+        in_flight.count();
+        let mut batcher = at_work.batcher();
+        let decoded = decode(&body, now, &mut batcher, ask.partial, ask.decode);
+        at_work.rest(batcher);
+        let (records, mut taken) = decoded?;
+        if !taken.rejections.is_empty() {
+            taken.body = body;
+        }
+        Ok::<_, Refusal>((records, taken, in_flight))
+    });
+    let (records, mut taken, _in_flight) = decoded.await.map_err(|error| Refusal::bug(format!("the decoder failed: {error}")))??;
+    taken.accepted = receivers.publisher.publish(records).await?.samples;
+    Ok(taken)
+}
+
+fn decode<D>(
+    body: &[u8],
+    now: Micros,
+    batcher: &mut Batcher,
+    partial: bool,
+    decode: D,
+) -> Result<(Vec<crate::door::PartitionRecord>, Taken), Refusal>
+where
+    D: FnOnce(&[u8], Micros, &mut Batcher) -> Result<usize, Undecodable>,
+{
+    let skipped = match decode(body, now, batcher) {
+        Ok(skipped) => skipped,
+        Err(error) => {
+            batcher.discard();
+            return Err(error.into());
+        }
+    };
+    let (mut records, rejections) = batcher.finish().map_err(|error| Refusal::bug(error.to_string()))?;
+    if !partial && !rejections.is_empty() {
+        records.clear();
+    }
+    Ok((records, Taken { rejections, skipped, ..Taken::default() }))
+}
+
+/// Counts a request and its bytes as in flight until dropped.
+struct InFlight {
+    receivers: Arc<Receivers>,
+    share: Share,
+    counted: usize,
+}
+
+impl InFlight {
+    fn begin(receivers: Arc<Receivers>) -> Self {
+        add(&receivers.counters.in_flight_requests, 1);
+        let share = Share::new(Arc::clone(&receivers.in_flight));
+        InFlight { receivers, share, counted: 0 }
+    }
+
+    fn count(&mut self) {
+        add(&self.receivers.counters.in_flight_bytes, self.share.bytes() - self.counted);
+        self.counted = self.share.bytes();
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        subtract(&self.receivers.counters.in_flight_bytes, self.counted);
+        subtract(&self.receivers.counters.in_flight_requests, 1);
+    }
+}

@@ -1,0 +1,50 @@
+//! What can end a partition task, by whose fault it is.
+
+use bus::BusError;
+use processors::SnapshotError;
+use schemas::{Fault, HasFault};
+use sinks::aggregates::StoreError;
+use sinks::{ArchiveError, ChainError};
+
+/// Why a partition task, or the pipeline, can't go on.
+#[derive(Debug, thiserror::Error)]
+pub enum PipelineError {
+    /// The log.
+    #[error(transparent)]
+    Bus(#[from] BusError),
+    /// The archive's files.
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
+    /// The checkpoint chain.
+    #[error(transparent)]
+    Chain(#[from] ChainError),
+    /// The aggregate store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The saved state.
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotError),
+    /// A rule that must always hold does not.
+    #[error(
+        "invariant {invariant} is broken: {detail}; this is a bug, please report it with the log"
+    )]
+    Invariant {
+        /// Its name in the design.
+        invariant: &'static str,
+        /// What was seen.
+        detail: String,
+    },
+}
+
+impl HasFault for PipelineError {
+    fn fault(&self) -> Fault {
+        match self {
+            PipelineError::Bus(error) => error.fault(),
+            PipelineError::Archive(error) => error.fault(),
+            PipelineError::Chain(error) => error.fault(),
+            PipelineError::Store(error) => error.fault(),
+            PipelineError::Snapshot(error) => error.fault(),
+            PipelineError::Invariant { .. } => Fault::Bug,
+        }
+    }
+}

@@ -1,0 +1,24 @@
+//! What drives the partitions: membership, recovery, the step, checkpoints, backpressure, shutdown. Computes nothing itself, stores nothing itself.
+//!
+//! ```text
+//! Pipeline ── supervisor ──┬── PartitionTask 0 ── reader ▶ decode ▶ step ▶ publish events ▶ flush rollups ▶ checkpoint
+//!             (group       ├── PartitionTask 1      │                                                     (files, link)
+//!              membership) └── …                    └── Live: what queries see, under one lock
+//! ```
+//!
+//! A task that meets an outage is started again from its last snapshot; one that was fenced ends quietly; one that meets corruption, a gap or a bug stops
+//! loudly and stays stopped, with its reason in [`PartitionStatus`].
+
+mod checkpoint;
+mod error;
+mod live;
+mod options;
+mod partition;
+mod publish;
+mod recovery;
+mod supervisor;
+
+pub use error::PipelineError;
+pub use live::{HotRows, PartitionView};
+pub use options::{CheckpointPolicy, PipelineOptions};
+pub use supervisor::{PartitionStatus, Phase, Pipeline};

@@ -1,0 +1,402 @@
+//! The task of one partition: read, step, publish, flush, and a checkpoint when it is due. One task, one owner, no parallel writers.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bus::{LogRecord, PartitionReader, Record, crash_point};
+use bytes::Bytes;
+use schemas::{Counts, Fault, HasFault, NextOffset, SampleBatch, topics};
+use sinks::{Chain, FileName, compaction};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, error, info, warn};
+
+use crate::checkpoint::{checkpoint, commit_compaction};
+use crate::live::Live;
+use crate::publish::{dead_letter, publish_anomalies};
+use crate::recovery::{Recovered, recover};
+use crate::{PipelineError, PipelineOptions};
+
+/// Bytes of records taken per turn. 2 MiB: some 50,000 samples, about 20 ms of work, so a query or a shutdown never waits long.
+const TURN_BYTES_MAX: usize = 2 * 1024 * 1024;
+/// How often due work is looked for.
+const HEARTBEAT: Duration = Duration::from_millis(200);
+/// A partition that only hears ticks commits its progress this often, so that the log can be trimmed without a link per tick.
+const IDLE_COMMIT_INTERVAL: Duration = Duration::from_secs(600);
+
+/// Figures of a partition that outlive its task.
+#[derive(Debug, Default)]
+pub(crate) struct Totals {
+    pub(crate) counts: std::sync::Mutex<Counts>,
+    pub(crate) checkpoints: AtomicU64,
+    pub(crate) compactions: AtomicU64,
+    pub(crate) anomalies: AtomicU64,
+}
+
+/// Runs a partition until it is cancelled (then with a last checkpoint) or can't go on.
+///
+/// # Errors
+/// `PipelineError`; by its fault the supervisor starts it again or not.
+pub(crate) async fn run(
+    options: &PipelineOptions,
+    partition: u32,
+    totals: &Totals,
+    cancel: &CancellationToken,
+    on_ready: impl FnOnce(Arc<Live>),
+) -> Result<(), PipelineError> {
+    let recovered = tokio::select! {
+        biased;
+        () = cancel.cancelled() => return Ok(()),
+        recovered = recover(options, partition) => recovered?,
+    };
+    on_ready(Arc::clone(&recovered.live));
+    PartitionTask::new(options, partition, totals, recovered)
+        .run(cancel)
+        .await
+}
+
+struct PartitionTask<'a> {
+    options: &'a PipelineOptions,
+    partition: u32,
+    totals: &'a Totals,
+    chain: Chain,
+    live: Arc<Live>,
+    reader: Box<dyn PartitionReader>,
+    /// So many pending rollups, anomalies are out already.
+    flushed_rollups: usize,
+    published_anomalies: usize,
+    last_commit: Instant,
+    last_snapshot: Instant,
+    last_compaction: Instant,
+    last_record: Instant,
+    /// Files that a link replaced, kept for a while for those who listed them before.
+    replaced: Vec<(Instant, String)>,
+}
+
+impl<'a> PartitionTask<'a> {
+    fn new(
+        options: &'a PipelineOptions,
+        partition: u32,
+        totals: &'a Totals,
+        recovered: Recovered,
+    ) -> Self {
+        let Recovered {
+            chain,
+            live,
+            reader,
+        } = recovered;
+        let now = Instant::now();
+        PartitionTask {
+            options,
+            partition,
+            totals,
+            chain,
+            live,
+            reader,
+            flushed_rollups: 0,
+            published_anomalies: 0,
+            last_commit: now,
+            last_snapshot: now,
+            last_compaction: now,
+            last_record: now,
+            replaced: Vec::new(),
+        }
+    }
+
+    async fn run(mut self, cancel: &CancellationToken) -> Result<(), PipelineError> {
+        let mut heartbeat = interval_at(Instant::now() + HEARTBEAT, HEARTBEAT);
+        heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                biased;
+                () = cancel.cancelled() => return self.finish().await,
+                _ = heartbeat.tick() => self.do_what_is_due().await?,
+                records = self.reader.next(TURN_BYTES_MAX) => self.take(records?).await?,
+            }
+        }
+    }
+
+    /// Steps over records, then hands out what they brought.
+    async fn take(&mut self, records: Vec<LogRecord>) -> Result<(), PipelineError> {
+        self.last_record = Instant::now();
+        for record in &records {
+            let log_time = record.append_time_ms.saturating_mul(1000);
+            if record
+                .header(topics::HEADER_FORMAT)
+                .is_some_and(|format| format == topics::FORMAT_TICK)
+            {
+                self.live
+                    .lock()
+                    .state
+                    .step_empty(record.offset, log_time, false);
+                continue;
+            }
+            match SampleBatch::decode(&record.value) {
+                Ok(batch) => {
+                    let mut live = self.live.lock();
+                    let next = live.state.next_offset();
+                    if record.offset.next() <= next {
+                        let detail = format!(
+                            "partition {}: read offset {} again after {}",
+                            self.partition, record.offset.0, next.0
+                        );
+                        return Err(PipelineError::Invariant {
+                            invariant: "INV-ONCE",
+                            detail,
+                        });
+                    }
+                    live.state.step(record.offset, log_time, &batch);
+                }
+                Err(error) => {
+                    // A record below the chain's end was set aside when it was first read.
+                    if !self.live.lock().state.is_replaying() {
+                        warn!(partition = self.partition, offset = record.offset.0, %error, "record goes to the dead letters");
+                        dead_letter(
+                            &*self.options.bus,
+                            &self.options.topics,
+                            self.partition,
+                            record,
+                            &error.to_string(),
+                        )
+                        .await?;
+                    }
+                    self.live
+                        .lock()
+                        .state
+                        .step_empty(record.offset, log_time, true);
+                }
+            }
+        }
+        self.hand_out().await?;
+        if self.live.lock().state.pending_samples() >= self.options.checkpoint.samples_max {
+            self.commit(false).await?;
+        }
+        Ok(())
+    }
+
+    /// Publishes new anomalies, and flushes newly sealed rollups to the aggregate store.
+    async fn hand_out(&mut self) -> Result<(), PipelineError> {
+        let (anomalies, rollups) = {
+            let live = self.live.lock();
+            let pending = live.state.pending();
+            // Both were reset together with the pending rows by a step that replays.
+            self.published_anomalies = self.published_anomalies.min(pending.anomalies.len());
+            self.flushed_rollups = self.flushed_rollups.min(pending.rollups.len());
+            let rollups = pending.rollups[self.flushed_rollups..].to_vec();
+            let rollups = (!rollups.is_empty()).then(|| {
+                (
+                    live.state.directory().clone(),
+                    rollups,
+                    live.state.next_offset(),
+                )
+            });
+            (
+                pending.anomalies[self.published_anomalies..].to_vec(),
+                rollups,
+            )
+        };
+        let source = format!("/{}/{}", self.options.topics.samples(), self.partition);
+        publish_anomalies(
+            &*self.options.bus,
+            &self.options.topics,
+            self.partition,
+            &source,
+            &anomalies,
+        )
+        .await?;
+        self.published_anomalies += anomalies.len();
+        self.totals
+            .anomalies
+            .fetch_add(anomalies.len() as u64, Ordering::Relaxed);
+        if let Some((directory, rows, end)) = rollups {
+            crash_point("flush.before_store");
+            self.options
+                .aggregates
+                .put(self.partition, &directory, &rows, end)
+                .await?;
+            self.flushed_rollups += rows.len();
+            crash_point("flush.after_store");
+        }
+        Ok(())
+    }
+
+    async fn do_what_is_due(&mut self) -> Result<(), PipelineError> {
+        let policy = &self.options.checkpoint;
+        if self.last_record.elapsed() >= self.options.tick_interval {
+            self.last_record = Instant::now();
+            let header = (
+                topics::HEADER_FORMAT.to_owned(),
+                Bytes::from_static(topics::FORMAT_TICK),
+            );
+            let tick = Record {
+                headers: vec![header],
+                ..Record::default()
+            };
+            self.options
+                .bus
+                .append(&self.options.topics.samples(), self.partition, vec![tick])
+                .await?;
+        }
+        let (progress, something) = {
+            let live = self.live.lock();
+            let (state, pending) = (&live.state, live.state.pending());
+            let something = pending.counts != Counts::default() || !pending.rollups.is_empty();
+            (state.next_offset() > self.chain.end(), something)
+        };
+        let due = if something {
+            policy.interval
+        } else {
+            IDLE_COMMIT_INTERVAL.max(policy.interval)
+        };
+        if progress && self.last_commit.elapsed() >= due {
+            self.commit(false).await?;
+        }
+        if self.last_compaction.elapsed() >= policy.compaction_interval {
+            self.last_compaction = Instant::now();
+            self.compact().await?;
+        }
+        self.delete_replaced(policy.replaced_files_kept).await
+    }
+
+    /// One checkpoint, then what it allows: trimming the log, telling the group, dropping replaced files later.
+    async fn commit(&mut self, with_snapshot: bool) -> Result<(), PipelineError> {
+        let started = Instant::now();
+        let snapshot_due = with_snapshot
+            || self.last_snapshot.elapsed() >= self.options.checkpoint.snapshot_interval;
+        let revised_before = self.live.lock().state.pending().late.len();
+        let snapshot_before = self.chain.snapshot().map(|at| at.path.clone());
+        let done = checkpoint(
+            self.options,
+            &mut self.chain,
+            &self.live,
+            self.partition,
+            snapshot_due,
+        )
+        .await?;
+        (self.flushed_rollups, self.published_anomalies) = (0, 0);
+        self.last_commit = Instant::now();
+        if done.with_snapshot {
+            self.last_snapshot = Instant::now();
+        }
+        let snapshot_gone =
+            snapshot_before.filter(|path| self.chain.snapshot().is_some_and(|at| at.path != *path));
+        self.replaced.extend(
+            done.removed
+                .into_iter()
+                .chain(snapshot_gone)
+                .map(|path| (Instant::now(), path)),
+        );
+        if let Some(snapshot) = self.chain.snapshot() {
+            // Everything below the snapshot can be rebuilt without the log.
+            self.options
+                .bus
+                .allow_trim(
+                    &self.options.topics.samples(),
+                    self.partition,
+                    snapshot.next_offset,
+                )
+                .await?;
+        }
+        crash_point("checkpoint.after_trim");
+        self.totals.checkpoints.fetch_add(1, Ordering::Relaxed);
+        self.totals
+            .counts
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .add(&done.counts);
+        let elapsed_ms = started.elapsed().as_millis() as u64;
+        debug!(
+            partition = self.partition,
+            end_offset = done.end.0,
+            samples = done.counts.accepted,
+            late = revised_before,
+            elapsed_ms,
+            "checkpoint"
+        );
+        Ok(())
+    }
+
+    /// Merges small files. A damaged one is left where it is, and told.
+    async fn compact(&mut self) -> Result<(), PipelineError> {
+        let closed_before = self.chain.last().watermark.0;
+        for (number, plan) in
+            compaction::plan(self.chain.files(), &self.options.compaction, closed_before)
+                .into_iter()
+                .enumerate()
+        {
+            let sequence = self.chain.last().sequence + 1;
+            let (start, end) = (NextOffset(0), self.chain.end());
+            let name = FileName {
+                partition: self.partition,
+                start,
+                end,
+                epoch: self.chain.epoch(),
+                part: format!("c{sequence}-{number}"),
+            };
+            crash_point("compaction.before_files");
+            let added = match self.options.archive.compact(&plan, &name).await {
+                Err(error) if error.fault() == Fault::Corruption => {
+                    error!(partition = self.partition, %error, "damaged file left out of compaction");
+                    continue;
+                }
+                added => added?,
+            };
+            crash_point("compaction.after_files");
+            let removed: Vec<String> = plan.files.iter().map(|file| file.path.clone()).collect();
+            commit_compaction(&mut self.chain, &self.live, added, removed.clone()).await?;
+            crash_point("compaction.after_link");
+            info!(
+                partition = self.partition,
+                files = removed.len(),
+                "merged small files"
+            );
+            self.replaced
+                .extend(removed.into_iter().map(|path| (Instant::now(), path)));
+            self.totals.compactions.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    async fn delete_replaced(&mut self, kept: Duration) -> Result<(), PipelineError> {
+        let due: Vec<String> = self
+            .replaced
+            .iter()
+            .filter(|(since, _)| since.elapsed() >= kept)
+            .map(|(_, path)| path.clone())
+            .collect();
+        if !due.is_empty() {
+            self.options.archive.delete_files(&due).await?;
+            crash_point("compaction.after_delete");
+            self.replaced.retain(|(_, path)| !due.contains(path));
+        }
+        Ok(())
+    }
+
+    /// The clean end: what is already in the log is taken, everything is made final, nothing replaced stays behind.
+    async fn finish(mut self) -> Result<(), PipelineError> {
+        let end = self
+            .options
+            .bus
+            .retained(&self.options.topics.samples(), self.partition)
+            .await?
+            .end;
+        while self.live.lock().state.next_offset() < end {
+            // A broker that goes away now must not keep the process: what is in the log is read at the next start.
+            match timeout(Duration::from_secs(2), self.reader.next(TURN_BYTES_MAX)).await {
+                Ok(records) => self.take(records?).await?,
+                Err(_) => break,
+            }
+        }
+        if self.live.lock().state.next_offset() > self.chain.end() {
+            self.commit(true).await?;
+        }
+        self.delete_replaced(Duration::ZERO).await?;
+        info!(
+            partition = self.partition,
+            end_offset = self.chain.end().0,
+            "partition closed"
+        );
+        Ok(())
+    }
+}

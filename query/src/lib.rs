@@ -1,0 +1,34 @@
+//! What is asked: one DataFusion catalogue over archive and hot rows, behind a read-only sandbox.
+//!
+//! A query's way: [`Engine::query`] admits it ([`Limits`]), `sandbox` reads the text and refuses all that is not a plain read,
+//! `snapshot` asks [`Tables`] once per table what there is, `provider` prunes the files by the chain's statistics and scans what is left
+//! beside the hot rows, and [`Answer`] streams the rows, which [`encode`] turns into bytes.
+//!
+//! Nothing here lists a directory, writes a byte or opens a file that a chain does not name.
+
+mod answer;
+mod bounds;
+mod chain_tables;
+pub mod encode;
+mod engine;
+mod error;
+mod guard;
+mod ledger;
+mod limits;
+mod memory;
+mod provider;
+mod sandbox;
+mod session;
+mod snapshot;
+mod store;
+mod tables;
+
+pub use answer::{Answer, Batches, Notes};
+pub use chain_tables::ChainTables;
+pub use encode::{Format, encode};
+pub use engine::Engine;
+pub use error::QueryError;
+pub use ledger::{checkpoints_schema, dead_letters_schema};
+pub use limits::Limits;
+pub use sandbox::{OPERATORS_MAX, RELATIONS_MAX, SQL_BYTES_MAX};
+pub use tables::{ScanBounds, TableView, Tables, ViewError};

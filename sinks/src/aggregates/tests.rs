@@ -1,0 +1,379 @@
+//! Hot rows: the later offset stays, replay changes nothing, age removes, damage is named.
+
+use arrow::array::AsArray;
+use arrow::datatypes::{Float64Type, Int32Type, TimestampMicrosecondType};
+use schemas::time::{MINUTE, SECOND};
+use schemas::{Kind, Labels, Rollup};
+
+use super::store::{BLOCKS_MAX, block_key};
+use super::*;
+
+const START: Micros = 1_000_000 * MINUTE;
+
+fn directory() -> SeriesDirectory {
+    let series = |metric: &str, host: &str| {
+        Arc::new(Series::new(
+            metric,
+            Labels::try_new([("host", host), ("x", "1")]).unwrap(),
+            Kind::Gauge,
+        ))
+    };
+    vec![series("cpu", "a"), series("cpu", "b"), series("mem", "a")]
+}
+
+fn row(series: u32, start: Micros, value: f64, revision: u32) -> RollupRow {
+    let rollup = Rollup::fold([(start, value), (start + SECOND, value)]).unwrap();
+    RollupRow {
+        series,
+        resolution: Resolution::Minute,
+        start,
+        rollup,
+        completeness: 1.0,
+        revision,
+    }
+}
+
+/// (start, metric, host, last, revision) of all rows, sorted.
+type Seen = (Micros, String, String, f64, i32);
+
+async fn seen(store: &AggregateStore, partition: Option<u32>, after: u64) -> Vec<Seen> {
+    let found = store
+        .rows(
+            Resolution::Minute,
+            Micros::MIN..Micros::MAX,
+            partition,
+            NextOffset(after),
+        )
+        .await
+        .unwrap();
+    assert!(found.damaged.is_empty(), "{:?}", found.damaged);
+    let mut seen = Vec::new();
+    for batch in &found.batches {
+        let text = |name: &str, i: usize| {
+            batch
+                .column_by_name(name)
+                .unwrap()
+                .as_string::<i32>()
+                .value(i)
+                .to_owned()
+        };
+        for i in 0..batch.num_rows() {
+            let start = batch
+                .column_by_name("time")
+                .unwrap()
+                .as_primitive::<TimestampMicrosecondType>()
+                .value(i);
+            let last = batch
+                .column_by_name("last")
+                .unwrap()
+                .as_primitive::<Float64Type>()
+                .value(i);
+            let revision = batch
+                .column_by_name("revision")
+                .unwrap()
+                .as_primitive::<Int32Type>()
+                .value(i);
+            seen.push((
+                (start - START) / MINUTE,
+                text("metric", i),
+                text("host", i),
+                last,
+                revision,
+            ));
+        }
+    }
+    seen.sort_by(|a, b| a.partial_cmp(b).unwrap());
+    seen
+}
+
+fn expect(rows: &[(Micros, &str, &str, f64, i32)]) -> Vec<Seen> {
+    rows.iter()
+        .map(|(start, metric, host, last, revision)| {
+            (*start, (*metric).into(), (*host).into(), *last, *revision)
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn the_later_offset_stays_and_replay_is_harmless() {
+    let keep = tempfile::tempdir().unwrap();
+    let store = AggregateStore::open(keep.path(), Retention::default()).unwrap();
+    let directory = directory();
+    let first = [
+        row(0, START, 1.0, 0),
+        row(1, START, 2.0, 0),
+        row(2, START + MINUTE, 3.0, 0),
+    ];
+    let revised = [row(1, START, 20.0, 1)];
+    let both = expect(&[
+        (0, "cpu", "a", 1.0, 0),
+        (0, "cpu", "b", 20.0, 1),
+        (1, "mem", "a", 3.0, 0),
+    ]);
+    store
+        .put(7, &directory, &first, NextOffset(10))
+        .await
+        .unwrap();
+    store
+        .put(7, &directory, &revised, NextOffset(20))
+        .await
+        .unwrap();
+    assert_eq!(seen(&store, None, 0).await, both);
+    store
+        .put(7, &directory, &first, NextOffset(10))
+        .await
+        .unwrap();
+    store
+        .put(7, &directory, &revised, NextOffset(20))
+        .await
+        .unwrap();
+    assert_eq!(seen(&store, None, 0).await, both, "replay");
+    store
+        .put(7, &directory, &[row(1, START, 99.0, 9)], NextOffset(15))
+        .await
+        .unwrap();
+    assert_eq!(
+        seen(&store, None, 0).await,
+        both,
+        "an older one after a newer one"
+    );
+    assert_eq!(
+        seen(&store, None, 10).await,
+        expect(&[(0, "cpu", "b", 20.0, 1)]),
+        "past a chain's end"
+    );
+    assert!(seen(&store, None, 20).await.is_empty());
+
+    store
+        .put(8, &directory, &[row(0, START, 8.0, 0)], NextOffset(1))
+        .await
+        .unwrap();
+    assert_eq!(
+        seen(&store, Some(8), 0).await,
+        expect(&[(0, "cpu", "a", 8.0, 0)])
+    );
+    assert_eq!(seen(&store, Some(7), 0).await, both);
+    let found = store
+        .rows(
+            Resolution::Minute,
+            START + MINUTE..START + 2 * MINUTE,
+            None,
+            NextOffset(0),
+        )
+        .await
+        .unwrap();
+    assert_eq!(found.batches.len(), 1);
+    assert_eq!(
+        found.batches[0].schema(),
+        schemas::columns::table_schema(schemas::Table::Rollups(Resolution::Minute))
+    );
+    assert!(
+        store
+            .rows(
+                Resolution::Hour,
+                Micros::MIN..Micros::MAX,
+                None,
+                NextOffset(0)
+            )
+            .await
+            .unwrap()
+            .batches
+            .is_empty()
+    );
+    assert_eq!(
+        store
+            .put(7, &directory, &[row(9, START, 0.0, 0)], NextOffset(30))
+            .await
+            .unwrap_err()
+            .fault(),
+        Fault::Bug
+    );
+}
+
+#[tokio::test]
+async fn many_revisions_become_one_block_and_keep_the_guard() {
+    let keep = tempfile::tempdir().unwrap();
+    let store = AggregateStore::open(keep.path(), Retention::default()).unwrap();
+    let directory = directory();
+    for end in 1..=40u32 {
+        store
+            .put(
+                0,
+                &directory,
+                &[row(end % 3, START, f64::from(end), end)],
+                NextOffset(u64::from(end)),
+            )
+            .await
+            .unwrap();
+    }
+    store
+        .put(0, &directory, &[row(0, START, -1.0, 0)], NextOffset(38))
+        .await
+        .unwrap();
+    assert!(store.inner.blocks.iter().count() <= BLOCKS_MAX);
+    assert_eq!(
+        seen(&store, None, 0).await,
+        expect(&[
+            (0, "cpu", "a", 39.0, 39),
+            (0, "cpu", "b", 40.0, 40),
+            (0, "mem", "a", 38.0, 38)
+        ])
+    );
+    assert_eq!(
+        seen(&store, None, 38).await,
+        expect(&[(0, "cpu", "a", 39.0, 39), (0, "cpu", "b", 40.0, 40)])
+    );
+}
+
+#[tokio::test]
+async fn what_is_old_expires_and_the_rest_survives_a_reopening() {
+    let keep = tempfile::tempdir().unwrap();
+    let directory = directory();
+    {
+        let store = AggregateStore::open(keep.path(), Retention::default()).unwrap();
+        let rows: Vec<RollupRow> = (0..10)
+            .map(|i| row(i % 3, START + i64::from(i) * MINUTE, f64::from(i), 0))
+            .collect();
+        store
+            .put(0, &directory, &rows, NextOffset(5))
+            .await
+            .unwrap();
+        let daily = RollupRow {
+            resolution: Resolution::Day,
+            ..row(0, START, 1.0, 0)
+        };
+        store
+            .put(0, &directory, &[daily], NextOffset(5))
+            .await
+            .unwrap();
+        assert_eq!(store.expire(START + 2 * DAY + 7 * MINUTE).await.unwrap(), 7);
+        store.sync().await.unwrap();
+        let error = AggregateStore::open(keep.path(), Retention::default())
+            .err()
+            .unwrap();
+        assert_eq!(error.fault(), Fault::BadConfig, "{error}");
+    }
+    let store = AggregateStore::open(keep.path(), Retention::default()).unwrap();
+    assert_eq!(
+        seen(&store, None, 0).await,
+        expect(&[
+            (7, "cpu", "b", 7.0, 0),
+            (8, "mem", "a", 8.0, 0),
+            (9, "cpu", "a", 9.0, 0)
+        ])
+    );
+    assert_eq!(
+        store
+            .rows(
+                Resolution::Day,
+                Micros::MIN..Micros::MAX,
+                None,
+                NextOffset(0)
+            )
+            .await
+            .unwrap()
+            .batches
+            .len(),
+        1
+    );
+    // Once nothing can need them, the names go too.
+    assert_eq!(store.expire(START + 800 * DAY).await.unwrap(), 4);
+    assert_eq!(
+        (
+            store.inner.blocks.iter().count(),
+            store.inner.series.iter().count()
+        ),
+        (0, 0)
+    );
+    store
+        .put(
+            0,
+            &directory,
+            &[row(0, START + 800 * DAY, 1.0, 0)],
+            NextOffset(6),
+        )
+        .await
+        .unwrap();
+    assert_eq!(seen(&store, None, 0).await.len(), 1);
+}
+
+#[tokio::test]
+async fn c6_a_damaged_block_is_named_skipped_and_kept() {
+    let keep = tempfile::tempdir().unwrap();
+    let store = AggregateStore::open(keep.path(), Retention::default()).unwrap();
+    let directory = directory();
+    for i in 0..3 {
+        store
+            .put(
+                0,
+                &directory,
+                &[row(0, START + i * MINUTE, 1.0, 0)],
+                NextOffset(1),
+            )
+            .await
+            .unwrap();
+    }
+    let key = block_key(Resolution::Minute, START + MINUTE, 0, NextOffset(1));
+    let mut bytes = store.inner.blocks.get(key).unwrap().unwrap().to_vec();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    store.inner.blocks.insert(key, bytes).unwrap();
+    let name = directory[1].id.0.to_be_bytes();
+    store
+        .put(
+            0,
+            &directory,
+            &[row(1, START + 5 * MINUTE, 1.0, 0)],
+            NextOffset(1),
+        )
+        .await
+        .unwrap();
+    store.inner.series.insert(name, b"rubbish").unwrap();
+    let found = store
+        .rows(
+            Resolution::Minute,
+            Micros::MIN..Micros::MAX,
+            None,
+            NextOffset(0),
+        )
+        .await
+        .unwrap();
+    assert_eq!(found.batches.len(), 2);
+    let damaged: Vec<String> = found.damaged.iter().map(ToString::to_string).collect();
+    assert_eq!(damaged.len(), 2, "{damaged:?}");
+    assert!(
+        damaged[0].contains("checksum") && damaged[1].contains("name of series"),
+        "{damaged:?}"
+    );
+    assert!(
+        found
+            .damaged
+            .iter()
+            .all(|error| error.fault() == Fault::Corruption)
+    );
+    assert!(store.inner.blocks.get(key).unwrap().is_some());
+    // New rows of the damaged window are stored and seen.
+    store
+        .put(
+            0,
+            &directory,
+            &[row(0, START + MINUTE, 2.0, 0)],
+            NextOffset(2),
+        )
+        .await
+        .unwrap();
+    assert_eq!(
+        store
+            .rows(
+                Resolution::Minute,
+                Micros::MIN..Micros::MAX,
+                None,
+                NextOffset(0)
+            )
+            .await
+            .unwrap()
+            .batches
+            .len(),
+        3
+    );
+}

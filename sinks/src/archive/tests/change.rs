@@ -1,0 +1,160 @@
+//! Files are rewritten and merged without losing a row.
+
+use super::*;
+
+#[tokio::test]
+async fn the_same_write_again_gives_the_same_file_and_never_overwrites_another() {
+    let (_keep, archive) = archive();
+    let directory = directory();
+    let first = archive
+        .write_samples(&name("s", 0), &directory, rows(&[(0, MIDNIGHT, 1.0)]))
+        .await
+        .unwrap();
+    let again = archive
+        .write_samples(&name("s", 0), &directory, rows(&[(0, MIDNIGHT, 1.0)]))
+        .await
+        .unwrap();
+    assert_eq!(first, again);
+    let other = archive
+        .write_samples(&name("s", 0), &directory, rows(&[(0, MIDNIGHT, 2.0)]))
+        .await
+        .unwrap();
+    assert_ne!(first[0].path, other[0].path);
+    assert_eq!(
+        read_all(&archive, &first, &directory).await,
+        expected(&directory, &[(0, MIDNIGHT, 1.0)])
+    );
+    let stray = SampleRows {
+        series: vec![99],
+        time: vec![0],
+        value: vec![0.0],
+    };
+    assert_eq!(
+        archive
+            .write_samples(&name("s", 0), &directory, stray)
+            .await
+            .unwrap_err()
+            .fault(),
+        Fault::Bug
+    );
+}
+
+#[tokio::test]
+async fn a_rewrite_leaves_out_what_was_replaced() {
+    let (_keep, archive) = archive();
+    let directory = directory();
+    let samples: Vec<(u32, Micros, f64)> = (0..40_000)
+        .map(|i| ((i % 4) as u32, MIDNIGHT + i64::from(i / 4), f64::from(i)))
+        .collect();
+    let files = archive
+        .write_samples(&name("s", 0), &directory, rows(&samples))
+        .await
+        .unwrap();
+    let gone: HashSet<(SeriesId, Micros)> = HashSet::from([
+        (directory[0].id, MIDNIGHT),
+        (directory[3].id, MIDNIGHT + 9_999),
+        (directory[2].id, MIDNIGHT - 1),
+    ]);
+    let rewritten = archive
+        .rewrite_without(&name("w", 0), &files[0], &gone)
+        .await
+        .unwrap()
+        .unwrap();
+    let left: Vec<_> = samples
+        .iter()
+        .copied()
+        .filter(|(s, time, _)| !gone.contains(&(directory[*s as usize].id, *time)))
+        .collect();
+    assert_eq!((rewritten.rows, left.len()), (39_998, 39_998));
+    assert_eq!(
+        read_all(&archive, std::slice::from_ref(&rewritten), &directory).await,
+        expected(&directory, &left)
+    );
+    assert_eq!(
+        batches(&archive, &rewritten).await[0].schema().fields(),
+        table_schema(Table::Samples).fields()
+    );
+    let all = samples
+        .iter()
+        .map(|(s, time, _)| (directory[*s as usize].id, *time))
+        .collect();
+    assert_eq!(
+        archive
+            .rewrite_without(&name("w", 1), &files[0], &all)
+            .await
+            .unwrap(),
+        None
+    );
+}
+
+#[rstest]
+#[case::one_file(u64::MAX)]
+#[case::cut_between_series(1)]
+#[tokio::test]
+async fn compaction_keeps_exactly_the_rows(#[case] target_bytes: u64) {
+    let (_keep, archive) = archive();
+    let directory = directory();
+    let (mut files, mut all) = (Vec::new(), Vec::new());
+    for part in 0..9i64 {
+        // Times of the parts interleave, and one part lacks a series.
+        let samples: Vec<(u32, Micros, f64)> = (0..3_000i64)
+            .filter(|i| part != 4 || i % 4 != 2)
+            .map(|i| {
+                (
+                    (i % 4) as u32,
+                    MIDNIGHT + (i / 4) * 9 * SECOND + part * SECOND,
+                    (part * 10_000 + i) as f64,
+                )
+            })
+            .collect();
+        files.extend(
+            archive
+                .write_samples(&name("s", part as u64 * 10), &directory, rows(&samples))
+                .await
+                .unwrap(),
+        );
+        all.extend(samples);
+    }
+    let policy = CompactionPolicy {
+        files_max: 9,
+        ..CompactionPolicy::default()
+    };
+    assert!(
+        plan(&files[..8], &policy, MIDNIGHT).is_empty(),
+        "a date that still grows waits for a full group"
+    );
+    assert_eq!(plan(&files[..8], &policy, MIDNIGHT + DAY).len(), 1);
+    let mut plans = plan(&files, &policy, MIDNIGHT);
+    assert_eq!(
+        (plans.len(), plans[0].files.len(), plans[0].date.as_str()),
+        (1, 9, "2026-11-21")
+    );
+    plans[0].target_bytes = target_bytes;
+    let merged = archive.compact(&plans[0], &name("c", 0)).await.unwrap();
+    assert_eq!(merged.len(), if target_bytes == 1 { 4 } else { 1 });
+    assert_eq!(
+        read_all(&archive, &merged, &directory).await,
+        expected(&directory, &all)
+    );
+    let mut keys: Vec<(String, String, Micros)> = Vec::new();
+    for file in &merged {
+        for batch in batches(&archive, file).await {
+            let text =
+                |i: usize, row: usize| batch.column(i).as_string::<i32>().value(row).to_owned();
+            keys.extend((0..batch.num_rows()).map(|row| {
+                (
+                    text(1, row),
+                    text(2, row),
+                    batch
+                        .column(0)
+                        .as_primitive::<TimestampMicrosecondType>()
+                        .value(row),
+                )
+            }));
+        }
+    }
+    assert!(keys.is_sorted());
+    assert!(
+        merged.iter().map(|file| file.size).sum::<u64>() < files.iter().map(|file| file.size).sum()
+    );
+}

@@ -1,0 +1,369 @@
+//! Rows of a checkpoint become files: sorted, split by UTC date, encoded, stored.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+
+use arrow::array::{
+    ArrayRef, Float64Array, Int32Array, Int64Array, StringArray, TimestampMicrosecondArray,
+};
+use foldhash::fast::FixedState;
+use schemas::time::Micros;
+use schemas::{
+    Anomaly, ArchiveFile, Resolution, RollupRow, SampleRows, Series, SeriesDirectory, Table,
+};
+
+use super::encode::{CHUNK_ROWS, EncodedFile, LEVEL_CHECKPOINT, TableEncoder, value_sample};
+use super::names::{date_of, day_of};
+use super::{Archive, ArchiveError, FileName, blocking};
+
+impl Archive {
+    /// Writes samples, one file per UTC date; each is durable and verified before the return, and not part of the archive until a chain link names it.
+    ///
+    /// # Errors
+    /// `Outage` (retry all: files already written are found again), `BadConfig` (no right to write), `Bug`.
+    pub async fn write_samples(
+        &self,
+        name: &FileName,
+        directory: &SeriesDirectory,
+        rows: SampleRows,
+    ) -> Result<Vec<ArchiveFile>, ArchiveError> {
+        let used = UsedSeries::of(directory, &rows.series)?;
+        let encoded = blocking(move || encode_samples(&used, rows)).await?;
+        self.store_files(name, Table::Samples, encoded).await
+    }
+
+    /// Writes rollups, one file per resolution and UTC date of the window start; as [`Archive::write_samples`].
+    ///
+    /// # Errors
+    /// As [`Archive::write_samples`].
+    pub async fn write_rollups(
+        &self,
+        name: &FileName,
+        directory: &SeriesDirectory,
+        rows: Vec<RollupRow>,
+    ) -> Result<Vec<ArchiveFile>, ArchiveError> {
+        let mut by_resolution: BTreeMap<Resolution, Vec<RollupRow>> = BTreeMap::new();
+        for row in rows {
+            by_resolution.entry(row.resolution).or_default().push(row);
+        }
+        let mut files = Vec::new();
+        for (resolution, rows) in by_resolution {
+            let series: Vec<u32> = rows.iter().map(|row| row.series).collect();
+            let used = UsedSeries::of(directory, &series)?;
+            let table = Table::Rollups(resolution);
+            let encoded = blocking(move || encode_rollups(table, &used, &rows)).await?;
+            files.extend(self.store_files(name, table, encoded).await?);
+        }
+        Ok(files)
+    }
+
+    /// Writes anomaly events, one file per UTC date of the sample; as [`Archive::write_samples`].
+    ///
+    /// # Errors
+    /// As [`Archive::write_samples`]; `Bug` if an event's times are not RFC 3339.
+    pub async fn write_anomalies(
+        &self,
+        name: &FileName,
+        events: &[Anomaly],
+    ) -> Result<Vec<ArchiveFile>, ArchiveError> {
+        let events = events.to_vec();
+        let encoded = blocking(move || encode_anomalies(&events)).await?;
+        self.store_files(name, Table::Anomalies, encoded).await
+    }
+
+    async fn store_files(
+        &self,
+        name: &FileName,
+        table: Table,
+        encoded: Vec<(Micros, EncodedFile)>,
+    ) -> Result<Vec<ArchiveFile>, ArchiveError> {
+        let mut files = Vec::with_capacity(encoded.len());
+        for (time, file) in encoded {
+            files.push(self.store_file(name, table, date_of(time)?, file).await?);
+        }
+        Ok(files)
+    }
+}
+
+/// The series of some rows in (metric, id) order.
+struct UsedSeries {
+    series: Vec<Arc<Series>>,
+    /// By directory index: position in `series`.
+    rank: Vec<u32>,
+}
+
+impl UsedSeries {
+    fn of(directory: &SeriesDirectory, indices: &[u32]) -> Result<Self, ArchiveError> {
+        let mut rank = vec![u32::MAX; directory.len()];
+        let mut used: Vec<(u32, Arc<Series>)> = Vec::new();
+        for index in indices {
+            let Some(seen) = rank.get_mut(*index as usize) else {
+                return Err(ArchiveError::Bug(format!(
+                    "row of series {index}; the directory holds {}",
+                    directory.len()
+                )));
+            };
+            if *seen == u32::MAX {
+                *seen = 0;
+                used.push((*index, Arc::clone(&directory[*index as usize])));
+            }
+        }
+        let mut metrics: Vec<&str> = used
+            .iter()
+            .map(|(_, series)| &*series.metric)
+            .collect::<HashSet<_, FixedState>>()
+            .into_iter()
+            .collect();
+        metrics.sort_unstable();
+        let metric_rank: HashMap<&str, u32, FixedState> = metrics
+            .iter()
+            .enumerate()
+            .map(|(i, metric)| (*metric, i as u32))
+            .collect();
+        let mut order: Vec<(u32, u128, u32)> = used
+            .iter()
+            .enumerate()
+            .map(|(i, (_, series))| (metric_rank[&*series.metric], series.id.0, i as u32))
+            .collect();
+        order.sort_unstable();
+        let mut series = Vec::with_capacity(used.len());
+        for (position, (_, _, i)) in order.iter().enumerate() {
+            let (index, found) = &used[*i as usize];
+            rank[*index as usize] = position as u32;
+            series.push(Arc::clone(found));
+        }
+        Ok(UsedSeries { series, rank })
+    }
+
+    /// Row numbers ordered by (date, series, time), cut into one stretch per date. Within a series, rows of equal time keep their order.
+    fn order(&self, indices: &[u32], time: impl Fn(usize) -> Micros) -> Vec<Vec<u32>> {
+        let mut days: BTreeMap<i64, Vec<u32>> = BTreeMap::new();
+        let (mut day, mut rows): (i64, Vec<u32>) = (i64::MIN, Vec::new());
+        for row in 0..indices.len() {
+            let row_day = day_of(time(row));
+            if row_day != day {
+                if !rows.is_empty() {
+                    days.entry(day).or_default().append(&mut rows);
+                }
+                day = row_day;
+            }
+            rows.push(row as u32);
+        }
+        if !rows.is_empty() {
+            days.entry(day).or_default().append(&mut rows);
+        }
+        days.into_values()
+            .map(|rows| self.order_day(indices, rows, &time))
+            .collect()
+    }
+
+    /// A counting sort by series, then by time where a series is not in order yet.
+    fn order_day(
+        &self,
+        indices: &[u32],
+        rows: Vec<u32>,
+        time: &impl Fn(usize) -> Micros,
+    ) -> Vec<u32> {
+        let rank_of = |row: u32| self.rank[indices[row as usize] as usize] as usize;
+        let mut starts = vec![0u32; self.series.len() + 1];
+        for row in &rows {
+            starts[rank_of(*row) + 1] += 1;
+        }
+        for i in 1..starts.len() {
+            starts[i] += starts[i - 1];
+        }
+        let mut next = starts.clone();
+        let mut ordered = vec![0u32; rows.len()];
+        for row in rows {
+            let place = &mut next[rank_of(row)];
+            ordered[*place as usize] = row;
+            *place += 1;
+        }
+        for bounds in starts.windows(2) {
+            let run = &mut ordered[bounds[0] as usize..bounds[1] as usize];
+            if !run.is_sorted_by_key(|row| time(*row as usize)) {
+                run.sort_by_key(|row| time(*row as usize));
+            }
+        }
+        ordered
+    }
+
+    /// Announces the runs of a stretch of ordered rows.
+    fn push_runs(&self, encoder: &mut TableEncoder, indices: &[u32], rows: &[u32]) {
+        for run in rows.chunk_by(|a, b| indices[*a as usize] == indices[*b as usize]) {
+            let rank = self.rank[indices[run[0] as usize] as usize];
+            encoder.push_run(&self.series[rank as usize], run.len());
+        }
+    }
+}
+
+/// `TIMESTAMP(us, UTC)` of some times.
+pub(super) fn time_array(times: impl Iterator<Item = Micros>) -> ArrayRef {
+    Arc::new(TimestampMicrosecondArray::from_iter_values(times).with_timezone("UTC"))
+}
+
+fn encode_samples(
+    used: &UsedSeries,
+    rows: SampleRows,
+) -> Result<Vec<(Micros, EncodedFile)>, ArchiveError> {
+    if rows.series.len() != rows.time.len() || rows.value.len() != rows.time.len() {
+        return Err(ArchiveError::Bug(
+            "sample columns of different lengths".into(),
+        ));
+    }
+    let mut files = Vec::new();
+    for day in used.order(&rows.series, |row| rows.time[row]) {
+        let values: Vec<f64> = day.iter().map(|row| rows.value[*row as usize]).collect();
+        let mut encoder =
+            TableEncoder::new(Table::Samples, LEVEL_CHECKPOINT, &value_sample(&values))?;
+        for (chunk, values) in day.chunks(CHUNK_ROWS).zip(values.chunks(CHUNK_ROWS)) {
+            used.push_runs(&mut encoder, &rows.series, chunk);
+            let times = time_array(chunk.iter().map(|row| rows.time[*row as usize]));
+            encoder.write(times, vec![Arc::new(Float64Array::from(values.to_vec()))])?;
+        }
+        files.extend(
+            encoder
+                .finish()?
+                .map(|file| (rows.time[day[0] as usize], file)),
+        );
+    }
+    Ok(files)
+}
+
+fn encode_rollups(
+    table: Table,
+    used: &UsedSeries,
+    rows: &[RollupRow],
+) -> Result<Vec<(Micros, EncodedFile)>, ArchiveError> {
+    let series: Vec<u32> = rows.iter().map(|row| row.series).collect();
+    let mut files = Vec::new();
+    for day in used.order(&series, |row| rows[row].start) {
+        let mut encoder = TableEncoder::new(table, LEVEL_CHECKPOINT, &[])?;
+        for chunk in day.chunks(CHUNK_ROWS) {
+            used.push_runs(&mut encoder, &series, chunk);
+            let chunk: Vec<&RollupRow> = chunk.iter().map(|row| &rows[*row as usize]).collect();
+            encoder.write(
+                time_array(chunk.iter().map(|row| row.start)),
+                rollup_columns(&chunk),
+            )?;
+        }
+        files.extend(
+            encoder
+                .finish()?
+                .map(|file| (rows[day[0] as usize].start, file)),
+        );
+    }
+    Ok(files)
+}
+
+/// The columns of a rollups table after `service`.
+fn rollup_columns(rows: &[&RollupRow]) -> Vec<ArrayRef> {
+    let number = |get: fn(&RollupRow) -> f64| {
+        Arc::new(Float64Array::from_iter_values(
+            rows.iter().map(|row| get(row)),
+        )) as ArrayRef
+    };
+    vec![
+        Arc::new(Int64Array::from_iter_values(
+            rows.iter()
+                .map(|row| i64::try_from(row.rollup.count).unwrap_or(i64::MAX)),
+        )),
+        number(|row| row.rollup.sum),
+        number(|row| row.rollup.min),
+        number(|row| row.rollup.max),
+        number(|row| row.rollup.first),
+        number(|row| row.rollup.last),
+        number(|row| row.rollup.sum_squares),
+        Arc::new(
+            rows.iter()
+                .map(|row| row.rollup.rate())
+                .collect::<Float64Array>(),
+        ),
+        number(|row| row.completeness),
+        Arc::new(Int32Array::from_iter_values(
+            rows.iter()
+                .map(|row| i32::try_from(row.revision).unwrap_or(i32::MAX)),
+        )),
+    ]
+}
+
+fn encode_anomalies(events: &[Anomaly]) -> Result<Vec<(Micros, EncodedFile)>, ArchiveError> {
+    let micros = |text: &str| {
+        let parsed: Result<jiff::Timestamp, _> = text.parse();
+        parsed
+            .map(|time| time.as_microsecond())
+            .map_err(|error| ArchiveError::Bug(format!("event time `{text}`: {error}")))
+    };
+    let mut days: BTreeMap<i64, Vec<(Micros, &Anomaly)>> = BTreeMap::new();
+    for event in events {
+        let time = micros(&event.time)?;
+        days.entry(day_of(time)).or_default().push((time, event));
+    }
+    let mut files = Vec::new();
+    for mut day in days.into_values() {
+        day.sort_by(|(time_a, a), (time_b, b)| {
+            (&a.metric, a.series_id, time_a, &a.event_id).cmp(&(
+                &b.metric,
+                b.series_id,
+                time_b,
+                &b.event_id,
+            ))
+        });
+        // An event computed again has the same id: it is in the archive once.
+        day.dedup_by(|(_, a), (_, b)| a.event_id == b.event_id);
+        let mut encoder = TableEncoder::new(Table::Anomalies, LEVEL_CHECKPOINT, &[])?;
+        for run in day.chunk_by(|(_, a), (_, b)| a.series_id == b.series_id) {
+            let (_, event) = &run[0];
+            let series = Series {
+                id: event.series_id,
+                metric: event.metric.as_str().into(),
+                labels: event.labels.clone(),
+                kind: schemas::Kind::Gauge,
+            };
+            encoder.push_run(&series, run.len());
+        }
+        let events: Vec<&Anomaly> = day.iter().map(|(_, event)| *event).collect();
+        let text = |get: &dyn Fn(&Anomaly) -> String| {
+            Arc::new(StringArray::from_iter_values(
+                events.iter().map(|event| get(event)),
+            )) as ArrayRef
+        };
+        let number = |get: fn(&Anomaly) -> f64| {
+            Arc::new(Float64Array::from_iter_values(
+                events.iter().map(|event| get(event)),
+            )) as ArrayRef
+        };
+        let starts = events
+            .iter()
+            .map(|event| micros(&event.window_start))
+            .collect::<Result<Vec<_>, _>>()?;
+        let ends = events
+            .iter()
+            .map(|event| micros(&event.window_end))
+            .collect::<Result<Vec<_>, _>>()?;
+        // Plain structs of numbers and names always serialise.
+        let json = |value: serde_json::Result<String>| value.unwrap_or_default();
+        let own = vec![
+            text(&|event| event.event_id.clone()),
+            time_array(starts.into_iter()),
+            time_array(ends.into_iter()),
+            number(|event| event.observed),
+            number(|event| event.expected),
+            number(|event| event.lower),
+            number(|event| event.upper),
+            number(|event| event.score),
+            text(&|event| {
+                json(serde_json::to_string(&event.direction))
+                    .trim_matches('"')
+                    .to_owned()
+            }),
+            text(&|event| json(serde_json::to_string(&event.votes))),
+            number(|event| event.trust),
+            number(|event| event.completeness),
+            text(&|event| event.explanation.clone()),
+        ];
+        encoder.write(time_array(day.iter().map(|(time, _)| *time)), own)?;
+        files.extend(encoder.finish()?.map(|file| (day[0].0, file)));
+    }
+    Ok(files)
+}

@@ -1,0 +1,446 @@
+//! The real `tidewatch` program as a child process: started, asked, signalled, killed, and its log shown when a test fails.
+
+use std::fs::{File, OpenOptions};
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open, pidfd_send_signal};
+
+use crate::http::{self, Answer, NoAnswer};
+
+/// How long the program may take until it is ready. A bound for what hangs, not a measure of speed.
+const READY_TIMEOUT: Duration = Duration::from_secs(60);
+/// How often a condition is looked at while waiting for it.
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
+/// Number of SIGABRT: how a process ends that a crash point killed.
+pub const SIGABRT: i32 = 6;
+/// Number of SIGKILL.
+pub const SIGKILL: i32 = 9;
+
+/// The debug build of `tidewatch`: `TIDEWATCH_TEST_BINARY` if set (by `cargo xtask test`, which has just built it), else built now, once
+/// per test process. Debug, because only debug builds have crash points.
+pub fn binary() -> &'static Path {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    BINARY.get_or_init(|| {
+        if let Some(path) = std::env::var_os("TIDEWATCH_TEST_BINARY") {
+            return PathBuf::from(path);
+        }
+        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let output = Command::new(cargo)
+            .args([
+                "build",
+                "--package",
+                "tidewatch",
+                "--bin",
+                "tidewatch",
+                "--message-format=json",
+            ])
+            .current_dir(crate::repository())
+            .stderr(Stdio::inherit())
+            .output()
+            .expect("cargo can be started");
+        assert!(
+            output.status.success(),
+            "`cargo build --bin tidewatch` failed: {}",
+            output.status
+        );
+        String::from_utf8_lossy(&output.stdout)
+            .lines()
+            .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
+            .find_map(|message| {
+                message["executable"]
+                    .as_str()
+                    .filter(|path| path.ends_with("tidewatch"))
+                    .map(PathBuf::from)
+            })
+            .expect("cargo names the executable it built")
+    })
+}
+
+/// How to start the program. Everything it writes goes below one directory: `data/`, `config.toml`, `tidewatch.log`.
+#[derive(Debug, Clone)]
+pub struct Launch {
+    directory: PathBuf,
+    config: String,
+    environment: Vec<(String, String)>,
+    wrapper: Vec<String>,
+}
+
+impl Launch {
+    /// A start below `directory` (a test's temporary one), with [`crate::FAST_CONFIG`] and compactions as soon as there are two files to merge.
+    pub fn new(directory: &Path) -> Self {
+        let launch = Launch {
+            directory: directory.to_owned(),
+            config: crate::FAST_CONFIG.to_owned(),
+            environment: Vec::new(),
+            wrapper: Vec::new(),
+        };
+        // Not in the file, so that a test can give it an [archive] of its own.
+        launch
+            .env("TIDEWATCH__ARCHIVE__COMPACTION_INTERVAL", "2s")
+            .env("TIDEWATCH__ARCHIVE__COMPACTION_FILES_MAX", "2")
+            .env("TIDEWATCH__ARCHIVE__REPLACED_FILES_KEPT", "1s")
+    }
+
+    /// A start as a new user does it: no configuration file, no variables.
+    pub fn unconfigured(directory: &Path) -> Self {
+        Launch {
+            directory: directory.to_owned(),
+            config: String::new(),
+            environment: Vec::new(),
+            wrapper: Vec::new(),
+        }
+    }
+
+    /// Replaces the configuration file.
+    pub fn config(mut self, toml: impl Into<String>) -> Self {
+        self.config = toml.into();
+        self
+    }
+
+    /// Sets an environment variable.
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Dies at a crash point: `name` or `name:n`.
+    pub fn crash_at(self, point: &str) -> Self {
+        self.env("TIDEWATCH_CRASH_AT", point)
+    }
+
+    /// Starts the program under another one (`strace -o file …`).
+    pub fn under(mut self, wrapper: &[&str]) -> Self {
+        self.wrapper = wrapper.iter().map(|&part| part.to_owned()).collect();
+        self
+    }
+
+    /// The data directory that the program is given.
+    pub fn data_dir(&self) -> PathBuf {
+        self.directory.join("data")
+    }
+
+    /// Starts it and does not wait.
+    pub fn start(&self) -> Tidewatch {
+        let listen = free_address();
+        let log_path = self.directory.join("tidewatch.log");
+        let log = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&log_path)
+            .expect("the log file can be opened");
+        let log_start = log.metadata().map_or(0, |m| m.len());
+        let mut words: Vec<std::ffi::OsString> = self.wrapper.iter().map(Into::into).collect();
+        words.push(binary().into());
+        words.push("run".into());
+        if !self.config.is_empty() {
+            let path = self.directory.join("config.toml");
+            std::fs::write(&path, &self.config).expect("the configuration can be written");
+            words.push("--config".into());
+            words.push(path.into());
+        }
+        let child = Command::new(&words[0])
+            .args(&words[1..])
+            .args(["--listen", &listen.to_string(), "--data-dir"])
+            .arg(self.data_dir())
+            .envs(self.environment.iter().map(|(k, v)| (k, v)))
+            // A core dump of a crash point must not land in the repository.
+            .current_dir(&self.directory)
+            .stdin(Stdio::null())
+            .stdout(Stdio::from(
+                log.try_clone().expect("a file handle can be cloned"),
+            ))
+            .stderr(Stdio::from(log))
+            .spawn()
+            .unwrap_or_else(|e| panic!("can't start {:?}: {e}", words[0]));
+        Tidewatch {
+            child,
+            listen,
+            log_path,
+            log_start,
+            status: None,
+            wrapped: !self.wrapper.is_empty(),
+        }
+    }
+
+    /// Starts it and waits until it is ready.
+    pub fn start_ready(&self) -> Tidewatch {
+        let mut process = self.start();
+        process.wait_ready();
+        process
+    }
+}
+
+/// A running (or ended) `tidewatch run`. Dropped, it is killed; if the test is failing, its log is printed.
+#[derive(Debug)]
+pub struct Tidewatch {
+    child: Child,
+    listen: SocketAddr,
+    log_path: PathBuf,
+    log_start: u64,
+    status: Option<ExitStatus>,
+    wrapped: bool,
+}
+
+impl Tidewatch {
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.listen
+    }
+
+    /// Waits until `/readyz` answers 2xx.
+    ///
+    /// # Panics
+    /// If the program ends before, or is not ready after a minute.
+    pub fn wait_ready(&mut self) {
+        let mut last = String::from("no answer");
+        let ready = self.wait_until(READY_TIMEOUT, |address| {
+            match http::get(address, "/readyz") {
+                Ok(answer) if answer.is_success() => true,
+                Ok(answer) => {
+                    last = format!("{} {}", answer.status, answer.text());
+                    false
+                }
+                Err(_) => false,
+            }
+        });
+        if !ready {
+            match self.exited() {
+                Some(status) => panic!(
+                    "tidewatch ended before it was ready: {status}\n{}",
+                    self.log()
+                ),
+                None => panic!(
+                    "tidewatch was not ready after {READY_TIMEOUT:?}; /readyz said: {last}\n{}",
+                    self.log()
+                ),
+            }
+        }
+    }
+
+    /// Looks at a condition again and again until it holds (`true`), the program ends or the time is over (`false`).
+    pub fn wait_until(
+        &mut self,
+        timeout: Duration,
+        mut condition: impl FnMut(SocketAddr) -> bool,
+    ) -> bool {
+        let deadline = Instant::now() + timeout;
+        loop {
+            if condition(self.listen) {
+                return true;
+            }
+            if self.exited().is_some() || Instant::now() > deadline {
+                return false;
+            }
+            std::thread::sleep(POLL_INTERVAL);
+        }
+    }
+
+    /// How it ended, if it has.
+    pub fn exited(&mut self) -> Option<ExitStatus> {
+        if self.status.is_none() {
+            self.status = self.child.try_wait().expect("a child can be asked");
+        }
+        self.status
+    }
+
+    /// Waits until it has ended.
+    ///
+    /// # Panics
+    /// If it still runs after `timeout`.
+    pub fn wait_exit(&mut self, timeout: Duration) -> ExitStatus {
+        self.wait_until(timeout, |_| false);
+        self.exited().unwrap_or_else(|| {
+            panic!(
+                "tidewatch still runs {timeout:?} after it should have ended\n{}",
+                self.log()
+            )
+        })
+    }
+
+    /// `kill -9`, and waits for the end.
+    pub fn kill_nine(&mut self) -> ExitStatus {
+        self.signal(Signal::KILL);
+        self.wait_exit(Duration::from_secs(30))
+    }
+
+    /// SIGTERM, and waits for the end, which the program promises within 10 s. Allows more here, as a debug build on a busy machine needs it;
+    /// the promise itself is checked by `first_run`.
+    pub fn terminate(&mut self) -> ExitStatus {
+        self.signal(Signal::TERM);
+        self.wait_exit(Duration::from_secs(60))
+    }
+
+    /// SIGTERM, and checks that it ended with success.
+    ///
+    /// # Panics
+    /// With the log, if it did not.
+    pub fn stop_cleanly(mut self) {
+        let status = self.terminate();
+        assert!(
+            status.success(),
+            "a clean stop ended with {status}\n{}",
+            self.log()
+        );
+    }
+
+    /// SIGTERM, without waiting.
+    pub fn send_sigterm(&mut self) {
+        self.signal(Signal::TERM);
+    }
+
+    /// What kills it from another thread, while this one is in the middle of a request.
+    pub fn killer(&self) -> Killer {
+        Killer(pidfd_open(self.pid(), PidfdFlags::empty()).expect("a child has a descriptor"))
+    }
+
+    /// Freezes it (SIGSTOP).
+    pub fn pause(&mut self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// Lets it go on (SIGCONT).
+    pub fn resume(&mut self) {
+        self.signal(Signal::CONT);
+    }
+
+    fn signal(&mut self, signal: Signal) {
+        if self.exited().is_none() {
+            kill_process(self.pid(), signal).expect("a child can be signalled");
+        }
+    }
+
+    /// The process of the program itself, also when it runs under another one.
+    fn pid(&self) -> Pid {
+        let child = i32::try_from(self.child.id()).expect("a process id");
+        let mut pid = child;
+        if self.wrapped {
+            let children = std::fs::read_to_string(format!("/proc/{child}/task/{child}/children"))
+                .unwrap_or_default();
+            pid = children
+                .split_whitespace()
+                .next()
+                .and_then(|text| text.parse().ok())
+                .unwrap_or(child);
+        }
+        Pid::from_raw(pid).expect("a process id is not 0")
+    }
+
+    /// Sends a body of line protocol with times in milliseconds.
+    ///
+    /// # Errors
+    /// `NoAnswer` if the program is not there or died meanwhile.
+    pub fn write_lines(&self, body: &str) -> Result<Answer, NoAnswer> {
+        http::post(
+            self.listen,
+            "/api/v2/write?precision=ms",
+            "text/plain; charset=utf-8",
+            body.as_bytes(),
+        )
+    }
+
+    /// Asks an SQL question of the running program; the rows as JSON objects.
+    ///
+    /// # Panics
+    /// If the answer is not 200 with one JSON object per line.
+    pub fn sql(&self, query: &str) -> Vec<serde_json::Value> {
+        let body = serde_json::json!({ "query": query, "format": "ndjson" }).to_string();
+        let answer = http::post(
+            self.listen,
+            "/api/v1/sql",
+            "application/json",
+            body.as_bytes(),
+        )
+        .unwrap_or_else(|e| panic!("`{query}`: {e}\n{}", self.log()));
+        assert_eq!(answer.status, 200, "`{query}`: {}", answer.text());
+        answer
+            .text()
+            .lines()
+            .map(|line| {
+                serde_json::from_str(line).unwrap_or_else(|e| panic!("`{query}`: {e} in `{line}`"))
+            })
+            .collect()
+    }
+
+    /// What this start has written to stdout and stderr.
+    pub fn log(&self) -> String {
+        let bytes = std::fs::read(&self.log_path).unwrap_or_default();
+        let own = bytes
+            .get(usize::try_from(self.log_start).unwrap_or(0)..)
+            .unwrap_or_default();
+        format!(
+            "--- log of {} ---\n{}--- end of log ---",
+            self.listen,
+            String::from_utf8_lossy(own)
+        )
+    }
+}
+
+impl Drop for Tidewatch {
+    fn drop(&mut self) {
+        if self.exited().is_none() {
+            self.signal(Signal::KILL);
+            let _gone = self.child.kill();
+            let _reaped = self.child.wait();
+        }
+        if std::thread::panicking() {
+            eprintln!("{}", self.log());
+        }
+    }
+}
+
+/// Kills one process, by a descriptor: unlike a number it never comes to mean another process.
+#[derive(Debug)]
+pub struct Killer(OwnedFd);
+
+impl Killer {
+    /// `kill -9`.
+    pub fn kill(self) {
+        // It may have ended by itself; whoever waits for it sees how.
+        let _gone = pidfd_send_signal(&self.0, Signal::KILL);
+    }
+}
+
+/// Runs a one-shot command of the program (`sql …`, `archive files …`) and returns its standard output.
+///
+/// # Panics
+/// With its standard error, if it fails.
+pub fn run_command(directory: &Path, arguments: &[&str]) -> String {
+    let output = Command::new(binary())
+        .args(arguments)
+        .current_dir(directory)
+        .stdin(Stdio::null())
+        .output()
+        .expect("tidewatch can be started");
+    assert!(
+        output.status.success(),
+        "`tidewatch {}` ended with {}\n{}",
+        arguments.join(" "),
+        output.status,
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// Whether a process was ended by a signal.
+pub fn ended_by(status: ExitStatus, signal: i32) -> bool {
+    status.signal() == Some(signal)
+}
+
+/// An address of the loopback interface that nobody listens on just now.
+pub fn free_address() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0")
+        .and_then(|listener| listener.local_addr())
+        .expect("a free port")
+}
+
+/// Whether a program is on the PATH.
+pub fn has_program(name: &str) -> bool {
+    let paths = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&paths).any(|directory| File::open(directory.join(name)).is_ok())
+}

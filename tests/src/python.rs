@@ -1,0 +1,3 @@
+//! Python for the tests that look at our formats with other people's libraries.
+
+pub mod venv;

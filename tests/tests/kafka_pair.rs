@@ -1,0 +1,104 @@
+//! Two processes in one consumer group, one archive: partitions are shared, a frozen owner is fenced, a killed one is replaced; nothing twice.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use tests::audit::Book;
+use tests::load::{Load, Outcome};
+use tests::process::{Launch, Tidewatch, run_command};
+
+/// A session short enough for a test, long enough for a busy machine.
+const SESSION_MS: u32 = 6_000;
+
+struct Pair {
+    launches: [Launch; 2],
+    archive: std::path::PathBuf,
+    topic: String,
+}
+
+impl Pair {
+    /// Two members of one group over a new set of topics.
+    fn prepare(brokers: &str, directory: &Path) -> Self {
+        let unique = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_nanos();
+        let prefix = format!("pair-{unique}");
+        let archive = directory.join("archive");
+        let config = format!(
+            "{}\n[bus]\nkind = \"kafka\"\nbrokers = \"{brokers}\"\ngroup = \"{prefix}\"\ntopic_prefix = \"{prefix}\"\npartitions = 4\nsession_timeout = \"{SESSION_MS}ms\"\n[archive]\nurl = \"file://{}\"\n",
+            tests::FAST_CONFIG,
+            archive.display()
+        );
+        let launches = [0, 1].map(|member| {
+            let own = directory.join(format!("member-{member}"));
+            std::fs::create_dir_all(&own).unwrap();
+            Launch::new(&own).config(config.clone())
+        });
+        std::fs::write(directory.join("topics.toml"), &config).unwrap();
+        run_command(directory, &["topics", "create", "--config", "topics.toml"]);
+        Pair { launches, archive, topic: format!("{prefix}.samples") }
+    }
+}
+
+/// How many partitions a process runs, by its own word.
+fn running(process: &Tidewatch) -> usize {
+    let Ok(answer) = tests::http::get(process.address(), "/readyz?verbose") else { return 0 };
+    let Ok(status) = serde_json::from_str::<serde_json::Value>(&answer.text()) else { return 0 };
+    let partitions = status["partitions"].as_array().cloned().unwrap_or_default();
+    partitions.iter().filter(|partition| partition["phase"] == "running").count()
+}
+
+fn wait_for(what: &str, process: &mut Tidewatch, condition: impl Fn(&Tidewatch) -> bool) {
+    let deadline = std::time::Instant::now() + Duration::from_secs(90);
+    while !condition(process) {
+        assert!(process.exited().is_none(), "waiting for {what}: the process ended\n{}", process.log());
+        assert!(std::time::Instant::now() < deadline, "waited in vain for {what}\n{}", process.log());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+fn send(load: &mut Load, to: &Tidewatch, requests: usize) {
+    let mut acknowledged = 0;
+    while acknowledged < requests {
+        acknowledged += usize::from(load.send(to) == Outcome::Ok);
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn c2_a_frozen_owner_is_fenced_and_nothing_stands_twice() {
+    if !tests::audit::is_available("kafka_pair") {
+        return;
+    }
+    let Some(brokers) = tests::kafka::kafka_for_tests() else { return };
+    let directory = tempfile::tempdir().unwrap();
+    let pair = Pair::prepare(&brokers, directory.path());
+    let mut load = Load::new(100);
+
+    let mut first = pair.launches[0].start_ready();
+    wait_for("the first member to run all four partitions", &mut first, |process| running(process) == 4);
+    send(&mut load, &first, 100);
+    let mut second = pair.launches[1].start_ready();
+    wait_for("the second member to take its share", &mut second, |process| running(process) == 2);
+    wait_for("the first member to keep the rest", &mut first, |process| running(process) == 2);
+    send(&mut load, &second, 100);
+
+    // Frozen with uncommitted samples in hand, past its session: the other takes over all.
+    first.pause();
+    send(&mut load, &second, 100);
+    wait_for("the second member to take over", &mut second, |process| running(process) == 4);
+    send(&mut load, &second, 200);
+    first.resume();
+    // It finds out that it was replaced, and joins again.
+    wait_for("the first member to come back", &mut first, |process| running(process) == 2);
+    send(&mut load, &first, 100);
+
+    // One dies for good; the other goes on alone.
+    first.kill_nine();
+    send(&mut load, &second, 100);
+    wait_for("the second member to run alone", &mut second, |process| running(process) == 4);
+    load.resend(&second);
+    load.repeat_last(&second, 20);
+    second.stop_cleanly();
+    Book::of_archive(&load, directory.path(), &pair.archive, &pair.topic).audit("after a frozen and a killed owner");
+}

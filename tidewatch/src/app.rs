@@ -1,0 +1,310 @@
+//! `tidewatch run`: puts the rooms together, says when it is ready, and takes them apart in the order that loses nothing.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use bus::embedded::EmbeddedBus;
+use ingest::collectors::host::{HostCollector, HostOptions};
+use ingest::http::Receivers;
+use ingest::{IngestCounters, Intake, Publisher};
+use metrics_exporter_prometheus::PrometheusHandle;
+use pipeline::{PartitionStatus, Phase, Pipeline, PipelineOptions};
+use query::Engine;
+use schemas::Micros;
+use sinks::aggregates::AggregateStore;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::config::{BusKind, Config};
+use crate::error::CommandError;
+use crate::http::{self, Context, Instance};
+use crate::tables::{PipelineTables, Running};
+use crate::telemetry::{self, Metric};
+use crate::{commands, stores};
+
+/// File in the data directory that names the address of the instance that runs on it.
+const ADDRESS_FILE: &str = "http-address";
+/// How long requests that are being worked on may take once the end was asked for.
+const REQUESTS_MAX: Duration = Duration::from_secs(3);
+/// How long all of the end may take: below the 10 s that are promised, so that it is us who end it.
+const STOP_MAX: Duration = Duration::from_millis(9_500);
+/// How often the recorder of metrics tidies up. Between two, each request costs it 16 bytes.
+const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
+/// How often old rows leave the aggregate store and new ones are made safe from a power cut.
+const STORE_INTERVAL: Duration = Duration::from_secs(60);
+/// How often readiness is looked at until the start is told.
+const READY_POLL: Duration = Duration::from_millis(20);
+
+/// Runs until SIGINT or SIGTERM.
+///
+/// # Errors
+/// `Failed` where something can't be opened, or the end took too long.
+pub async fn run(config: Config) -> Result<(), CommandError> {
+    let stop = CancellationToken::new();
+    stop_on_signals(&stop)?;
+    let app = tokio::select! {
+        started = App::start(config, &stop) => started?,
+        // Nothing was accepted yet.
+        () = stop.cancelled() => return Ok(()),
+    };
+    app.announce(&stop).await?;
+    stop.cancelled().await;
+    app.shut_down().await
+}
+
+/// The first signal asks for the end, a second one ends at once.
+fn stop_on_signals(stop: &CancellationToken) -> Result<(), CommandError> {
+    let failed = |error| CommandError::surroundings(format!("signals can't be received: {error}"));
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    let stop = stop.clone();
+    tokio::spawn(async move {
+        for _ in 0..2 {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+            if stop.is_cancelled() {
+                warn!("second signal, ending at once; the next start reads again what was not checkpointed");
+                std::process::exit(1);
+            }
+            info!("stopping; a second signal ends at once");
+            stop.cancel();
+        }
+    });
+    Ok(())
+}
+
+/// The address of the instance that runs, or ran, on a data directory.
+pub(crate) fn read_address(data_dir: &Path) -> Option<String> {
+    let text = std::fs::read_to_string(data_dir.join(ADDRESS_FILE)).ok()?;
+    text.trim().parse::<SocketAddr>().ok().map(|address| address.to_string())
+}
+
+/// Everything that runs.
+struct App {
+    address: SocketAddr,
+    default_address: bool,
+    data_dir: PathBuf,
+    running: Running,
+    aggregates: Arc<AggregateStore>,
+    partitions_own: Option<u32>,
+    /// Ends the collectors, then the server.
+    intake: CancellationToken,
+    collector: Option<JoinHandle<()>>,
+    server: JoinHandle<()>,
+    housekeeping: JoinHandle<()>,
+}
+
+impl App {
+    async fn start(mut config: Config, stop: &CancellationToken) -> Result<App, CommandError> {
+        let started = Instant::now();
+        // Recorded from the first request on.
+        let metrics = telemetry::install();
+        let data_dir = stores::create_data_dir(&config)?;
+        let listener = listen(config.server.listen).await?;
+        let address = listener.local_addr().map_err(|error| CommandError::surroundings(format!("the listening address: {error}")))?;
+
+        let topics = stores::topics(&config);
+        let log = stores::open_log(&config, &data_dir).await?;
+        stores::check_topics(&config, &log.bus).await?;
+        let archive = stores::open_archive(&config, &data_dir)?;
+        let aggregates = Arc::new(stores::open_aggregates(&config, &data_dir).await?);
+        if config.query.spill_bytes > 0 {
+            let spill = data_dir.join("spill");
+            std::fs::create_dir_all(&spill).map_err(|error| CommandError::surroundings(format!("`{}`: {error}", spill.display())))?;
+            config.query.spill_directory = Some(spill);
+        }
+
+        let pipeline = Pipeline::start(PipelineOptions {
+            bus: Arc::clone(&log.bus),
+            topics: topics.clone(),
+            group: config.bus.group.clone(),
+            owner: owner(),
+            archive: archive.clone(),
+            aggregates: Arc::clone(&aggregates),
+            archived_rollups: config.archive.rollups.clone(),
+            processing: config.processing.clone(),
+            checkpoint: config.checkpoint.clone(),
+            compaction: config.archive.compaction,
+            tick_interval: config.tick_interval,
+        });
+        let pipeline = pipeline.await.map_err(|error| CommandError::of("the pipeline", error))?;
+        let partitions = pipeline.partitions();
+        let running: Running = Arc::new(RwLock::new(Some(pipeline)));
+        let tables =
+            PipelineTables::new(Arc::clone(&running), &archive, Arc::clone(&aggregates), &config.archive.rollups, Arc::clone(&log.bus), topics.clone());
+
+        let counters = Arc::new(IngestCounters::default());
+        let publisher = Publisher::new(Arc::clone(&log.bus), &topics.samples(), partitions);
+        let receivers = Arc::new(Receivers::new(publisher.clone(), config.ingest, Arc::clone(&counters)));
+        let intake = CancellationToken::new();
+        let collector = config.host_interval.map(|interval| {
+            let host = HostCollector::new(HostOptions::default());
+            tokio::spawn(host.run(interval, publisher, Arc::clone(&counters), intake.clone()))
+        });
+
+        let partitions_own = (config.bus.kind == BusKind::Embedded).then_some(partitions);
+        let context = Arc::new(Context {
+            instance: Instance { version: env!("CARGO_PKG_VERSION").to_owned(), data_dir: data_dir.clone() },
+            engine: Engine::new(archive.store(), Arc::new(tables), config.query.clone()),
+            bus: log.bus,
+            topics,
+            partitions_own,
+            partitions: {
+                let running = Arc::clone(&running);
+                Box::new(move || status(&running))
+            },
+            record: Box::new(move || record(&counters, log.embedded.as_deref())),
+            metrics: metrics.clone(),
+            started,
+            tails: Arc::new(Semaphore::new(config.server.tails_max)),
+            stop: stop.clone(),
+            request_timeout: config.server.request_timeout,
+        });
+        let router = http::router(context, ingest::http::router(receivers));
+        let default_address = Config::defaults().is_some_and(|defaults| defaults.server.listen == address);
+        let server = tokio::spawn(http::server::serve(listener, router, config.server.clone(), stop.clone()));
+        let housekeeping = tokio::spawn(keep_house(metrics, Arc::clone(&aggregates)));
+        info!(%address, data_dir = %data_dir.display(), partitions, bus = ?config.bus.kind, archive = archive.url(), "started");
+        Ok(App { address, default_address, data_dir, running, aggregates, partitions_own, intake, collector, server, housekeeping })
+    }
+
+    /// Tells on standard output where we are and what to try, once every partition runs or one can't.
+    async fn announce(&self, stop: &CancellationToken) -> Result<(), CommandError> {
+        let mut told = None;
+        loop {
+            let partitions = status(&self.running);
+            let waiting = http::not_ready(&partitions, self.partitions_own, false);
+            let stuck = partitions.iter().any(|partition| matches!(partition.phase, Phase::Stopped(_) | Phase::Retrying(_)));
+            if waiting.is_none() || stuck {
+                told = waiting;
+                break;
+            }
+            tokio::select! {
+                () = stop.cancelled() => break,
+                () = tokio::time::sleep(READY_POLL) => {}
+            }
+        }
+        // Not before it is true: who finds the file may ask at once.
+        std::fs::write(self.data_dir.join(ADDRESS_FILE), format!("{}\n", self.address))
+            .map_err(|error| CommandError::surroundings(format!("`{}`: {error}", self.data_dir.join(ADDRESS_FILE).display())))?;
+        if stop.is_cancelled() {
+            return Ok(());
+        }
+        let state = told.map_or_else(|| "is ready".to_owned(), |reason| format!("runs, but is not ready: {reason}"));
+        let arguments = if self.default_address { String::new() } else { format!(" --url http://{}", self.address) };
+        commands::print(&format!(
+            "tidewatch {} {state}\n  listens on      http://{}\n  data directory  {}\n\nTry next:\n{}\n\nCtrl-C stops.\n",
+            env!("CARGO_PKG_VERSION"),
+            self.address,
+            self.data_dir.display(),
+            http::next_commands(&arguments),
+        ))
+    }
+
+    /// Intake first, then the last checkpoint, then the stores.
+    async fn shut_down(mut self) -> Result<(), CommandError> {
+        let deadline = tokio::time::Instant::now() + STOP_MAX;
+        self.intake.cancel();
+        let requests_end = tokio::time::Instant::now() + REQUESTS_MAX;
+        if let Some(collector) = self.collector.take() {
+            let _ = tokio::time::timeout_at(requests_end, collector).await;
+        }
+        if tokio::time::timeout_at(requests_end, &mut self.server).await.is_err() {
+            warn!("requests that took too long were cut; what they were not told is durable must be sent again");
+            self.server.abort();
+        }
+        let pipeline = self.running.write().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(pipeline) = pipeline
+            && tokio::time::timeout_at(deadline, pipeline.shutdown()).await.is_err()
+        {
+            return Err(CommandError::surroundings(
+                "the last checkpoint did not end in time; nothing is lost, the next start reads the log again from the one before".to_owned(),
+            ));
+        }
+        self.housekeeping.abort();
+        if let Err(error) = self.aggregates.sync().await {
+            warn!(%error, "the aggregate store could not be synced; what it lacks is computed again");
+        }
+        // Only a hint: who finds it asks whether anyone is there.
+        let _ = std::fs::remove_file(self.data_dir.join(ADDRESS_FILE));
+        info!("stopped");
+        Ok(())
+    }
+}
+
+async fn listen(address: SocketAddr) -> Result<TcpListener, CommandError> {
+    TcpListener::bind(address).await.map_err(|error| {
+        let advice = match error.kind() {
+            std::io::ErrorKind::AddrInUse => "another program listens there, perhaps another tidewatch; choose another by --listen HOST:PORT (port 0 takes a free one)",
+            std::io::ErrorKind::PermissionDenied => "ports below 1024 need rights; choose another by --listen HOST:PORT",
+            _ => "choose an address of this machine by --listen HOST:PORT",
+        };
+        CommandError::surroundings(format!("can't listen on {address}: {error}; {advice}"))
+    })
+}
+
+/// Who we are in the chain: for people, not compared with anything.
+fn owner() -> String {
+    format!("{}:{}", rustix::system::uname().nodename().to_string_lossy(), std::process::id())
+}
+
+fn status(running: &Running) -> Vec<PartitionStatus> {
+    running.read().unwrap_or_else(PoisonError::into_inner).as_ref().map(Pipeline::status).unwrap_or_default()
+}
+
+/// Brings the metrics of intake and log up to date.
+fn record(counters: &IngestCounters, embedded: Option<&EmbeddedBus>) {
+    for intake in Intake::ALL {
+        let (label, totals) = ([("intake", intake.name())], counters.of(intake));
+        for (metric, total) in [
+            (Metric::IngestRequestsTotal, &totals.requests),
+            (Metric::IngestFailuresTotal, &totals.failures),
+            (Metric::IngestAcceptedSamplesTotal, &totals.accepted_samples),
+            (Metric::IngestRejectedSamplesTotal, &totals.rejected_samples),
+            (Metric::IngestSkippedFieldsTotal, &totals.skipped_fields),
+            (Metric::IngestDroppedSamplesTotal, &totals.dropped_samples),
+            (Metric::IngestBodyBytesTotal, &totals.body_bytes),
+        ] {
+            telemetry::reached(metric, &label, total.load(Ordering::Relaxed));
+        }
+    }
+    telemetry::set(Metric::IngestInFlightBytes, &[], counters.in_flight_bytes.load(Ordering::Relaxed) as f64);
+    telemetry::set(Metric::IngestInFlightRequests, &[], counters.in_flight_requests.load(Ordering::Relaxed) as f64);
+    if let Some(stats) = embedded.map(EmbeddedBus::stats) {
+        telemetry::reached(Metric::LogAppendsTotal, &[], stats.appends);
+        telemetry::reached(Metric::LogRecordsTotal, &[], stats.records);
+        telemetry::reached(Metric::LogSyncsTotal, &[], stats.syncs);
+        telemetry::reached(Metric::LogRemovedRecordsTotal, &[], stats.removed_records);
+        telemetry::set(Metric::LogStoredBytes, &[], stats.stored_bytes as f64);
+    }
+}
+
+/// What must be done from time to time, until it is aborted.
+async fn keep_house(metrics: PrometheusHandle, aggregates: Arc<AggregateStore>) {
+    let mut upkeep = tokio::time::interval(UPKEEP_INTERVAL);
+    let mut store = tokio::time::interval(STORE_INTERVAL);
+    loop {
+        tokio::select! {
+            _ = upkeep.tick() => metrics.run_upkeep(),
+            _ = store.tick() => {
+                let now = SystemTime::now().duration_since(UNIX_EPOCH).ok().and_then(|since| Micros::try_from(since.as_micros()).ok());
+                let expired = match now {
+                    Some(now) => aggregates.expire(now).await.map(|_| ()),
+                    None => Ok(()),
+                };
+                if let Err(error) = async { expired?; aggregates.sync().await }.await {
+                    warn!(%error, "the aggregate store could not be tidied; it is tried again in a minute");
+                }
+            }
+        }
+    }
+}

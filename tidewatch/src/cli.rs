@@ -1,0 +1,288 @@
+//! The command line: what can be said, and which command does it.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use schemas::Table;
+
+use crate::commands;
+use crate::config::{Config, ConfigErrors, FlagValue};
+use crate::error::CommandError;
+
+/// Watches the metrics of a fleet as they flow: rollups, anomalies, and SQL over all of it.
+#[derive(Debug, Parser)]
+#[command(name = "tidewatch", version, propagate_version = true, arg_required_else_help = true, max_term_width = 110)]
+#[command(after_help = "Start with `tidewatch run`: it needs no configuration and nothing else installed.")]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+    /// Read settings from this TOML file. `tidewatch config` prints them all.
+    #[arg(long, value_name = "FILE", global = true)]
+    pub config: Option<PathBuf>,
+    /// Where data lives (setting data.dir).
+    #[arg(long, value_name = "DIR", global = true)]
+    pub data_dir: Option<PathBuf>,
+}
+
+/// What can be done.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Collect, receive, process and store metrics, and answer questions about them, until Ctrl-C.
+    #[command(after_help = "Example:\n  tidewatch run --data-dir /var/lib/tidewatch --config /etc/tidewatch.toml")]
+    Run(RunArgs),
+    /// Ask an SQL question: of a running instance, or of a data directory when none runs.
+    #[command(after_help = "Examples:\n  tidewatch sql \"SELECT metric, count(*) FROM samples GROUP BY 1 ORDER BY 2 DESC\"\n  \
+        tidewatch sql -f parquet -o cpu.parquet \"SELECT * FROM rollups_1m WHERE metric = 'system.cpu.utilization'\"\n  \
+        echo 'SHOW TABLES' | tidewatch sql")]
+    Sql(SqlArgs),
+    /// Follow samples or anomalies as they are published, one JSON object per line, until Ctrl-C.
+    #[command(after_help = "Example:\n  tidewatch tail anomalies")]
+    Tail(TailArgs),
+    /// Work on the topics of a Kafka cluster.
+    #[command(subcommand)]
+    Topics(TopicsCommand),
+    /// Work on the Parquet archive.
+    #[command(subcommand)]
+    Archive(ArchiveCommand),
+    /// Print the settings in force as TOML, with where each was set; secrets are masked.
+    #[command(after_help = "Example:\n  TIDEWATCH__BUS__PARTITIONS=8 tidewatch config --config tidewatch.toml")]
+    Config,
+    /// Print the version.
+    #[command(after_help = "Example:\n  tidewatch version")]
+    Version,
+}
+
+/// Flags of `run`.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// Address to listen on (setting server.listen).
+    #[arg(long, value_name = "HOST:PORT")]
+    pub listen: Option<String>,
+    /// Allow an address that other machines can reach, though there is no authentication yet.
+    #[arg(long)]
+    pub insecure_listen: bool,
+}
+
+/// Where an instance is asked.
+#[derive(Debug, Args)]
+pub struct UrlArgs {
+    /// The instance to ask, such as http://127.0.0.1:7744. Default: the setting server.listen.
+    #[arg(long, value_name = "URL")]
+    pub url: Option<String>,
+}
+
+/// Flags of `sql`.
+#[derive(Debug, Args)]
+pub struct SqlArgs {
+    /// The question. Left out: read from standard input.
+    pub query: Option<String>,
+    /// How the answer is written.
+    #[arg(short, long, value_enum, default_value_t = SqlFormat::Table)]
+    pub format: SqlFormat,
+    /// Write the answer to this file; it appears when it is complete.
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Which instance.
+    #[command(flatten)]
+    pub url: UrlArgs,
+}
+
+/// How an answer is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum SqlFormat {
+    /// Aligned columns for people.
+    Table,
+    /// Comma-separated, with a header.
+    Csv,
+    /// One array of objects.
+    Json,
+    /// One object per line.
+    Ndjson,
+    /// One Parquet file.
+    Parquet,
+}
+
+impl SqlFormat {
+    pub(crate) fn encoding(self) -> query::Format {
+        match self {
+            SqlFormat::Table => query::Format::Text,
+            SqlFormat::Csv => query::Format::Csv,
+            SqlFormat::Json => query::Format::Json,
+            SqlFormat::Ndjson => query::Format::Ndjson,
+            SqlFormat::Parquet => query::Format::Parquet,
+        }
+    }
+}
+
+/// Flags of `tail`.
+#[derive(Debug, Args)]
+pub struct TailArgs {
+    /// What to follow.
+    #[arg(value_enum)]
+    pub what: TailTopic,
+    /// Which instance.
+    #[command(flatten)]
+    pub url: UrlArgs,
+}
+
+/// What can be followed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum TailTopic {
+    /// Samples as they arrive.
+    Samples,
+    /// Anomalies as they are found.
+    Anomalies,
+}
+
+impl TailTopic {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            TailTopic::Samples => "samples",
+            TailTopic::Anomalies => "anomalies",
+        }
+    }
+}
+
+/// Commands of `topics`.
+#[derive(Debug, Subcommand)]
+pub enum TopicsCommand {
+    /// Create the topics that are missing; existing ones are left as they are.
+    #[command(after_help = "Example:\n  TIDEWATCH__BUS__KIND=kafka TIDEWATCH__BUS__BROKERS=broker:9092 tidewatch topics create --partitions 12")]
+    Create {
+        /// Partitions of each topic (setting bus.partitions).
+        #[arg(long, value_name = "N")]
+        partitions: Option<u32>,
+    },
+}
+
+/// Commands of `archive`.
+#[derive(Debug, Subcommand)]
+pub enum ArchiveCommand {
+    /// List the files of a table, one absolute path or URL per line: exactly those that count at this moment.
+    #[command(after_help = "Example:\n  tidewatch archive files --table samples")]
+    Files {
+        /// The table: samples, rollups_10s, rollups_1m, rollups_5m, rollups_1h, rollups_1d, anomalies, forecasts.
+        #[arg(long, value_name = "TABLE", value_parser = parse_table)]
+        table: Table,
+    },
+}
+
+fn parse_table(name: &str) -> Result<Table, String> {
+    Table::from_name(name).ok_or_else(|| {
+        let names: Vec<_> = Table::all().map(Table::name).collect();
+        format!("expected one of {}", names.join(", "))
+    })
+}
+
+impl Cli {
+    /// The settings in force under these flags.
+    ///
+    /// # Errors
+    /// `ConfigErrors` with every problem.
+    pub fn settings(&self) -> Result<Config, ConfigErrors> {
+        let mut flags = Vec::new();
+        let mut set = |flag, path, value: toml::Value| flags.push(FlagValue { flag, path, value });
+        if let Some(dir) = &self.data_dir {
+            set("--data-dir", "data.dir", dir.to_string_lossy().into_owned().into());
+        }
+        match &self.command {
+            Command::Run(run) => {
+                if let Some(listen) = &run.listen {
+                    set("--listen", "server.listen", listen.clone().into());
+                }
+                if run.insecure_listen {
+                    set("--insecure-listen", "server.insecure_listen", true.into());
+                }
+            }
+            Command::Topics(TopicsCommand::Create { partitions: Some(partitions) }) => {
+                set("--partitions", "bus.partitions", i64::from(*partitions).into());
+            }
+            _ => {}
+        }
+        Config::load(self.config.as_deref(), &flags)
+    }
+
+    /// Does what was asked. Blocks until it is done.
+    ///
+    /// # Errors
+    /// `CommandError`, whose exit code says whether to look at the command line and settings (2) or elsewhere (1).
+    pub fn execute(self) -> Result<(), CommandError> {
+        if matches!(self.command, Command::Version) {
+            return commands::print(&format!("tidewatch {}\n", env!("CARGO_PKG_VERSION")));
+        }
+        let config = self.settings()?;
+        if matches!(self.command, Command::Config) {
+            return commands::print(&config.to_toml());
+        }
+        crate::logs::start(&config.log);
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| CommandError::surroundings(format!("can't start the threads of the program: {error}")))?;
+        let done = runtime.block_on(async move {
+            match self.command {
+                Command::Run(_) => crate::app::run(config).await,
+                Command::Sql(args) => commands::sql::run(&config, args).await,
+                Command::Tail(args) => commands::tail::run(&config, args).await,
+                Command::Topics(TopicsCommand::Create { .. }) => commands::topics::create(&config).await,
+                Command::Archive(ArchiveCommand::Files { table }) => commands::archive::files(&config, table).await,
+                Command::Config | Command::Version => Ok(()),
+            }
+        });
+        // A blocking task that hangs on a dead disk or peer must not hold back the end.
+        runtime.shutdown_background();
+        done
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn parse(line: &str) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(line.split_whitespace())
+    }
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_that_does_something_has_an_example() {
+        fn check(command: &clap::Command) {
+            if command.has_subcommands() {
+                command.get_subcommands().filter(|sub| sub.get_name() != "help").for_each(check);
+            } else {
+                let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+                assert!(help.contains("Example") && help.contains("tidewatch"), "`{}` has no example", command.get_name());
+            }
+        }
+        check(&Cli::command());
+    }
+
+    #[test]
+    fn flags_become_settings() {
+        let cli = parse("tidewatch run --listen 127.0.0.1:9 --data-dir d").unwrap();
+        let config = cli.settings().unwrap();
+        assert_eq!((config.server.listen.port(), config.data_dir), (9, PathBuf::from("d")));
+        let config = parse("tidewatch topics create --partitions 12").unwrap().settings().unwrap();
+        assert_eq!(config.bus.partitions, 12);
+        assert!(parse("tidewatch run --listen 0.0.0.0:9").unwrap().settings().is_err());
+        assert!(parse("tidewatch run --listen 0.0.0.0:9 --insecure-listen").unwrap().settings().is_ok());
+    }
+
+    #[test]
+    fn options_are_where_people_put_them() {
+        let cli = parse("tidewatch --data-dir d sql -f csv -o out.csv SHOW").unwrap();
+        let Command::Sql(args) = cli.command else { panic!("not sql") };
+        assert_eq!((args.format, args.output, args.query.as_deref()), (SqlFormat::Csv, Some(PathBuf::from("out.csv")), Some("SHOW")));
+        assert!(matches!(parse("tidewatch tail anomalies").unwrap().command, Command::Tail(TailArgs { what: TailTopic::Anomalies, .. })));
+        assert!(parse("tidewatch archive files --table sample").unwrap_err().to_string().contains("expected one of samples, rollups_10s"));
+        assert_eq!(parse("tidewatch sql -f xml SHOW").unwrap_err().exit_code(), 2);
+        assert_eq!(parse("tidewatch").unwrap_err().exit_code(), 2);
+    }
+}

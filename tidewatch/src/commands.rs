@@ -1,0 +1,34 @@
+//! The commands besides `run`: each asks a question and ends.
+
+use std::io::{ErrorKind, Write};
+
+use crate::error::CommandError;
+
+pub(crate) mod archive;
+pub(crate) mod client;
+pub(crate) mod sql;
+pub(crate) mod tail;
+pub(crate) mod topics;
+
+/// Writes to standard output. A reader that went away (`| head`) is no failure.
+pub(crate) fn print(text: &str) -> Result<(), CommandError> {
+    let mut out = std::io::stdout().lock();
+    match written(out.write_all(text.as_bytes()).and_then(|()| out.flush()))? {
+        Reader::Reads | Reader::Left => Ok(()),
+    }
+}
+
+/// Whether someone still reads what is written.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Reader {
+    Reads,
+    Left,
+}
+
+pub(crate) fn written(result: std::io::Result<()>) -> Result<Reader, CommandError> {
+    match result {
+        Ok(()) => Ok(Reader::Reads),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(Reader::Left),
+        Err(error) => Err(CommandError::surroundings(format!("standard output: {error}"))),
+    }
+}

@@ -1,0 +1,137 @@
+//! What is answered over HTTP: one server, loopback unless told otherwise. Receivers of samples come from `ingest`; this adds questions and health.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::{StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, body::Body};
+use bus::Bus;
+use metrics_exporter_prometheus::PrometheusHandle;
+use pipeline::PartitionStatus;
+use query::Engine;
+use schemas::{Fault, Topics};
+use serde::{Deserialize, Serialize};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use crate::telemetry::{self, Metric};
+
+pub(crate) use sql::NOTES_HEADER;
+pub(crate) use status::{next_commands, not_ready};
+
+pub(crate) mod server;
+mod sql;
+mod status;
+mod tail;
+#[cfg(test)]
+mod tests;
+
+/// What handlers work with.
+pub(crate) struct Context {
+    pub(crate) instance: Instance,
+    pub(crate) engine: Engine,
+    pub(crate) bus: Arc<dyn Bus>,
+    pub(crate) topics: Topics,
+    /// Partitions that must run here before the instance is ready; `None` in a group, where others may have them.
+    pub(crate) partitions_own: Option<u32>,
+    /// What each partition of ours is doing.
+    pub(crate) partitions: Box<dyn Fn() -> Vec<PartitionStatus> + Send + Sync>,
+    /// Brings the gauges of other rooms up to date.
+    pub(crate) record: Box<dyn Fn() + Send + Sync>,
+    pub(crate) metrics: PrometheusHandle,
+    pub(crate) started: Instant,
+    /// Readers of `tail` that may still come.
+    pub(crate) tails: Arc<Semaphore>,
+    /// Ends what would otherwise never end.
+    pub(crate) stop: CancellationToken,
+    pub(crate) request_timeout: Duration,
+}
+
+/// Who answers: so that a client knows whether this is the instance of its data directory.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Instance {
+    pub(crate) version: String,
+    pub(crate) data_dir: PathBuf,
+}
+
+/// Where [`Instance`] is asked.
+pub(crate) const INSTANCE_PATH: &str = "/api/v1/instance";
+
+/// All routes: ours, and the receivers'.
+pub(crate) fn router(context: Arc<Context>, receivers: Router) -> Router {
+    Router::new()
+        .route("/", get(status::front_page))
+        .route("/healthz", get(status::healthz))
+        .route("/readyz", get(status::readyz))
+        .route("/metrics", get(status::metrics))
+        .route(INSTANCE_PATH, get(status::instance))
+        .route("/api/v1/sql", post(sql::sql))
+        .route("/api/v1/tail/{what}", get(tail::tail))
+        .with_state(Arc::clone(&context))
+        .merge(receivers)
+        .fallback(unknown_route)
+        .layer(middleware::from_fn_with_state(context, watch))
+}
+
+async fn unknown_route(request: Request) -> Response {
+    let message = format!("nothing is at `{} {}`; `/` lists what is", request.method(), request.uri().path());
+    problem(StatusCode::NOT_FOUND, &message, Fault::BadInput)
+}
+
+/// Bounds the time until the head of the answer, and counts the request.
+async fn watch(State(context): State<Arc<Context>>, request: Request, next: Next) -> Response {
+    let begun = Instant::now();
+    let route = route_of(request.uri().path());
+    let response = match tokio::time::timeout(context.request_timeout, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => {
+            let message = format!("no answer within {} s (setting `server.request_timeout`)", context.request_timeout.as_secs_f64());
+            problem(StatusCode::SERVICE_UNAVAILABLE, &message, Fault::Outage)
+        }
+    };
+    telemetry::count(Metric::HttpRequestsTotal, &[("route", route), ("status", response.status().as_str())], 1);
+    telemetry::observe(Metric::HttpRequestDurationSeconds, &[("route", route)], begun.elapsed().as_secs_f64());
+    response
+}
+
+/// A path as a label: made-up paths must not make series.
+fn route_of(path: &str) -> &'static str {
+    const ROUTES: [&str; 14] = [
+        "/",
+        "/healthz",
+        "/readyz",
+        "/metrics",
+        "/ping",
+        "/write",
+        "/api/v1/write",
+        "/api/v2/write",
+        "/api/v3/write_lp",
+        "/api/v1/samples",
+        "/api/v1/sql",
+        "/api/v1/tail/samples",
+        "/api/v1/tail/anomalies",
+        INSTANCE_PATH,
+    ];
+    ROUTES.into_iter().find(|route| *route == path).unwrap_or("other")
+}
+
+/// An error answer: `{"error":{"message":…,"fault":…}}`.
+pub(crate) fn problem(status: StatusCode, message: &str, fault: Fault) -> Response {
+    let body = Json(serde_json::json!({ "error": { "message": message, "fault": fault.name() } }));
+    let mut response = (status, body).into_response();
+    if matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
+        response.headers_mut().insert(header::RETRY_AFTER, header::HeaderValue::from_static("1"));
+    }
+    response
+}
+
+/// An answer of a type, streamed.
+fn streamed(content_type: &'static str, body: Body) -> Response {
+    ([(header::CONTENT_TYPE, content_type), (header::CACHE_CONTROL, "no-store")], body).into_response()
+}

@@ -1,0 +1,184 @@
+//! The front page, health, readiness and metrics.
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::{Query, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use pipeline::{PartitionStatus, Phase};
+use serde_json::{Value, json};
+
+use super::{Context, Instance};
+use crate::telemetry::{self, Metric, record_process};
+
+/// How long the log may take to tell where it ends, for the lag alone.
+const LAG_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Names of phases, as labels and in JSON.
+const PHASES: [&str; 7] = ["claiming", "replaying", "running", "retrying", "fenced", "stopped", "closed"];
+
+/// `GET /`: what one can do next.
+pub(super) async fn front_page(State(context): State<Arc<Context>>) -> String {
+    format!(
+        "Tidewatch {}\ndata directory: {}\n\nTry:\n{}\n\nRead: /readyz?verbose  /metrics  /healthz\nAsk:  POST /api/v1/sql   GET /api/v1/tail/samples  /api/v1/tail/anomalies\n\
+         Send: POST /api/v1/write (Prometheus remote write)  /api/v2/write (line protocol)  /api/v1/samples (JSON lines)\n",
+        context.instance.version,
+        context.instance.data_dir.display(),
+        next_commands(""),
+    )
+}
+
+/// The three commands to try next. `arguments` follow each.
+pub(crate) fn next_commands(arguments: &str) -> String {
+    [
+        format!("tidewatch sql{arguments} \"SELECT metric, count(*) FROM samples GROUP BY 1 ORDER BY 2 DESC\""),
+        format!("tidewatch tail{arguments} samples"),
+        format!("tidewatch tail{arguments} anomalies"),
+    ]
+    .map(|command| format!("  {command}"))
+    .join("\n")
+}
+
+/// `GET /healthz`: the process answers.
+pub(super) async fn healthz() -> &'static str {
+    "ok\n"
+}
+
+/// `GET /api/v1/instance`: who answers.
+pub(super) async fn instance(State(context): State<Arc<Context>>) -> Json<Instance> {
+    Json(context.instance.clone())
+}
+
+/// `GET /readyz`: whether every partition of ours runs; `?verbose` tells of each.
+pub(super) async fn readyz(State(context): State<Arc<Context>>, Query(parameters): Query<HashMap<String, String>>) -> Response {
+    let partitions = (context.partitions)();
+    let waiting = not_ready(&partitions, context.partitions_own, context.stop.is_cancelled());
+    let status = if waiting.is_none() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    if !parameters.contains_key("verbose") {
+        return (status, waiting.map_or_else(|| "ready\n".to_owned(), |reason| format!("not ready: {reason}\n"))).into_response();
+    }
+    let lags = lags(&context, &partitions).await;
+    let told: Vec<Value> = partitions.iter().zip(lags).map(|(partition, lag)| describe(partition, lag)).collect();
+    (status, Json(json!({ "ready": waiting.is_none(), "reason": waiting, "partitions": told }))).into_response()
+}
+
+/// Why the instance is not ready; `None` if it is. A partition that was fenced is another's business.
+pub(crate) fn not_ready(partitions: &[PartitionStatus], own: Option<u32>, stopping: bool) -> Option<String> {
+    if stopping {
+        return Some("the program is stopping".to_owned());
+    }
+    let mut reasons = String::new();
+    for partition in partitions.iter().filter(|partition| !matches!(partition.phase, Phase::Running | Phase::Fenced)) {
+        let separator = if reasons.is_empty() { "" } else { "; " };
+        let _ = write!(reasons, "{separator}partition {} is {}", partition.partition, phase_name(&partition.phase));
+        if let Some(reason) = phase_reason(&partition.phase) {
+            let _ = write!(reasons, ": {reason}");
+        }
+    }
+    let missing = own.map_or(0, |own| (own as usize).saturating_sub(partitions.len()));
+    if reasons.is_empty() && missing > 0 {
+        let _ = write!(reasons, "{missing} partitions are not assigned yet");
+    }
+    (!reasons.is_empty()).then_some(reasons)
+}
+
+fn phase_name(phase: &Phase) -> &'static str {
+    match phase {
+        Phase::Claiming => "claiming",
+        Phase::Replaying => "replaying",
+        Phase::Running => "running",
+        Phase::Retrying(_) => "retrying",
+        Phase::Fenced => "fenced",
+        Phase::Stopped(_) => "stopped",
+        Phase::Closed => "closed",
+    }
+}
+
+fn phase_reason(phase: &Phase) -> Option<&str> {
+    match phase {
+        Phase::Retrying(reason) | Phase::Stopped(reason) => Some(reason),
+        _ => None,
+    }
+}
+
+fn describe(partition: &PartitionStatus, lag: Option<u64>) -> Value {
+    json!({
+        "partition": partition.partition,
+        "phase": phase_name(&partition.phase),
+        "reason": phase_reason(&partition.phase),
+        "next_offset": partition.next_offset,
+        "committed_offset": partition.committed_offset,
+        "lag_records": lag,
+        "log_clock": partition.log_clock.and_then(|clock| jiff::Timestamp::from_microsecond(clock).ok()).map(|clock| clock.to_string()),
+        "series": partition.series,
+        "pending_samples": partition.pending_samples,
+        "files": partition.files,
+        "counts": partition.counts,
+        "checkpoints": partition.checkpoints,
+        "compactions": partition.compactions,
+        "anomalies": partition.anomalies,
+    })
+}
+
+/// Records between what was processed and the end of the log; `None` where the log does not say.
+async fn lags(context: &Context, partitions: &[PartitionStatus]) -> Vec<Option<u64>> {
+    let topic = context.topics.samples();
+    let one = async |status: &PartitionStatus| {
+        let retained = tokio::time::timeout(LAG_TIMEOUT, context.bus.retained(&topic, status.partition)).await.ok()?.ok()?;
+        Some(retained.end.0.saturating_sub(status.next_offset))
+    };
+    futures::future::join_all(partitions.iter().map(one)).await
+}
+
+/// `GET /metrics`: all metrics in Prometheus' text format.
+pub(super) async fn metrics(State(context): State<Arc<Context>>) -> Response {
+    let partitions = (context.partitions)();
+    let lags = lags(&context, &partitions).await;
+    for (status, lag) in partitions.iter().zip(lags) {
+        record_partition(status, lag);
+    }
+    (context.record)();
+    record_process(context.started);
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], context.metrics.render()).into_response()
+}
+
+fn record_partition(status: &PartitionStatus, lag: Option<u64>) {
+    let partition = status.partition.to_string();
+    let label = [("partition", partition.as_str())];
+    for phase in PHASES {
+        let is = phase == phase_name(&status.phase);
+        telemetry::set(Metric::PartitionPhase, &[label[0], ("phase", phase)], f64::from(u8::from(is)));
+    }
+    if let Some(lag) = lag {
+        telemetry::set(Metric::PartitionLagRecords, &label, lag as f64);
+    }
+    for (metric, value) in
+        [(Metric::PartitionSeries, status.series), (Metric::PartitionPendingSamples, status.pending_samples), (Metric::PartitionFiles, status.files)]
+    {
+        telemetry::set(metric, &label, value as f64);
+    }
+    let counts = &status.counts;
+    for (outcome, total) in [
+        ("read", counts.read),
+        ("accepted", counts.accepted),
+        ("duplicate", counts.duplicate),
+        ("late", counts.late),
+        ("invalid", counts.invalid),
+        ("replaced", counts.replaced),
+        ("revised", counts.revised),
+    ] {
+        telemetry::reached(Metric::SamplesTotal, &[label[0], ("outcome", outcome)], total);
+    }
+    for (metric, total) in [
+        (Metric::DeadLettersTotal, counts.dead_letters),
+        (Metric::CheckpointsTotal, status.checkpoints),
+        (Metric::CompactionsTotal, status.compactions),
+        (Metric::AnomaliesTotal, status.anomalies),
+    ] {
+        telemetry::reached(metric, &label, total);
+    }
+}

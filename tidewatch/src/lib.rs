@@ -1,0 +1,15 @@
+//! The program: settings, wiring, HTTP, command line. What it wires lives in the other rooms.
+//!
+//! Read in this order: [`cli`] (what can be asked), [`config`] (what can be set), [`app`] (how `run` puts the rooms together and takes them
+//! apart), `http` (what is answered while it runs), `tables` (what SQL sees of the running pipeline), [`telemetry`] (what it tells of itself).
+
+pub mod app;
+pub mod cli;
+mod commands;
+pub mod config;
+pub mod error;
+mod http;
+mod logs;
+mod stores;
+mod tables;
+pub mod telemetry;

@@ -1,0 +1,17 @@
+//! The `tidewatch` program: parses the command line, does what it says, tells by its exit code how it went.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use tidewatch::cli::Cli;
+
+fn main() -> ExitCode {
+    // clap ends the process itself: 0 for help and version, 2 for wrong usage.
+    match Cli::parse().execute() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("tidewatch: {error}");
+            ExitCode::from(error.exit_code())
+        }
+    }
+}

@@ -1,0 +1,234 @@
+//! Hot rows in the columns of the public tables. Leaves out what a query does not ask for before it copies anything.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Float64Array, Int32Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
+use arrow::error::ArrowError;
+use pipeline::{HotRows, PartitionView};
+use query::ScanBounds;
+use schemas::batch::labels_array;
+use schemas::columns::table_schema;
+use schemas::{Anomaly, Direction, Kind, Micros, RollupRow, SampleRows, Series, SeriesDirectory, Table};
+
+/// Rows of one batch. 65,536: small enough that a query's operators share the work, large enough that batches cost nothing.
+const BATCH_ROWS: usize = 65_536;
+
+/// The hot rows of some partitions of one table, within bounds.
+pub(super) fn hot_batches(views: Vec<PartitionView>, bounds: &ScanBounds) -> Result<Vec<RecordBatch>, ArrowError> {
+    let mut batches = Vec::new();
+    for view in views {
+        match view.hot {
+            HotRows::Samples(directory, rows) => sample_batches(&directory, &rows, bounds, &mut batches)?,
+            HotRows::Rollups(directory, rows) => rollup_batches(&directory, &rows, bounds, &mut batches)?,
+            HotRows::Anomalies(events) => anomaly_batches(&events, bounds, &mut batches)?,
+        }
+    }
+    Ok(batches)
+}
+
+/// Which series of a directory a query asks for, and which times.
+struct Wanted<'a> {
+    series: Vec<bool>,
+    bounds: &'a ScanBounds,
+}
+
+impl<'a> Wanted<'a> {
+    fn new(directory: &SeriesDirectory, bounds: &'a ScanBounds) -> Self {
+        let wanted = |series: &Arc<Series>| wants_metric(bounds, &series.metric);
+        Wanted { series: directory.iter().map(wanted).collect(), bounds }
+    }
+
+    fn has(&self, series: u32, time: Micros) -> bool {
+        self.series.get(series as usize).copied().unwrap_or(false) && wants_time(self.bounds, time)
+    }
+}
+
+fn wants_metric(bounds: &ScanBounds, metric: &str) -> bool {
+    bounds.metrics.as_ref().is_none_or(|metrics| metrics.iter().any(|wanted| wanted == metric))
+}
+
+fn wants_time(bounds: &ScanBounds, time: Micros) -> bool {
+    bounds.time_min.is_none_or(|min| time >= min) && bounds.time_max.is_none_or(|max| time <= max)
+}
+
+fn times(times: impl Iterator<Item = Micros>) -> ArrayRef {
+    Arc::new(TimestampMicrosecondArray::from_iter_values(times).with_timezone("UTC"))
+}
+
+fn numbers(values: impl Iterator<Item = f64>) -> ArrayRef {
+    Arc::new(Float64Array::from_iter_values(values))
+}
+
+/// `metric`, `series_id`, `labels`, `host`, `service` of some rows.
+fn series_columns(series: &[&Series]) -> Vec<ArrayRef> {
+    vec![
+        Arc::new(StringArray::from_iter_values(series.iter().map(|series| &*series.metric))),
+        Arc::new(StringArray::from_iter_values(series.iter().map(|series| series.id.to_string()))),
+        Arc::new(labels_array(series.iter().map(|series| &series.labels))),
+        Arc::new(series.iter().map(|series| series.host()).collect::<StringArray>()),
+        Arc::new(series.iter().map(|series| series.service()).collect::<StringArray>()),
+    ]
+}
+
+fn batch(table: Table, time: ArrayRef, series: &[&Series], own: Vec<ArrayRef>) -> Result<RecordBatch, ArrowError> {
+    let columns = std::iter::once(time).chain(series_columns(series)).chain(own).collect();
+    RecordBatch::try_new(table_schema(table), columns)
+}
+
+fn sample_batches(directory: &SeriesDirectory, rows: &SampleRows, bounds: &ScanBounds, into: &mut Vec<RecordBatch>) -> Result<(), ArrowError> {
+    let wanted = Wanted::new(directory, bounds);
+    let kept: Vec<usize> = (0..rows.len()).filter(|row| wanted.has(rows.series[*row], rows.time[*row])).collect();
+    for chunk in kept.chunks(BATCH_ROWS) {
+        let series: Vec<&Series> = chunk.iter().map(|row| &*directory[rows.series[*row] as usize]).collect();
+        let own = vec![numbers(chunk.iter().map(|row| rows.value[*row]))];
+        into.push(batch(Table::Samples, times(chunk.iter().map(|row| rows.time[*row])), &series, own)?);
+    }
+    Ok(())
+}
+
+fn rollup_batches(directory: &SeriesDirectory, rows: &[RollupRow], bounds: &ScanBounds, into: &mut Vec<RecordBatch>) -> Result<(), ArrowError> {
+    let wanted = Wanted::new(directory, bounds);
+    let kept: Vec<&RollupRow> = rows.iter().filter(|row| wanted.has(row.series, row.start)).collect();
+    for chunk in kept.chunks(BATCH_ROWS) {
+        let series: Vec<&Series> = chunk.iter().map(|row| &*directory[row.series as usize]).collect();
+        let number = |of: fn(&RollupRow) -> f64| numbers(chunk.iter().map(|row| of(row)));
+        let own: Vec<ArrayRef> = vec![
+            Arc::new(Int64Array::from_iter_values(chunk.iter().map(|row| i64::try_from(row.rollup.count).unwrap_or(i64::MAX)))),
+            number(|row| row.rollup.sum),
+            number(|row| row.rollup.min),
+            number(|row| row.rollup.max),
+            number(|row| row.rollup.first),
+            number(|row| row.rollup.last),
+            number(|row| row.rollup.sum_squares),
+            Arc::new(chunk.iter().map(|row| row.rollup.rate()).collect::<Float64Array>()),
+            number(|row| row.completeness),
+            Arc::new(Int32Array::from_iter_values(chunk.iter().map(|row| i32::try_from(row.revision).unwrap_or(i32::MAX)))),
+        ];
+        // All rows of a view are of one table.
+        into.push(batch(Table::Rollups(chunk[0].resolution), times(chunk.iter().map(|row| row.start)), &series, own)?);
+    }
+    Ok(())
+}
+
+fn anomaly_batches(events: &[Anomaly], bounds: &ScanBounds, into: &mut Vec<RecordBatch>) -> Result<(), ArrowError> {
+    let micros = |text: &str| -> Result<Micros, ArrowError> {
+        let time: Result<jiff::Timestamp, _> = text.parse();
+        time.map(|time| time.as_microsecond()).map_err(|error| ArrowError::ParseError(format!("event time `{text}`: {error}")))
+    };
+    let mut kept = Vec::new();
+    for event in events {
+        let (time, start, end) = (micros(&event.time)?, micros(&event.window_start)?, micros(&event.window_end)?);
+        if wants_metric(bounds, &event.metric) && wants_time(bounds, time) {
+            let series = Series { id: event.series_id, metric: Arc::from(event.metric.as_str()), labels: event.labels.clone(), kind: Kind::Gauge };
+            kept.push((time, start, end, series, event));
+        }
+    }
+    for chunk in kept.chunks(BATCH_ROWS) {
+        let series: Vec<&Series> = chunk.iter().map(|(_, _, _, series, _)| series).collect();
+        let number = |of: fn(&Anomaly) -> f64| numbers(chunk.iter().map(|row| of(row.4)));
+        let text = |of: &dyn Fn(&Anomaly) -> String| -> ArrayRef { Arc::new(StringArray::from_iter_values(chunk.iter().map(|row| of(row.4)))) };
+        let own = vec![
+            text(&|event| event.event_id.clone()),
+            times(chunk.iter().map(|row| row.1)),
+            times(chunk.iter().map(|row| row.2)),
+            number(|event| event.observed),
+            number(|event| event.expected),
+            number(|event| event.lower),
+            number(|event| event.upper),
+            number(|event| event.score),
+            text(&|event| direction_name(event.direction).to_owned()),
+            // Votes are plain numbers and names: they always serialise.
+            text(&|event| serde_json::to_string(&event.votes).unwrap_or_default()),
+            number(|event| event.trust),
+            number(|event| event.completeness),
+            text(&|event| event.explanation.clone()),
+        ];
+        into.push(batch(Table::Anomalies, times(chunk.iter().map(|row| row.0)), &series, own)?);
+    }
+    Ok(())
+}
+
+fn direction_name(direction: Direction) -> &'static str {
+    match direction {
+        Direction::High => "high",
+        Direction::Low => "low",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use schemas::{Labels, NextOffset, Resolution, Rollup, SeriesId};
+
+    use super::*;
+
+    fn directory() -> SeriesDirectory {
+        let series = |metric: &str, host: &str| Arc::new(Series::new(metric, Labels::try_new([("host", host)]).unwrap(), Kind::Gauge));
+        vec![series("cpu", "a"), series("mem", "b")]
+    }
+
+    fn view(hot: HotRows) -> PartitionView {
+        PartitionView { partition: 0, files: Arc::default(), end: NextOffset(0), hot }
+    }
+
+    fn show(hot: HotRows, bounds: &ScanBounds) -> String {
+        let mut writer = arrow::json::LineDelimitedWriter::new(Vec::new());
+        for batch in hot_batches(vec![view(hot)], bounds).unwrap() {
+            writer.write(&batch).unwrap();
+        }
+        writer.finish().unwrap();
+        String::from_utf8(writer.into_inner()).unwrap()
+    }
+
+    fn samples() -> HotRows {
+        let mut rows = SampleRows::default();
+        rows.push(0, 1_000_000, 1.5);
+        rows.push(1, 2_000_000, 2.5);
+        rows.push(0, 3_000_000, 3.5);
+        HotRows::Samples(directory(), rows)
+    }
+
+    #[test]
+    fn samples_have_the_public_columns() {
+        let id = SeriesId::of("cpu", &Labels::try_new([("host", "a")]).unwrap());
+        let bounds = ScanBounds { time_max: Some(1_000_000), ..ScanBounds::default() };
+        let expected = format!("{{\"time\":\"1970-01-01T00:00:01Z\",\"metric\":\"cpu\",\"series_id\":\"{id}\",\"labels\":{{\"host\":\"a\"}},\"host\":\"a\",\"value\":1.5}}\n");
+        assert_eq!(show(samples(), &bounds), expected);
+    }
+
+    #[test]
+    fn bounds_leave_out_what_is_not_asked() {
+        let lines = |bounds: ScanBounds| show(samples(), &bounds).lines().count();
+        assert_eq!(lines(ScanBounds::default()), 3);
+        assert_eq!(lines(ScanBounds { time_min: Some(2_000_000), time_max: Some(3_000_000), metrics: None }), 2);
+        assert_eq!(lines(ScanBounds { metrics: Some(vec!["mem".into()]), ..ScanBounds::default() }), 1);
+        assert_eq!(lines(ScanBounds { metrics: Some(vec!["me".into()]), ..ScanBounds::default() }), 0);
+    }
+
+    #[test]
+    fn rollups_and_anomalies_fit_their_tables() {
+        let row = RollupRow { series: 1, resolution: Resolution::Minute, start: 0, rollup: Rollup::of(5, 2.0), completeness: 0.5, revision: 1 };
+        let text = show(HotRows::Rollups(directory(), vec![row]), &ScanBounds::default());
+        assert!(text.contains("\"metric\":\"mem\"") && text.contains("\"count\":1") && text.contains("\"revision\":1") && !text.contains("rate"), "{text}");
+        let anomaly = Anomaly {
+            event_id: "e".into(),
+            series_id: SeriesId(7),
+            metric: "cpu".into(),
+            labels: Labels::empty(),
+            window_start: "1970-01-01T00:00:00Z".into(),
+            window_end: "1970-01-01T00:00:10Z".into(),
+            time: "1970-01-01T00:00:03.000001Z".into(),
+            observed: 1.0,
+            expected: 2.0,
+            lower: 1.5,
+            upper: 2.5,
+            score: 2.0,
+            direction: Direction::Low,
+            votes: Vec::new(),
+            trust: 1.0,
+            completeness: 1.0,
+            explanation: "low".into(),
+        };
+        let text = show(HotRows::Anomalies(vec![anomaly]), &ScanBounds::default());
+        assert!(text.contains("\"time\":\"1970-01-01T00:00:03.000001Z\"") && text.contains("\"direction\":\"low\"") && text.contains("\"votes\":\"[]\""), "{text}");
+    }
+}
