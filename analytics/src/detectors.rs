@@ -173,7 +173,7 @@ impl Default for SeriesDetectors {
 impl SeriesDetectors {
     /// Judges a sample by what was learned before it, then learns from it.
     ///
-    /// A value that is not finite, or a time that is not after the last one, is judged (NaN as the expectation) and changes nothing.
+    /// A value that is not finite passes as the expected one; it, and a sample that is not after the last one, changes nothing.
     /// `config` has passed [`DetectorConfig::validate`].
     pub fn observe(&mut self, config: &DetectorConfig, time: Micros, value: f64) -> Observation {
         let usable = value.is_finite();
@@ -239,11 +239,15 @@ impl SeriesDetectors {
 
     fn trust(&self, config: &DetectorConfig) -> f64 {
         // The sample at hand is not learned yet: the share is of those before it.
+        let enough_time = f64::from(self.learned_s) >= config.warm_up_s;
+        if enough_time && self.samples >= config.warm_up_samples {
+            return 1.0;
+        }
         let samples = f64::from(self.samples) / f64::from(config.warm_up_samples.max(1));
-        let time = if config.warm_up_s > 0.0 {
-            f64::from(self.learned_s) / config.warm_up_s
-        } else {
+        let time = if enough_time {
             1.0
+        } else {
+            f64::from(self.learned_s) / config.warm_up_s
         };
         samples.min(time).min(1.0)
     }
@@ -309,17 +313,22 @@ impl SeriesDetectors {
     fn keep_time(&mut self, config: &DetectorConfig, elapsed_s: f64) {
         let elapsed = elapsed_s as f32;
         self.rest_s = (self.rest_s - elapsed).max(0.0);
-        // ln(1.25) per story allowed: at that rate of stories the bands stay as they are.
-        let narrowing = (0.223 * config.alarms_per_day * elapsed_s / 86_400.0) as f32;
-        self.stretch = (self.stretch * (1.0 - narrowing.min(0.5))).max(1.0);
+        if self.stretch > 1.0 {
+            // ln(1.25) per story allowed: at that rate of stories the bands stay as they are.
+            let narrowing = (0.223 * config.alarms_per_day * elapsed_s / 86_400.0) as f32;
+            self.stretch = (self.stretch * (1.0 - narrowing.min(0.5))).max(1.0);
+        }
         if self.interval_s == 0.0 {
             self.interval_s = elapsed;
             return;
         }
-        // The share of this stretch that had its samples, weighed by its length: ten intervals ago weighs about a third.
-        let share = (1.5 * self.interval_s / elapsed).min(1.0);
-        let length = elapsed / (10.0 * self.interval_s);
-        self.completeness += (share - self.completeness) * (length / (1.0 + length));
+        // A sample up to half an interval late is not missing; of the usual series nothing is, and nothing is to be computed.
+        if elapsed > 1.5 * self.interval_s || self.completeness < 1.0 {
+            // The share of this stretch that had its samples, weighed by its length: ten intervals ago weighs about a third.
+            let share = (1.5 * self.interval_s / elapsed).min(1.0);
+            let length = elapsed / (10.0 * self.interval_s);
+            self.completeness += (share - self.completeness) * (length / (1.0 + length));
+        }
         // One gap moves the interval by at most 5 %; a lasting change of interval is followed in some dozen samples.
         let (least, most) = (-0.05 * self.interval_s, 0.05 * self.interval_s);
         self.interval_s =
@@ -373,9 +382,13 @@ impl SeriesDetectors {
             }
         }
         let decay = (std::f64::consts::LN_2 * elapsed_s / config.half_life_s).min(WEIGHT_MAX);
-        // 1 − e^(−decay) to 1e-9 for decay ≤ 0.02; while little is known, each sample weighs as much as each one before.
-        let weight = (decay * (1.0 - decay * (0.5 - decay / 6.0)))
-            .max(1.0 / (f64::from(self.samples) + 1.0));
+        // 1 − e^(−decay) to 1e-9 for decay ≤ 0.02.
+        let mut weight = decay * (1.0 - decay * (0.5 - decay / 6.0));
+        let known = f64::from(self.samples) + 1.0;
+        if weight * known < 1.0 {
+            // While little is known, each sample weighs as much as each one before.
+            weight = 1.0 / known;
+        }
         let update = Update {
             weight,
             samples: self.samples,

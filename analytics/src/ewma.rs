@@ -12,7 +12,7 @@ const WINSOR_SIGMAS: f64 = 3.0;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Ewma {
     pub(crate) level: f64,
-    /// Standard deviation, ≥ 0; kept instead of the variance, which would overflow a single at values of 1e19.
+    /// Standard deviation, ≥ 0; kept instead of the variance, which a single would lose at values above 1e19 or below 1e-19.
     pub(crate) deviation: f32,
 }
 
@@ -25,19 +25,14 @@ impl Ewma {
     pub(crate) fn learn(&mut self, value: f64, update: Update) {
         let residual = value - self.level;
         let weight = update.weight;
-        // All is counted in a unit that makes squares harmless: at least σ, and in the plain phase at least the residual.
-        let sigma = self.sigma().max(update.sigma_min);
-        let (unit, cut) = if update.samples < PLAIN_SAMPLES {
-            (sigma.max(residual.abs()), residual)
+        let cut = if update.samples < PLAIN_SAMPLES {
+            residual
         } else {
-            (
-                sigma,
-                residual.clamp(-WINSOR_SIGMAS * sigma, WINSOR_SIGMAS * sigma),
-            )
+            let most = WINSOR_SIGMAS * self.sigma().max(update.sigma_min);
+            residual.clamp(-most, most)
         };
-        let (before, step) = (self.sigma() / unit, cut / unit);
+        let variance = (1.0 - weight) * (self.sigma() * self.sigma() + weight * cut * cut);
         self.level += weight * cut;
-        self.deviation =
-            (unit * ((1.0 - weight) * (before * before + weight * step * step)).sqrt()) as f32;
+        self.deviation = variance.sqrt() as f32;
     }
 }

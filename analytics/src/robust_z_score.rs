@@ -43,7 +43,8 @@ impl RobustZScore {
             return;
         }
         let sigma = self.sigma().max(update.sigma_min);
-        self.centre += update.weight * 1.306 * sigma * (residual / (0.5 * sigma)).clamp(-1.0, 1.0);
+        // 1.306 · σ · ψ(r / ½σ), without the division.
+        self.centre += update.weight * 2.612 * residual.clamp(-0.5 * sigma, 0.5 * sigma);
         // Kept from falling below the smallest σ that matters: a step is a share of the scale, so from 0 it could not rise again.
         let deviation = f64::from(self.deviation).max(update.sigma_min / MAD_TO_SIGMA);
         let step = (1.166 * update.weight).min(0.5);

@@ -17,7 +17,12 @@ pub enum Intake {
 
 impl Intake {
     /// All of them.
-    pub const ALL: [Intake; 4] = [Intake::RemoteWrite, Intake::LineProtocol, Intake::JsonLines, Intake::Host];
+    pub const ALL: [Intake; 4] = [
+        Intake::RemoteWrite,
+        Intake::LineProtocol,
+        Intake::JsonLines,
+        Intake::Host,
+    ];
 
     /// The stable name used in logs and as the label of a metric.
     pub fn name(self) -> &'static str {

@@ -9,5 +9,8 @@ pub mod counters;
 pub mod door;
 pub mod http;
 
-pub use counters::{Intake, IngestCounters};
+pub use counters::{IngestCounters, Intake};
 pub use door::{Batcher, Publisher};
+
+#[cfg(test)]
+mod memory_bus;

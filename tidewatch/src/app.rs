@@ -54,7 +54,7 @@ pub async fn run(config: Config) -> Result<(), CommandError> {
         // Nothing was accepted yet.
         () = stop.cancelled() => return Ok(()),
     };
-    app.announce(&stop).await?;
+    app.announce(&stop).await;
     stop.cancelled().await;
     app.shut_down().await
 }
@@ -178,7 +178,7 @@ impl App {
     }
 
     /// Tells on standard output where we are and what to try, once every partition runs or one can't.
-    async fn announce(&self, stop: &CancellationToken) -> Result<(), CommandError> {
+    async fn announce(&self, stop: &CancellationToken) {
         let mut told = None;
         loop {
             let partitions = status(&self.running);
@@ -193,21 +193,25 @@ impl App {
                 () = tokio::time::sleep(READY_POLL) => {}
             }
         }
-        // Not before it is true: who finds the file may ask at once.
-        std::fs::write(self.data_dir.join(ADDRESS_FILE), format!("{}\n", self.address))
-            .map_err(|error| CommandError::surroundings(format!("`{}`: {error}", self.data_dir.join(ADDRESS_FILE).display())))?;
         if stop.is_cancelled() {
-            return Ok(());
+            return;
+        }
+        // A convenience for `tidewatch sql`: without it the address must be given there.
+        if let Err(error) = std::fs::write(self.data_dir.join(ADDRESS_FILE), format!("{}\n", self.address)) {
+            warn!(%error, file = ADDRESS_FILE, "the address could not be noted in the data directory");
         }
         let state = told.map_or_else(|| "is ready".to_owned(), |reason| format!("runs, but is not ready: {reason}"));
         let arguments = if self.default_address { String::new() } else { format!(" --url http://{}", self.address) };
-        commands::print(&format!(
+        let text = format!(
             "tidewatch {} {state}\n  listens on      http://{}\n  data directory  {}\n\nTry next:\n{}\n\nCtrl-C stops.\n",
             env!("CARGO_PKG_VERSION"),
             self.address,
             self.data_dir.display(),
             http::next_commands(&arguments),
-        ))
+        );
+        if let Err(error) = commands::print(&text) {
+            warn!(%error, "the start could not be told");
+        }
     }
 
     /// Intake first, then the last checkpoint, then the stores.

@@ -212,7 +212,7 @@ impl Config {
             archive: take_archive(layers),
             ingest: take_ingest(layers),
             host_interval: {
-                let enabled = layers.take("collectors.host.enabled");
+                let enabled: bool = layers.take("collectors.host.enabled");
                 let interval = layers.take_if("collectors.host.interval", "a duration from \"1s\" to \"1h\"", within(1_000, 3_600_000));
                 enabled.then_some(interval)
             },
@@ -284,7 +284,7 @@ fn take_server(layers: &mut Layers) -> ServerConfig {
         layers.refuse("server.listen", LISTEN);
         SocketAddr::new(IpAddr::from([127, 0, 0, 1]), 0)
     });
-    let insecure_listen = layers.take("server.insecure_listen");
+    let insecure_listen: bool = layers.take("server.insecure_listen");
     if !listen.ip().is_loopback() && !insecure_listen {
         layers.refuse(
             "server.listen",

@@ -192,11 +192,10 @@ impl Topic {
         };
         let mut records = Vec::new();
         let mut bytes = 0;
-        let mut expected = from;
-        for item in segment
+        let stored = segment
             .keyspace
-            .range(store_key(partition, from)..store_key(partition, segment_end))
-        {
+            .range(store_key(partition, from)..store_key(partition, segment_end));
+        for (expected, item) in (from..).zip(stored) {
             let (key, value) = match item.into_inner() {
                 Ok(pair) => pair,
                 // The store looks ahead, so the damage may be in a later record; this one is asked for by itself.
@@ -233,7 +232,6 @@ impl Topic {
                 Err(_) if !records.is_empty() => return Ok(records),
                 Err(detail) => return Err(damaged(expected, detail)),
             }
-            expected += 1;
             if bytes >= bytes_max {
                 break;
             }

@@ -120,7 +120,9 @@ impl Batcher {
     pub fn new(partitions: u32, memo_bytes_max: usize, samples_max: usize) -> Self {
         Batcher {
             memo: Memo::new(partitions.max(1), memo_bytes_max),
-            open: (0..partitions.max(1)).map(|_| OpenBatch::default()).collect(),
+            open: (0..partitions.max(1))
+                .map(|_| OpenBatch::default())
+                .collect(),
             batches: 0,
             closed: Vec::new(),
             failed: None,
@@ -175,7 +177,10 @@ impl Batcher {
     ///
     /// # Errors
     /// `TooManySamples`: give up the request.
-    #[allow(clippy::too_many_arguments, reason = "the parts of a sample; a struct of them would be built and taken apart once per sample")]
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "the parts of a sample; a struct of them would be built and taken apart once per sample"
+    )]
     #[inline]
     pub fn push(
         &mut self,
@@ -187,7 +192,10 @@ impl Batcher {
         value: f64,
         place: Place,
     ) -> Result<(), TooManySamples> {
-        let Some(micros) = unit.micros(time).filter(|micros| (TIME_MIN..TIME_MAX).contains(micros)) else {
+        let Some(micros) = unit
+            .micros(time)
+            .filter(|micros| (TIME_MIN..TIME_MAX).contains(micros))
+        else {
             self.rejections.add(1, place, Reason::time(time, unit));
             return Ok(());
         };
@@ -197,7 +205,9 @@ impl Batcher {
         self.samples += 1;
         let set = &self.memo.label_sets[labels.0 as usize];
         let (partition, set_batch, mut set_key) = (set.partition as usize, set.batch, set.key);
-        if self.open[partition].builder.rows() >= BATCH_SAMPLES_MAX || self.open[partition].bytes >= BATCH_BYTES_MAX {
+        if self.open[partition].builder.rows() >= BATCH_SAMPLES_MAX
+            || self.open[partition].bytes >= BATCH_BYTES_MAX
+        {
             self.close(partition);
         }
         if self.open[partition].number == 0 || set_batch != self.open[partition].number {
@@ -216,7 +226,13 @@ impl Batcher {
                 key
             }
         };
-        batch.builder.push(metric_key, set_key, kind.unwrap_or(metric_entry.kind), micros, value);
+        batch.builder.push(
+            metric_key,
+            set_key,
+            kind.unwrap_or(metric_entry.kind),
+            micros,
+            value,
+        );
         batch.bytes += ROW_BYTES;
         Ok(())
     }
@@ -224,11 +240,20 @@ impl Batcher {
     /// Gives the label set a key in the open batch of its partition, beginning a batch where there is none or the set no longer fits.
     #[cold]
     fn label_set_key(&mut self, partition: usize, labels: LabelSetId) -> u32 {
-        let bytes = self.memo.label_sets[labels.0 as usize].labels.canonical().len() + 16;
-        if self.open[partition].builder.rows() > 0 && self.open[partition].bytes + bytes > BATCH_BYTES_MAX {
+        let bytes = self.memo.label_sets[labels.0 as usize]
+            .labels
+            .canonical()
+            .len()
+            + 16;
+        if self.open[partition].builder.rows() > 0
+            && self.open[partition].bytes + bytes > BATCH_BYTES_MAX
+        {
             self.close(partition);
         }
-        let (set, batch) = (&mut self.memo.label_sets[labels.0 as usize], &mut self.open[partition]);
+        let (set, batch) = (
+            &mut self.memo.label_sets[labels.0 as usize],
+            &mut self.open[partition],
+        );
         if batch.number == 0 {
             self.batches += 1;
             batch.number = self.batches;
@@ -295,7 +320,9 @@ impl Batcher {
 
     /// Ends the request and gives up its samples.
     pub fn discard(&mut self) {
-        self.open.iter_mut().for_each(|batch| *batch = OpenBatch::default());
+        self.open
+            .iter_mut()
+            .for_each(|batch| *batch = OpenBatch::default());
         self.closed.clear();
         self.failed = None;
         self.samples = 0;

@@ -87,7 +87,11 @@ impl Memo {
         self.label_set_ids.clear();
         self.label_sets_by_raw.clear();
         self.series.clear();
-        self.bytes = self.metrics.iter().map(|m| m.name.len() + ENTRY_OVERHEAD_BYTES).sum();
+        self.bytes = self
+            .metrics
+            .iter()
+            .map(|m| m.name.len() + ENTRY_OVERHEAD_BYTES)
+            .sum();
     }
 
     /// Forgets everything.
@@ -111,7 +115,10 @@ impl Memo {
             bytes => self.bytes += bytes + ENTRY_OVERHEAD_BYTES,
         }
         let (name, id) = (Arc::<str>::from(name), MetricId(self.metrics.len() as u32));
-        self.metrics.push(MetricEntry { kind: Kind::guess(&name), name: Arc::clone(&name) });
+        self.metrics.push(MetricEntry {
+            kind: Kind::guess(&name),
+            name: Arc::clone(&name),
+        });
         self.metric_ids.insert(name, id);
         Ok(id)
     }
@@ -128,7 +135,13 @@ impl Memo {
         let resource_hash = Resource::of(&labels).hash64();
         let partition = partition_of(resource_hash, self.partitions);
         self.bytes += bytes + 2 * ENTRY_OVERHEAD_BYTES;
-        self.label_sets.push(LabelSetEntry { labels: labels.clone(), resource_hash, partition, batch: 0, key: 0 });
+        self.label_sets.push(LabelSetEntry {
+            labels: labels.clone(),
+            resource_hash,
+            partition,
+            batch: 0,
+            key: 0,
+        });
         self.label_set_ids.insert(labels, id);
         Ok(id)
     }
@@ -163,7 +176,10 @@ impl Memo {
         }
         self.make_room();
         let (metric, labels) = make()?;
-        let series = SeriesRef { metric: self.metric(metric)?, labels: self.intern(labels)? };
+        let series = SeriesRef {
+            metric: self.metric(metric)?,
+            labels: self.intern(labels)?,
+        };
         self.bytes += raw.len() + ENTRY_OVERHEAD_BYTES;
         self.series.insert(raw.into(), series);
         Ok(series)

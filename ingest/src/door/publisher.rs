@@ -29,14 +29,22 @@ pub struct Publisher {
 
 impl fmt::Debug for Publisher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Publisher({}, {} partitions)", self.topic, self.partitions)
+        write!(
+            f,
+            "Publisher({}, {} partitions)",
+            self.topic, self.partitions
+        )
     }
 }
 
 impl Publisher {
     /// A publisher to a topic whose number of partitions is known.
     pub fn new(bus: Arc<dyn Bus>, topic: &str, partitions: u32) -> Self {
-        Publisher { bus, topic: topic.into(), partitions }
+        Publisher {
+            bus,
+            topic: topic.into(),
+            partitions,
+        }
     }
 
     /// How many partitions the topic has: what a batcher for this publisher is made with.
@@ -51,7 +59,12 @@ impl Publisher {
     pub async fn publish(&self, records: Vec<PartitionRecord>) -> Result<Published, BusError> {
         let mut published = Published::default();
         let mut by_partition: Vec<(u32, Vec<Record>)> = Vec::new();
-        for PartitionRecord { partition, record, samples } in records {
+        for PartitionRecord {
+            partition,
+            record,
+            samples,
+        } in records
+        {
             published.records += 1;
             published.samples += samples;
             published.bytes += record.value.len();
@@ -60,9 +73,14 @@ impl Publisher {
                 None => by_partition.push((partition, vec![record])),
             }
         }
-        let appends = by_partition.into_iter().map(|(partition, records)| self.bus.append(&self.topic, partition, records));
+        let appends = by_partition
+            .into_iter()
+            .map(|(partition, records)| self.bus.append(&self.topic, partition, records));
         // All are awaited even when one fails: the answer must not leave while another is still being written.
-        join_all(appends).await.into_iter().collect::<Result<Vec<_>, _>>()?;
+        join_all(appends)
+            .await
+            .into_iter()
+            .collect::<Result<Vec<_>, _>>()?;
         Ok(published)
     }
 }

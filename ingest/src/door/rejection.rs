@@ -75,7 +75,11 @@ pub enum Reason {
 impl Reason {
     /// The reason for a time outside of `[TIME_MIN, TIME_MAX)`.
     pub(crate) fn time(value: i64, unit: TimeUnit) -> Self {
-        debug_assert!(!unit.micros(value).is_some_and(|time| (TIME_MIN..TIME_MAX).contains(&time)));
+        debug_assert!(
+            !unit
+                .micros(value)
+                .is_some_and(|time| (TIME_MIN..TIME_MAX).contains(&time))
+        );
         Reason::Time { value, unit }
     }
 }

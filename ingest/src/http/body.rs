@@ -33,8 +33,14 @@ pub(super) enum Encoding {
 
 impl Encoding {
     /// The encoding that the headers name, if it is one of `allowed`; `default` where they name none.
-    pub(super) fn of(headers: &HeaderMap, default: Encoding, allowed: &[Encoding]) -> Result<Encoding, Refusal> {
-        let named = headers.get(header::CONTENT_ENCODING).map(|value| value.to_str().unwrap_or("?").trim().to_ascii_lowercase());
+    pub(super) fn of(
+        headers: &HeaderMap,
+        default: Encoding,
+        allowed: &[Encoding],
+    ) -> Result<Encoding, Refusal> {
+        let named = headers
+            .get(header::CONTENT_ENCODING)
+            .map(|value| value.to_str().unwrap_or("?").trim().to_ascii_lowercase());
         let encoding = match named.as_deref() {
             None | Some("") => Some(default),
             Some("identity") => Some(Encoding::Identity),
@@ -43,10 +49,19 @@ impl Encoding {
             Some("snappy") => Some(Encoding::Snappy),
             Some(_) => None,
         };
-        encoding.filter(|encoding| allowed.contains(encoding)).ok_or_else(|| {
-            let allowed = allowed.iter().map(|encoding| encoding.name()).collect::<Vec<_>>().join(", ");
-            Refusal::unsupported(format!("content encoding `{}`; taken here: {allowed}", named.unwrap_or_default()))
-        })
+        encoding
+            .filter(|encoding| allowed.contains(encoding))
+            .ok_or_else(|| {
+                let allowed = allowed
+                    .iter()
+                    .map(|encoding| encoding.name())
+                    .collect::<Vec<_>>()
+                    .join(", ");
+                Refusal::unsupported(format!(
+                    "content encoding `{}`; taken here: {allowed}",
+                    named.unwrap_or_default()
+                ))
+            })
     }
 
     fn name(self) -> &'static str {
@@ -73,8 +88,14 @@ impl Share {
 
     /// Takes more bytes, at once or not at all.
     pub(super) fn grow(&mut self, bytes: usize) -> Result<(), Refusal> {
-        let busy = || Refusal::busy("too many bytes are being worked on; send again after the time that Retry-After names");
-        let more = Arc::clone(&self.budget).try_acquire_many_owned(u32::try_from(bytes).map_err(|_| busy())?).map_err(|_| busy())?;
+        let busy = || {
+            Refusal::busy(
+                "too many bytes are being worked on; send again after the time that Retry-After names",
+            )
+        };
+        let more = Arc::clone(&self.budget)
+            .try_acquire_many_owned(u32::try_from(bytes).map_err(|_| busy())?)
+            .map_err(|_| busy())?;
         match &mut self.held {
             Some(held) => held.merge(more),
             None => self.held = Some(more),
@@ -83,14 +104,27 @@ impl Share {
     }
 
     pub(super) fn bytes(&self) -> usize {
-        self.held.as_ref().map_or(0, OwnedSemaphorePermit::num_permits)
+        self.held
+            .as_ref()
+            .map_or(0, OwnedSemaphorePermit::num_permits)
     }
 }
 
 /// Reads a body of at most `bytes_max` bytes.
-pub(super) async fn read(headers: &HeaderMap, body: Body, bytes_max: usize, share: &mut Share) -> Result<Bytes, Refusal> {
-    let too_large = || Refusal::too_large(format!("the body has more than {bytes_max} bytes; send it in several requests"));
-    let announced = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+pub(super) async fn read(
+    headers: &HeaderMap,
+    body: Body,
+    bytes_max: usize,
+    share: &mut Share,
+) -> Result<Bytes, Refusal> {
+    let too_large = || {
+        Refusal::too_large(format!(
+            "the body has more than {bytes_max} bytes; send it in several requests"
+        ))
+    };
+    let announced = headers
+        .get(header::CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
     if announced.is_some_and(|bytes| bytes > bytes_max) {
         return Err(too_large());
     }
@@ -99,7 +133,12 @@ pub(super) async fn read(headers: &HeaderMap, body: Body, bytes_max: usize, shar
         let mut stream = body.into_data_stream();
         let mut bytes = Vec::with_capacity(announced.unwrap_or(0));
         while let Some(chunk) = stream.next().await {
-            let chunk = chunk.map_err(|error| Refusal::malformed(format!("the body broke off after {} bytes: {error}", bytes.len())))?;
+            let chunk = chunk.map_err(|error| {
+                Refusal::malformed(format!(
+                    "the body broke off after {} bytes: {error}",
+                    bytes.len()
+                ))
+            })?;
             if bytes.len() + chunk.len() > bytes_max {
                 return Err(too_large());
             }
@@ -113,40 +152,72 @@ pub(super) async fn read(headers: &HeaderMap, body: Body, bytes_max: usize, shar
     };
     match tokio::time::timeout(BODY_TIME_MAX, collect).await {
         Ok(read) => read,
-        Err(_) => Err(Refusal::timeout(format!("the body did not arrive within {} s", BODY_TIME_MAX.as_secs()))),
+        Err(_) => Err(Refusal::timeout(format!(
+            "the body did not arrive within {} s",
+            BODY_TIME_MAX.as_secs()
+        ))),
     }
 }
 
 /// Undoes the encoding; the result has at most `bytes_max` bytes. Synchronous and slow: not for a task that others wait for.
-pub(super) fn decompress(encoding: Encoding, body: Bytes, bytes_max: usize, share: &mut Share) -> Result<Bytes, Refusal> {
+pub(super) fn decompress(
+    encoding: Encoding,
+    body: Bytes,
+    bytes_max: usize,
+    share: &mut Share,
+) -> Result<Bytes, Refusal> {
     match encoding {
         Encoding::Identity if body.len() > bytes_max => Err(expands_too_far(encoding, bytes_max)),
         Encoding::Identity => Ok(body),
         Encoding::Snappy => unsnap(&body, bytes_max, share),
         Encoding::Gzip => {
             let mut decoder = flate2::bufread::GzDecoder::new(&body[..]);
-            let bytes = read_all(encoding, &mut decoder, |d| body.len() - d.get_ref().len(), bytes_max, share)?;
+            let bytes = read_all(
+                encoding,
+                &mut decoder,
+                |d| body.len() - d.get_ref().len(),
+                bytes_max,
+                share,
+            )?;
             whole(encoding, bytes, decoder.into_inner().len())
         }
         Encoding::Zstd => {
-            let unreadable = |error: std::io::Error| Refusal::malformed(format!("zstd body at compressed byte 0: {error}"));
-            let mut decoder = zstd::stream::read::Decoder::with_buffer(&body[..]).map_err(unreadable)?.single_frame();
-            decoder.window_log_max(ZSTD_WINDOW_LOG_MAX).map_err(unreadable)?;
-            let bytes = read_all(encoding, &mut decoder, |d| body.len() - d.get_ref().len(), bytes_max, share)?;
+            let unreadable = |error: std::io::Error| {
+                Refusal::malformed(format!("zstd body at compressed byte 0: {error}"))
+            };
+            let mut decoder = zstd::stream::read::Decoder::with_buffer(&body[..])
+                .map_err(unreadable)?
+                .single_frame();
+            decoder
+                .window_log_max(ZSTD_WINDOW_LOG_MAX)
+                .map_err(unreadable)?;
+            let bytes = read_all(
+                encoding,
+                &mut decoder,
+                |d| body.len() - d.get_ref().len(),
+                bytes_max,
+                share,
+            )?;
             whole(encoding, bytes, decoder.finish().len())
         }
     }
 }
 
 fn expands_too_far(encoding: Encoding, bytes_max: usize) -> Refusal {
-    Refusal::too_large(format!("the {} body has more than {bytes_max} bytes when decompressed; send it in several requests", encoding.name()))
+    Refusal::too_large(format!(
+        "the {} body has more than {bytes_max} bytes when decompressed; send it in several requests",
+        encoding.name()
+    ))
 }
 
 /// One member, one frame: what follows it would be read by some and ignored by others.
 fn whole(encoding: Encoding, bytes: Bytes, left: usize) -> Result<Bytes, Refusal> {
     match left {
         0 => Ok(bytes),
-        left => Err(Refusal::malformed(format!("{} body: {left} bytes follow the end of the compressed data", encoding.name()))),
+        left => Err(Refusal::malformed(format!(
+            "{} body: {left} bytes follow the end of the compressed data",
+            encoding.name()
+        ))),
     }
 }
 
@@ -161,7 +232,10 @@ fn read_all<D: Read>(
     loop {
         share.grow(CHUNK_BYTES)?;
         let before = bytes.len();
-        let read = decoder.by_ref().take(CHUNK_BYTES as u64).read_to_end(&mut bytes);
+        let read = decoder
+            .by_ref()
+            .take(CHUNK_BYTES as u64)
+            .read_to_end(&mut bytes);
         if let Err(error) = read {
             return Err(Refusal::malformed(format!(
                 "{} body at compressed byte {}: {error}; {} bytes were decompressed before",
@@ -180,15 +254,23 @@ fn read_all<D: Read>(
 }
 
 fn unsnap(body: &[u8], bytes_max: usize, share: &mut Share) -> Result<Bytes, Refusal> {
-    let malformed = |problem: String| Refusal::malformed(format!("snappy body (block format expected): {problem}"));
+    let malformed = |problem: String| {
+        Refusal::malformed(format!("snappy body (block format expected): {problem}"))
+    };
     let length = snap::raw::decompress_len(body).map_err(|error| malformed(error.to_string()))?;
     if length > bytes_max {
         return Err(expands_too_far(Encoding::Snappy, bytes_max));
     }
     // Before any memory is taken: a few bytes can claim any length.
     if length > body.len().saturating_mul(SNAPPY_RATIO_MAX) {
-        return Err(malformed(format!("byte 0 claims {length} decompressed bytes, more than {} bytes can hold", body.len())));
+        return Err(malformed(format!(
+            "byte 0 claims {length} decompressed bytes, more than {} bytes can hold",
+            body.len()
+        )));
     }
     share.grow(length)?;
-    snap::raw::Decoder::new().decompress_vec(body).map(Bytes::from).map_err(|error| malformed(error.to_string()))
+    snap::raw::Decoder::new()
+        .decompress_vec(body)
+        .map(Bytes::from)
+        .map_err(|error| malformed(error.to_string()))
 }

@@ -57,7 +57,12 @@ pub(super) struct Refusal {
 
 impl Refusal {
     fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        Refusal { status, code, message: message.into(), retry_after_s: None }
+        Refusal {
+            status,
+            code,
+            message: message.into(),
+            retry_after_s: None,
+        }
     }
 
     pub(super) fn malformed(message: impl Into<String>) -> Self {
@@ -77,7 +82,10 @@ impl Refusal {
     }
 
     pub(super) fn busy(message: impl Into<String>) -> Self {
-        Refusal { retry_after_s: Some(1), ..Refusal::new(StatusCode::TOO_MANY_REQUESTS, "busy", message) }
+        Refusal {
+            retry_after_s: Some(1),
+            ..Refusal::new(StatusCode::TOO_MANY_REQUESTS, "busy", message)
+        }
     }
 
     pub(super) fn bug(message: impl Into<String>) -> Self {
@@ -86,7 +94,11 @@ impl Refusal {
 
     /// The refusal of a partly valid request whose valid part is durable (or, if `accepted` is `None`, was left out too).
     pub(super) fn partial(accepted: usize, rejections: &Rejections) -> Self {
-        Refusal::new(StatusCode::BAD_REQUEST, "partial", partial_message(accepted, rejections))
+        Refusal::new(
+            StatusCode::BAD_REQUEST,
+            "partial",
+            partial_message(accepted, rejections),
+        )
     }
 
     pub(super) fn into_response(self) -> Response {
@@ -98,14 +110,19 @@ impl Refusal {
     pub(super) fn respond(&self, body: impl IntoResponse) -> Response {
         let mut response = (self.status, body).into_response();
         if let Some(seconds) = self.retry_after_s {
-            response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+            response
+                .headers_mut()
+                .insert(header::RETRY_AFTER, seconds.into());
         }
         response
     }
 }
 
 fn partial_message(accepted: usize, rejections: &Rejections) -> String {
-    let mut message = format!("{accepted} samples were stored, {} rejected", rejections.samples());
+    let mut message = format!(
+        "{accepted} samples were stored, {} rejected",
+        rejections.samples()
+    );
     for (position, rejection) in rejections.first().iter().enumerate() {
         message.push_str(if position == 0 { ": " } else { "; " });
         message.push_str(&rejection.to_string());
@@ -122,9 +139,17 @@ impl From<BusError> for Refusal {
             Fault::BadInput => Refusal::too_large(error.to_string()),
             Fault::Outage => Refusal {
                 retry_after_s: Some(5),
-                ..Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", error.to_string())
+                ..Refusal::new(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "unavailable",
+                    error.to_string(),
+                )
             },
-            fault => Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, fault.name(), error.to_string()),
+            fault => Refusal::new(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                fault.name(),
+                error.to_string(),
+            ),
         }
     }
 }

@@ -64,9 +64,21 @@ impl fmt::Debug for Receivers {
 impl Receivers {
     /// Receivers that write through a publisher.
     pub fn new(publisher: Publisher, limits: Limits, counters: Arc<IngestCounters>) -> Self {
-        let in_flight = Arc::new(Semaphore::new(limits.in_flight_bytes_max.min(Semaphore::MAX_PERMITS).min(u32::MAX as usize)));
+        let in_flight = Arc::new(Semaphore::new(
+            limits
+                .in_flight_bytes_max
+                .min(Semaphore::MAX_PERMITS)
+                .min(u32::MAX as usize),
+        ));
         let decoding = Arc::new(Semaphore::new(limits.decoders_max.max(1)));
-        Receivers { publisher, limits, counters, in_flight, decoding, batchers: Mutex::new(Vec::new()) }
+        Receivers {
+            publisher,
+            limits,
+            counters,
+            in_flight,
+            decoding,
+            batchers: Mutex::new(Vec::new()),
+        }
     }
 
     /// What is counted.
@@ -76,15 +88,26 @@ impl Receivers {
 
     /// A batcher at rest (the one used last, whose memory is warm) or a new one.
     fn batcher(&self) -> Batcher {
-        let rested = self.batchers.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).pop();
+        let rested = self
+            .batchers
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
+            .pop();
         rested.unwrap_or_else(|| {
             let memo_bytes_max = self.limits.memo_bytes_max / self.limits.decoders_max.max(1);
-            Batcher::new(self.publisher.partitions(), memo_bytes_max, self.limits.samples_max)
+            Batcher::new(
+                self.publisher.partitions(),
+                memo_bytes_max,
+                self.limits.samples_max,
+            )
         })
     }
 
     fn rest(&self, batcher: Batcher) {
-        self.batchers.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push(batcher);
+        self.batchers
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
+            .push(batcher);
     }
 }
 
@@ -112,7 +135,12 @@ pub(super) struct Taken {
 }
 
 /// Takes a request all the way: when this answers, every accepted sample is durable.
-pub(super) async fn take<D>(receivers: &Arc<Receivers>, headers: &HeaderMap, body: Body, ask: Ask<D>) -> Result<Taken, Refusal>
+pub(super) async fn take<D>(
+    receivers: &Arc<Receivers>,
+    headers: &HeaderMap,
+    body: Body,
+    ask: Ask<D>,
+) -> Result<Taken, Refusal>
 where
     D: FnOnce(&[u8], Micros, &mut Batcher) -> Result<usize, Undecodable> + Send + 'static,
 {
@@ -123,22 +151,37 @@ where
     match &taken {
         Ok(taken) => {
             add(&counters.accepted_samples, taken.accepted);
-            counters.rejected_samples.fetch_add(taken.rejections.samples(), Ordering::Relaxed);
+            counters
+                .rejected_samples
+                .fetch_add(taken.rejections.samples(), Ordering::Relaxed);
             add(&counters.skipped_fields, taken.skipped);
-            add(&counters.failures, usize::from(!taken.rejections.is_empty()));
+            add(
+                &counters.failures,
+                usize::from(!taken.rejections.is_empty()),
+            );
             if let Some(first) = taken.rejections.first().first() {
                 tracing::debug!(intake = intake.name(), rejected = taken.rejections.samples(), %first, "samples rejected");
             }
         }
         Err(refusal) => {
             add(&counters.failures, 1);
-            tracing::debug!(intake = intake.name(), status = refusal.status.as_u16(), reason = refusal.message, "request refused");
+            tracing::debug!(
+                intake = intake.name(),
+                status = refusal.status.as_u16(),
+                reason = refusal.message,
+                "request refused"
+            );
         }
     }
     taken
 }
 
-async fn take_counted<D>(receivers: &Arc<Receivers>, headers: &HeaderMap, body: Body, ask: Ask<D>) -> Result<Taken, Refusal>
+async fn take_counted<D>(
+    receivers: &Arc<Receivers>,
+    headers: &HeaderMap,
+    body: Body,
+    ask: Ask<D>,
+) -> Result<Taken, Refusal>
 where
     D: FnOnce(&[u8], Micros, &mut Batcher) -> Result<usize, Undecodable> + Send + 'static,
 {
@@ -149,11 +192,19 @@ where
     in_flight.count();
     add(&receivers.counters.of(ask.intake).body_bytes, body.len());
 
-    let permit = Arc::clone(&receivers.decoding).acquire_owned().await.map_err(|_| Refusal::bug("the decoders are gone"))?;
+    let permit = Arc::clone(&receivers.decoding)
+        .acquire_owned()
+        .await
+        .map_err(|_| Refusal::bug("the decoders are gone"))?;
     let at_work = Arc::clone(receivers);
     let decoded = tokio::task::spawn_blocking(move || {
         let _permit = permit;
-        let body = decompress(ask.encoding, body, limits.decompressed_bytes_max, &mut in_flight.share)?;
+        let body = decompress(
+            ask.encoding,
+            body,
+            limits.decompressed_bytes_max,
+            &mut in_flight.share,
+        )?;
         in_flight.count();
         let mut batcher = at_work.batcher();
         let decoded = decode(&body, now, &mut batcher, ask.partial, ask.decode);
@@ -164,7 +215,9 @@ where
         }
         Ok::<_, Refusal>((records, taken, in_flight))
     });
-    let (records, mut taken, _in_flight) = decoded.await.map_err(|error| Refusal::bug(format!("the decoder failed: {error}")))??;
+    let (records, mut taken, _in_flight) = decoded
+        .await
+        .map_err(|error| Refusal::bug(format!("the decoder failed: {error}")))??;
     taken.accepted = receivers.publisher.publish(records).await?.samples;
     Ok(taken)
 }
@@ -186,11 +239,20 @@ where
             return Err(error.into());
         }
     };
-    let (mut records, rejections) = batcher.finish().map_err(|error| Refusal::bug(error.to_string()))?;
+    let (mut records, rejections) = batcher
+        .finish()
+        .map_err(|error| Refusal::bug(error.to_string()))?;
     if !partial && !rejections.is_empty() {
         records.clear();
     }
-    Ok((records, Taken { rejections, skipped, ..Taken::default() }))
+    Ok((
+        records,
+        Taken {
+            rejections,
+            skipped,
+            ..Taken::default()
+        },
+    ))
 }
 
 /// Counts a request and its bytes as in flight until dropped.
@@ -204,11 +266,18 @@ impl InFlight {
     fn begin(receivers: Arc<Receivers>) -> Self {
         add(&receivers.counters.in_flight_requests, 1);
         let share = Share::new(Arc::clone(&receivers.in_flight));
-        InFlight { receivers, share, counted: 0 }
+        InFlight {
+            receivers,
+            share,
+            counted: 0,
+        }
     }
 
     fn count(&mut self) {
-        add(&self.receivers.counters.in_flight_bytes, self.share.bytes() - self.counted);
+        add(
+            &self.receivers.counters.in_flight_bytes,
+            self.share.bytes() - self.counted,
+        );
         self.counted = self.share.bytes();
     }
 }

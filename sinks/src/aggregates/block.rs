@@ -105,7 +105,8 @@ impl Block {
             let next = match (ours.peek(), theirs.peek()) {
                 (Some(a), Some(b)) if a.series == b.series => {
                     let newer = if b.end >= a.end { *b } else { *a };
-                    (ours.next(), theirs.next());
+                    ours.next();
+                    theirs.next();
                     Some(newer)
                 }
                 (Some(a), Some(b)) if a.series < b.series => ours.next(),

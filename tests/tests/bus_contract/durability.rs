@@ -165,4 +165,3 @@ async fn what_was_acknowledged_before_a_crash_at_any_point_of_the_append_is_ther
     )
     .await;
 }
-

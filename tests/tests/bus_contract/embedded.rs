@@ -7,12 +7,15 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
 use bus::embedded::{EmbeddedBus, EmbeddedOptions};
-use bus::{BusError, Record, Retained, TopicSpec};
+use bus::{Bus, BusError, Record, Retained, TopicSpec};
 use futures::future::join_all;
-use schemas::{Fault, NextOffset, Offset};
+use schemas::{Fault, HasFault, NextOffset, Offset};
 
 use crate::durability::acknowledged_before_kill;
-use crate::log::{HOUR_MS, PATIENCE, append_each, embedded_with, noise, open, read, read_from, record, spec, texts, with_clock};
+use crate::log::{
+    HOUR_MS, PATIENCE, append_each, embedded_with, noise, read, read_from, record, spec, texts,
+    with_clock,
+};
 
 /// Retention follows an append's answer; this waits until it is done, and allows nothing.
 async fn retention_was_looked_at(bus: &EmbeddedBus, topic: &str) {
@@ -386,4 +389,3 @@ async fn a_torn_tail_is_cut_off_and_damage_before_it_refuses_to_open() {
     assert_eq!(error.fault(), Fault::Corruption);
     drop(dir);
 }
-

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use bus::kafka::{KafkaBus, KafkaOptions};
-use bus::BusError;
-use schemas::{Fault, NextOffset};
+use bus::{Bus, BusError};
+use schemas::{Fault, HasFault, NextOffset};
 use tests::kafka::own_broker_for_tests;
 
-use crate::log::{Kind, Log, PATIENCE, open, record, spec, texts, within};
+use crate::log::{Kind, Log, PATIENCE, record, spec, texts, within};
 
 #[tokio::test]
 async fn a_kafka_topic_with_another_number_of_partitions_than_configured_is_refused() {

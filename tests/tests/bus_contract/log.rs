@@ -1,6 +1,5 @@
 //! The logs under test, and what the tests do with them again and again.
 
-use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
@@ -131,7 +130,10 @@ pub(crate) async fn within<T>(what: &str, wait: impl Future<Output = T>) -> T {
 }
 
 /// Reads until `count` records are there, or an error comes.
-pub(crate) async fn read(reader: &mut dyn PartitionReader, count: usize) -> Result<Vec<LogRecord>, BusError> {
+pub(crate) async fn read(
+    reader: &mut dyn PartitionReader,
+    count: usize,
+) -> Result<Vec<LogRecord>, BusError> {
     let mut records = Vec::new();
     while records.len() < count {
         records.extend(within("a record", reader.next(64 * 1024)).await?);
@@ -140,7 +142,7 @@ pub(crate) async fn read(reader: &mut dyn PartitionReader, count: usize) -> Resu
 }
 
 pub(crate) async fn read_from(
-    pub(crate) bus: &dyn Bus,
+    bus: &dyn Bus,
     topic: &str,
     partition: u32,
     from: u64,

@@ -102,4 +102,3 @@ async fn a_handover_that_never_ends_does_not_hold_the_kafka_group() {
     until_owns(second.as_mut(), &mut BTreeSet::new(), 1).await;
     assert!(!handover.is_waited_for());
 }
-

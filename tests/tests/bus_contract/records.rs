@@ -7,7 +7,7 @@ use futures::FutureExt;
 use rstest::rstest;
 use schemas::{NextOffset, Offset};
 
-use crate::log::{HOUR_MS, Kind, Log, now_ms, open, read, read_from, record, texts};
+use crate::log::{HOUR_MS, Kind, Log, now_ms, read, read_from, record, texts};
 
 #[rstest]
 #[case::embedded(Kind::Embedded)]
@@ -148,4 +148,3 @@ async fn a_reader_waits_at_the_end_and_a_dropped_wait_loses_nothing(#[case] kind
         assert_eq!(texts(&records.unwrap().unwrap()), [i.to_string()]);
     }
 }
-

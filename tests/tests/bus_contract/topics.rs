@@ -10,9 +10,12 @@ use bus::{BusError, RECORD_BYTES_MAX, Record, Retained, TopicSpec};
 use bytes::Bytes;
 use futures::future::join_all;
 use rstest::rstest;
-use schemas::{Fault, NextOffset, Offset};
+use schemas::{Fault, HasFault, NextOffset, Offset};
 
-use crate::log::{HOUR_MS, Kind, Log, PATIENCE, append_each, embedded_with, noise, now_ms, open, read, read_from, record, spec, texts, with_clock, within};
+use crate::log::{
+    HOUR_MS, Kind, Log, PATIENCE, append_each, embedded_with, noise, now_ms, open, read, read_from,
+    record, spec, texts, with_clock,
+};
 
 #[rstest]
 #[case::embedded(Kind::Embedded)]
@@ -359,4 +362,3 @@ async fn open_again(log: &Log, topic: &str) -> String {
         Kind::Kafka => open(Kind::Kafka, &log.place).log_id(topic).await.unwrap(),
     }
 }
-

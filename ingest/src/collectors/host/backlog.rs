@@ -15,7 +15,10 @@ pub(super) struct Collection {
 
 impl Collection {
     fn bytes(&self) -> usize {
-        self.records.iter().map(|record| record.record.value.len()).sum()
+        self.records
+            .iter()
+            .map(|record| record.record.value.len())
+            .sum()
     }
 
     pub(super) fn samples(&self) -> usize {
@@ -33,11 +36,17 @@ pub(super) struct Backlog {
 
 impl Backlog {
     pub(super) fn new(bytes_max: usize) -> Self {
-        Backlog { bytes_max, queue: Mutex::default(), changed: Notify::new() }
+        Backlog {
+            bytes_max,
+            queue: Mutex::default(),
+            changed: Notify::new(),
+        }
     }
 
     fn queue(&self) -> MutexGuard<'_, (VecDeque<Collection>, usize)> {
-        self.queue.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.queue
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
     /// Adds a collection and answers how many samples were dropped to make room. The newest always stays.

@@ -72,8 +72,17 @@ impl HostCollector {
     }
 
     fn with_source(options: HostOptions, source: Source) -> Self {
-        let host_name = options.host_name.clone().filter(|name| !name.is_empty()).unwrap_or_else(own_name);
-        HostCollector { options, host_name, source, complaints: Vec::new() }
+        let host_name = options
+            .host_name
+            .clone()
+            .filter(|name| !name.is_empty())
+            .unwrap_or_else(own_name);
+        HostCollector {
+            options,
+            host_name,
+            source,
+            complaints: Vec::new(),
+        }
     }
 
     /// The value of `host.name`.
@@ -83,13 +92,22 @@ impl HostCollector {
 
     /// Reads everything once; all samples bear the given time. Utilizations of CPUs need two collections, so the first has none.
     pub fn collect(&mut self, now: Micros) -> Vec<HostSample> {
-        let mut sheet = Sheet { host_name: &self.host_name, time: now, samples: Vec::with_capacity(128), complaints: Vec::new() };
+        let mut sheet = Sheet {
+            host_name: &self.host_name,
+            time: now,
+            samples: Vec::with_capacity(128),
+            complaints: Vec::new(),
+        };
         match &mut self.source {
             #[cfg(target_os = "linux")]
             Source::Linux(reader) => reader.read(&self.options, &mut sheet),
             Source::Portable(reader) => reader.read(&self.options, &mut sheet),
         }
-        let Sheet { samples, complaints, .. } = sheet;
+        let Sheet {
+            samples,
+            complaints,
+            ..
+        } = sheet;
         for complaint in complaints {
             if !self.complaints.contains(&complaint) {
                 tracing::warn!(complaint, "part of the host cannot be read and is left out");
@@ -100,12 +118,26 @@ impl HostCollector {
     }
 
     /// The same as records for the log, with the number of samples the door refused (labels of unreasonable length).
-    fn collect_records(&mut self, now: Micros, door: &mut Batcher) -> Result<(Vec<PartitionRecord>, u64), schemas::BatchError> {
+    fn collect_records(
+        &mut self,
+        now: Micros,
+        door: &mut Batcher,
+    ) -> Result<(Vec<PartitionRecord>, u64), schemas::BatchError> {
         for sample in self.collect(now) {
-            let ids = door.metric(sample.metric).and_then(|metric| Ok((metric, door.label_set(sample.labels)?)));
+            let ids = door
+                .metric(sample.metric)
+                .and_then(|metric| Ok((metric, door.label_set(sample.labels)?)));
             match ids {
                 Ok((metric, labels)) => {
-                    let pushed = door.push(metric, labels, Some(sample.kind), now, TimeUnit::Microseconds, sample.value, Place::Collected);
+                    let pushed = door.push(
+                        metric,
+                        labels,
+                        Some(sample.kind),
+                        now,
+                        TimeUnit::Microseconds,
+                        sample.value,
+                        Place::Collected,
+                    );
                     if let Err(too_many) = pushed {
                         door.reject(1, Place::Collected, Reason::Syntax(too_many.to_string()));
                     }
@@ -119,7 +151,10 @@ impl HostCollector {
 }
 
 fn own_name() -> String {
-    sysinfo::System::host_name().ok().filter(|name| !name.is_empty()).unwrap_or_else(|| "localhost".to_owned())
+    sysinfo::System::host_name()
+        .ok()
+        .filter(|name| !name.is_empty())
+        .unwrap_or_else(|| "localhost".to_owned())
 }
 
 /// Where a reader writes what it found.
@@ -137,9 +172,16 @@ impl Sheet<'_> {
         if !value.is_finite() {
             return;
         }
-        let pairs = std::iter::once(("host.name", self.host_name)).chain(attributes.iter().copied());
+        let pairs =
+            std::iter::once(("host.name", self.host_name)).chain(attributes.iter().copied());
         match Labels::try_new(pairs) {
-            Ok(labels) => self.samples.push(HostSample { metric: metric.name, kind: metric.kind, labels, time: self.time, value }),
+            Ok(labels) => self.samples.push(HostSample {
+                metric: metric.name,
+                kind: metric.kind,
+                labels,
+                time: self.time,
+                value,
+            }),
             Err(error) => self.complain(metric.name, &error),
         }
     }

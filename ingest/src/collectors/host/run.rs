@@ -25,9 +25,22 @@ const FAREWELL_MAX: Duration = Duration::from_secs(3);
 
 impl HostCollector {
     /// Collects at every multiple of `interval` (≥ 1 ms) since 1970 until cancelled; then publishes what waits, for at most 3 s.
-    pub async fn run(self, interval: Duration, publisher: Publisher, counters: Arc<IngestCounters>, cancellation: CancellationToken) {
+    pub async fn run(
+        self,
+        interval: Duration,
+        publisher: Publisher,
+        counters: Arc<IngestCounters>,
+        cancellation: CancellationToken,
+    ) {
         let backlog = Backlog::new(BACKLOG_BYTES_MAX);
-        let collecting = collect(self, interval, publisher.partitions(), &backlog, &counters, &cancellation);
+        let collecting = collect(
+            self,
+            interval,
+            publisher.partitions(),
+            &backlog,
+            &counters,
+            &cancellation,
+        );
         let publishing = publish(&backlog, &publisher, &counters);
         tokio::pin!(publishing);
         tokio::select! {
@@ -43,7 +56,10 @@ impl HostCollector {
         if tokio::time::timeout(FAREWELL_MAX, farewell).await.is_err() {
             let lost = backlog.samples();
             add(&counters.of(Intake::Host).dropped_samples, lost);
-            tracing::warn!(samples = lost, "the log is away; the last collected samples are lost with this process");
+            tracing::warn!(
+                samples = lost,
+                "the log is away; the last collected samples are lost with this process"
+            );
         }
     }
 }
@@ -67,7 +83,9 @@ async fn collect(
     counters: &IngestCounters,
     cancellation: &CancellationToken,
 ) {
-    let interval = i64::try_from(interval.as_micros()).unwrap_or(i64::MAX).clamp(1000, 86_400_000_000);
+    let interval = i64::try_from(interval.as_micros())
+        .unwrap_or(i64::MAX)
+        .clamp(1000, 86_400_000_000);
     let counters = counters.of(Intake::Host);
     let mut door = Batcher::new(partitions, MEMO_BYTES_MAX, COLLECTION_SAMPLES_MAX);
     loop {
@@ -99,7 +117,10 @@ async fn collect(
                 let dropped = backlog.add(Collection { records });
                 if dropped > 0 {
                     add(&counters.dropped_samples, dropped);
-                    tracing::warn!(samples = dropped, "the log has been away too long; the oldest collected samples were dropped");
+                    tracing::warn!(
+                        samples = dropped,
+                        "the log has been away too long; the oldest collected samples were dropped"
+                    );
                 }
             }
             Err(error) => tracing::error!(%error, "a collection could not be encoded and is lost"),

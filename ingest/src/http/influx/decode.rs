@@ -115,7 +115,10 @@ impl<'a> Lines<'a> {
                     self.line_start = self.at;
                 }
                 Some(b' ' | b'\t' | b'\r') => self.at += 1,
-                Some(b'#') => self.at += memchr(b'\n', &self.body[self.at..]).unwrap_or(self.body.len() - self.at),
+                Some(b'#') => {
+                    self.at +=
+                        memchr(b'\n', &self.body[self.at..]).unwrap_or(self.body.len() - self.at)
+                }
                 Some(_) => return true,
             }
         }
@@ -128,18 +131,35 @@ impl<'a> Lines<'a> {
             Ok((labels, time)) => {
                 let unit = time.map_or(TimeUnit::Microseconds, |time| self.options.unit.of(time));
                 let time = time.unwrap_or(self.options.now);
-                let place = Place::Line { line: self.line, column: 1 };
-                if unit.micros(time).is_some_and(|micros| (TIME_MIN..TIME_MAX).contains(&micros)) {
+                let place = Place::Line {
+                    line: self.line,
+                    column: 1,
+                };
+                if unit
+                    .micros(time)
+                    .is_some_and(|micros| (TIME_MIN..TIME_MAX).contains(&micros))
+                {
                     for (metric, value) in &self.values {
                         door.push(*metric, labels, None, time, unit, *value, place)?;
                     }
                 } else {
-                    door.reject((self.values.len() as u64).max(1), place, Reason::time(time, unit));
+                    door.reject(
+                        (self.values.len() as u64).max(1),
+                        place,
+                        Reason::time(time, unit),
+                    );
                 }
             }
             Err((at, reason)) => {
                 self.skipped = skipped_before;
-                door.reject(1, Place::Line { line: self.line, column: at - self.line_start + 1 }, reason);
+                door.reject(
+                    1,
+                    Place::Line {
+                        line: self.line,
+                        column: at - self.line_start + 1,
+                    },
+                    reason,
+                );
                 self.at = at + memchr(b'\n', &self.body[at..]).unwrap_or(self.body.len() - at);
             }
         }
@@ -161,7 +181,8 @@ impl<'a> Lines<'a> {
             let labels = door.label_set_by_raw(raw, || tags(raw, start, &mut trouble));
             labels.map_err(|reason| (trouble, reason))?
         } else {
-            door.label_set(Labels::empty()).map_err(|reason| (self.at, reason))?
+            door.label_set(Labels::empty())
+                .map_err(|reason| (self.at, reason))?
         };
         self.skip_spaces();
         let mut place = 0;
@@ -185,7 +206,10 @@ impl<'a> Lines<'a> {
         }
         match body.get(self.at) {
             None | Some(b'\n') => Ok((labels, time)),
-            Some(_) => Err(syntax(self.at, "expected the end of the line; unquoted spaces must be escaped")),
+            Some(_) => Err(syntax(
+                self.at,
+                "expected the end of the line; unquoted spaces must be escaped",
+            )),
         }
     }
 
@@ -209,7 +233,12 @@ impl<'a> Lines<'a> {
             match body.get(self.at) {
                 Some(b'\\') if matches!(body.get(self.at + 1), Some(b',' | b' ')) => self.at += 2,
                 Some(b',' | b' ') => break self.at,
-                None | Some(b'\n') => return Err(syntax(self.at, "no fields were given; expected `measurement,tag=value field=value time`")),
+                None | Some(b'\n') => {
+                    return Err(syntax(
+                        self.at,
+                        "no fields were given; expected `measurement,tag=value field=value time`",
+                    ));
+                }
                 Some(_) => self.at += 1,
             }
         };
@@ -223,7 +252,10 @@ impl<'a> Lines<'a> {
         }
         let measurements = &mut self.measurements;
         self.last = *self.by_name.entry(raw).or_insert_with(|| {
-            measurements.push(Measurement { raw, fields: Vec::new() });
+            measurements.push(Measurement {
+                raw,
+                fields: Vec::new(),
+            });
             measurements.len() - 1
         });
         Ok(self.last)
@@ -242,11 +274,19 @@ impl<'a> Lines<'a> {
             }
             from = at + 1;
         }
-        Err(syntax(self.body.len(), "no fields were given after the tags"))
+        Err(syntax(
+            self.body.len(),
+            "no fields were given after the tags",
+        ))
     }
 
     #[inline]
-    fn read_field_name(&mut self, measurement: usize, place: usize, door: &mut Batcher) -> Result<MetricId, Wrong> {
+    fn read_field_name(
+        &mut self,
+        measurement: usize,
+        place: usize,
+        door: &mut Batcher,
+    ) -> Result<MetricId, Wrong> {
         if let Some((raw, metric)) = self.measurements[measurement].fields.get(place) {
             if self.body[self.at..].starts_with(raw) {
                 self.at += raw.len();
@@ -256,13 +296,25 @@ impl<'a> Lines<'a> {
         self.read_new_field_name(measurement, place, door)
     }
 
-    fn read_new_field_name(&mut self, measurement: usize, place: usize, door: &mut Batcher) -> Result<MetricId, Wrong> {
+    fn read_new_field_name(
+        &mut self,
+        measurement: usize,
+        place: usize,
+        door: &mut Batcher,
+    ) -> Result<MetricId, Wrong> {
         let (body, start) = (self.body, self.at);
         let end = loop {
             match body.get(self.at) {
-                Some(b'\\') if matches!(body.get(self.at + 1), Some(b',' | b'=' | b' ')) => self.at += 2,
+                Some(b'\\') if matches!(body.get(self.at + 1), Some(b',' | b'=' | b' ')) => {
+                    self.at += 2
+                }
                 Some(b'=') => break self.at,
-                None | Some(b',' | b' ' | b'\n') => return Err(syntax(self.at, "expected `=` and a value after the field name")),
+                None | Some(b',' | b' ' | b'\n') => {
+                    return Err(syntax(
+                        self.at,
+                        "expected `=` and a value after the field name",
+                    ));
+                }
                 Some(_) => self.at += 1,
             }
         };
@@ -293,16 +345,23 @@ impl<'a> Lines<'a> {
         let rest = &self.body[self.at..];
         let (value, length) = match rest.first() {
             Some(b'"') => {
-                self.at += quoted_length(rest).ok_or_else(|| syntax(self.at, "a quoted string is not closed"))?;
+                self.at += quoted_length(rest)
+                    .ok_or_else(|| syntax(self.at, "a quoted string is not closed"))?;
                 self.skipped += 1;
                 return match self.body.get(self.at) {
-                    Some(byte) if !number::ends_value(*byte) => Err(syntax(self.at, "expected `,`, a space or the end of the line after a quoted string")),
+                    Some(byte) if !number::ends_value(*byte) => Err(syntax(
+                        self.at,
+                        "expected `,`, a space or the end of the line after a quoted string",
+                    )),
                     _ => Ok(()),
                 };
             }
-            Some(b't' | b'T' | b'f' | b'F') => {
-                number::read_boolean(rest).ok_or_else(|| syntax(self.at, "expected a boolean: t, true, f or false; quote strings"))?
-            }
+            Some(b't' | b'T' | b'f' | b'F') => number::read_boolean(rest).ok_or_else(|| {
+                syntax(
+                    self.at,
+                    "expected a boolean: t, true, f or false; quote strings",
+                )
+            })?,
             _ => number::read(rest).map_err(|problem| syntax(self.at, problem))?,
         };
         self.values.push((metric, value));
@@ -312,12 +371,20 @@ impl<'a> Lines<'a> {
 
     fn read_time(&mut self) -> Result<i64, Wrong> {
         let rest = &self.body[self.at..];
-        let length = rest.iter().position(|byte| matches!(byte, b' ' | b'\n' | b'\r')).unwrap_or(rest.len());
-        let digits = std::str::from_utf8(&rest[..length]).ok().filter(|digits| !digits.starts_with('+'));
+        let length = rest
+            .iter()
+            .position(|byte| matches!(byte, b' ' | b'\n' | b'\r'))
+            .unwrap_or(rest.len());
+        let digits = std::str::from_utf8(&rest[..length])
+            .ok()
+            .filter(|digits| !digits.starts_with('+'));
         let time = digits.and_then(|digits| digits.parse().ok());
         let time = time.ok_or_else(|| {
             let quoted = String::from_utf8_lossy(&rest[..length.min(40)]).into_owned();
-            syntax(self.at, format!("the timestamp `{quoted}` is not a 64-bit integer"))
+            syntax(
+                self.at,
+                format!("the timestamp `{quoted}` is not a 64-bit integer"),
+            )
         })?;
         self.at += length;
         Ok(time)
@@ -333,7 +400,11 @@ fn quoted_length(bytes: &[u8]) -> Option<usize> {
             return Some(at + 1);
         }
         // A backslash keeps the next byte from closing the string; before any other byte it stands for itself.
-        at += if matches!(bytes.get(at + 1), Some(b'"' | b'\\')) { 2 } else { 1 };
+        at += if matches!(bytes.get(at + 1), Some(b'"' | b'\\')) {
+            2
+        } else {
+            1
+        };
     }
 }
 
@@ -352,7 +423,9 @@ fn tags(raw: &[u8], start: usize, trouble: &mut usize) -> Result<Labels, Reason>
         };
         let end = at + unescaped_position(&text[at..], b',').unwrap_or(text.len() - at);
         let tag = &text[at..end];
-        let Some(equals) = unescaped_position(tag, b'=') else { return wrong("expected `tag=value`") };
+        let Some(equals) = unescaped_position(tag, b'=') else {
+            return wrong("expected `tag=value`");
+        };
         let (key, value) = (&tag[..equals], &tag[equals + 1..]);
         if key.is_empty() || value.is_empty() {
             return wrong("a tag needs a name and a value");
@@ -361,9 +434,15 @@ fn tags(raw: &[u8], start: usize, trouble: &mut usize) -> Result<Labels, Reason>
             return wrong("a second `=` in a tag; write `\\=` within a value");
         }
         if pairs.len() == LABELS_MAX {
-            return Err(LabelsError::TooMany(pairs.len() + 1 + memchr::memchr_iter(b',', &raw[at..]).count()).into());
+            return Err(LabelsError::TooMany(
+                pairs.len() + 1 + memchr::memchr_iter(b',', &raw[at..]).count(),
+            )
+            .into());
         }
-        pairs.push((unescaped(key, &[',', '=', ' ']), unescaped(value, &[',', '=', ' '])));
+        pairs.push((
+            unescaped(key, &[',', '=', ' ']),
+            unescaped(value, &[',', '=', ' ']),
+        ));
         at = end + 1;
     }
     Ok(Labels::try_new(pairs)?)

@@ -22,18 +22,45 @@ use crate::counters::Intake;
 
 pub use decode::decode;
 
-pub(super) async fn write(State(receivers): State<Arc<Receivers>>, headers: HeaderMap, body: Body) -> Response {
+pub(super) async fn write(
+    State(receivers): State<Arc<Receivers>>,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
     match write_samples(&receivers, &headers, body).await {
         Ok(accepted) => Json(json!({ "accepted": accepted })).into_response(),
         Err(refusal) => refusal.into_response(),
     }
 }
 
-async fn write_samples(receivers: &Arc<Receivers>, headers: &HeaderMap, body: Body) -> Result<usize, Refusal> {
-    let encoding = Encoding::of(headers, Encoding::Identity, &[Encoding::Identity, Encoding::Gzip, Encoding::Zstd])?;
+async fn write_samples(
+    receivers: &Arc<Receivers>,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<usize, Refusal> {
+    let encoding = Encoding::of(
+        headers,
+        Encoding::Identity,
+        &[Encoding::Identity, Encoding::Gzip, Encoding::Zstd],
+    )?;
     let decode = |body: &[u8], now, door: &mut _| decode(body, now, door).map(|()| 0);
-    let taken = take(receivers, headers, body, Ask { intake: Intake::JsonLines, encoding, partial: true, decode }).await?;
-    if taken.rejections.is_empty() { Ok(taken.accepted) } else { Err(Refusal::partial(taken.accepted, &taken.rejections)) }
+    let taken = take(
+        receivers,
+        headers,
+        body,
+        Ask {
+            intake: Intake::JsonLines,
+            encoding,
+            partial: true,
+            decode,
+        },
+    )
+    .await?;
+    if taken.rejections.is_empty() {
+        Ok(taken.accepted)
+    } else {
+        Err(Refusal::partial(taken.accepted, &taken.rejections))
+    }
 }
 
 #[cfg(test)]

@@ -25,24 +25,40 @@ pub fn decode(body: &[u8], door: &mut Batcher) -> Result<(), Undecodable> {
     while let Some((field, value)) = request.next()? {
         match (field, value) {
             (1, Value::Bytes(bytes, at)) => {
-                series(request.inner(bytes, at, "TimeSeries"), Place::Series { index, byte: at }, body, door)?;
+                series(
+                    request.inner(bytes, at, "TimeSeries"),
+                    Place::Series { index, byte: at },
+                    body,
+                    door,
+                )?;
                 index += 1;
             }
-            (1, _) => return Err(request.malformed(request.at, 1, "expected a TimeSeries message").into()),
+            (1, _) => {
+                return Err(request
+                    .malformed(request.at, 1, "expected a TimeSeries message")
+                    .into());
+            }
             _ => {}
         }
     }
     Ok(())
 }
 
-fn series(message: Wire<'_>, place: Place, body: &[u8], door: &mut Batcher) -> Result<(), Undecodable> {
+fn series(
+    message: Wire<'_>,
+    place: Place,
+    body: &[u8],
+    door: &mut Batcher,
+) -> Result<(), Undecodable> {
     let mut walk = message;
     let (mut labels, mut samples, mut first_sample) = (0usize, 0u64, None);
     // Labels stand together and first in what every known sender writes; then their bytes are the key.
     let (mut labels_start, mut labels_end, mut together) = (walk.at, walk.at, true);
     loop {
         let start = walk.at;
-        let Some((field, value)) = walk.next()? else { break };
+        let Some((field, value)) = walk.next()? else {
+            break;
+        };
         match (field, value) {
             (1, Value::Bytes(..)) => {
                 if labels == 0 {
@@ -61,13 +77,21 @@ fn series(message: Wire<'_>, place: Place, body: &[u8], door: &mut Batcher) -> R
             _ => {}
         }
     }
-    let Some(first_sample) = first_sample else { return check_labels(message).map_err(Into::into) };
+    let Some(first_sample) = first_sample else {
+        return check_labels(message).map_err(Into::into);
+    };
     let mut malformed = None;
     let series = if together {
-        door.series_by_raw(&body[labels_start..labels_end], || name_and_labels(message, labels, &mut malformed))
+        door.series_by_raw(&body[labels_start..labels_end], || {
+            name_and_labels(message, labels, &mut malformed)
+        })
     } else {
-        name_and_labels(message, labels, &mut malformed)
-            .and_then(|(name, labels)| Ok(SeriesRef { metric: door.metric(name)?, labels: door.label_set(labels)? }))
+        name_and_labels(message, labels, &mut malformed).and_then(|(name, labels)| {
+            Ok(SeriesRef {
+                metric: door.metric(name)?,
+                labels: door.label_set(labels)?,
+            })
+        })
     };
     if let Some(malformed) = malformed {
         return Err(malformed.into());
@@ -85,7 +109,15 @@ fn series(message: Wire<'_>, place: Place, body: &[u8], door: &mut Batcher) -> R
         if let (2, Value::Bytes(bytes, at)) = (field, value) {
             let (value, time) = sample(walk.inner(bytes, at, "Sample"))?;
             if let Some(series) = taken {
-                door.push(series.metric, series.labels, None, time, TimeUnit::Milliseconds, value, place)?;
+                door.push(
+                    series.metric,
+                    series.labels,
+                    None,
+                    time,
+                    TimeUnit::Milliseconds,
+                    value,
+                    place,
+                )?;
             }
         }
     }
@@ -131,7 +163,11 @@ fn label(mut message: Wire<'_>) -> Result<(&[u8], &[u8]), Malformed> {
 }
 
 /// Reads the labels of a series that is not remembered. A malformed label goes to `malformed`: it ends the request, not the series.
-fn name_and_labels<'a>(mut message: Wire<'a>, count: usize, malformed: &mut Option<Malformed>) -> Result<(&'a str, Labels), Reason> {
+fn name_and_labels<'a>(
+    mut message: Wire<'a>,
+    count: usize,
+    malformed: &mut Option<Malformed>,
+) -> Result<(&'a str, Labels), Reason> {
     let mut name = None;
     // Bounded before anything is collected: a body of tiny labels must not grow in memory.
     let mut pairs = Vec::with_capacity(count.min(LABELS_MAX + 1));
@@ -148,7 +184,8 @@ fn name_and_labels<'a>(mut message: Wire<'a>, count: usize, malformed: &mut Opti
         };
         match label(message.inner(bytes, at, "Label")) {
             Ok((key, value)) => {
-                let (Ok(key), Ok(value)) = (std::str::from_utf8(key), std::str::from_utf8(value)) else {
+                let (Ok(key), Ok(value)) = (std::str::from_utf8(key), std::str::from_utf8(value))
+                else {
                     problem.get_or_insert(Reason::NotUtf8("a label"));
                     continue;
                 };

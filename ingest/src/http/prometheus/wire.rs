@@ -26,18 +26,41 @@ pub(super) enum Value<'a> {
 
 impl<'a> Wire<'a> {
     pub(super) fn new(body: &'a [u8], message: &'static str) -> Self {
-        Wire { body, at: 0, end: body.len(), message }
+        Wire {
+            body,
+            at: 0,
+            end: body.len(),
+            message,
+        }
     }
 
     /// The message in the bytes that begin at `at`.
     pub(super) fn inner(&self, bytes: &'a [u8], at: usize, message: &'static str) -> Self {
-        Wire { body: self.body, at, end: at + bytes.len(), message }
+        Wire {
+            body: self.body,
+            at,
+            end: at + bytes.len(),
+            message,
+        }
     }
 
     #[cold]
-    pub(super) fn malformed(&self, byte: usize, field: u64, problem: impl Into<String>) -> Malformed {
-        let field = if field == 0 { self.message.to_owned() } else { format!("{} field {field}", self.message) };
-        Malformed { byte, field, problem: problem.into() }
+    pub(super) fn malformed(
+        &self,
+        byte: usize,
+        field: u64,
+        problem: impl Into<String>,
+    ) -> Malformed {
+        let field = if field == 0 {
+            self.message.to_owned()
+        } else {
+            format!("{} field {field}", self.message)
+        };
+        Malformed {
+            byte,
+            field,
+            problem: problem.into(),
+        }
     }
 
     /// The next field's number and value, or `None` at the end.
@@ -60,7 +83,11 @@ impl<'a> Wire<'a> {
                 let length = self.varint(field)?;
                 let left = (self.end - self.at) as u64;
                 if length > left {
-                    return Err(self.malformed(at_length, field, format!("{length} bytes are announced, {left} are left")));
+                    return Err(self.malformed(
+                        at_length,
+                        field,
+                        format!("{length} bytes are announced, {left} are left"),
+                    ));
                 }
                 let at = self.at;
                 self.at += length as usize;
@@ -70,14 +97,23 @@ impl<'a> Wire<'a> {
                 self.array::<4>(field)?;
                 Value::Fixed32
             }
-            kind => return Err(self.malformed(start, field, format!("wire type {kind}; expected 0, 1, 2 or 5"))),
+            kind => {
+                return Err(self.malformed(
+                    start,
+                    field,
+                    format!("wire type {kind}; expected 0, 1, 2 or 5"),
+                ));
+            }
         };
         Ok(Some((field, value)))
     }
 
     #[inline]
     fn varint(&mut self, field: u64) -> Result<u64, Malformed> {
-        if let Some(byte) = self.body[self.at..self.end].first().filter(|byte| **byte < 0x80) {
+        if let Some(byte) = self.body[self.at..self.end]
+            .first()
+            .filter(|byte| **byte < 0x80)
+        {
             self.at += 1;
             return Ok(u64::from(*byte));
         }
@@ -107,7 +143,11 @@ impl<'a> Wire<'a> {
                 self.at += N;
                 Ok(*bytes)
             }
-            None => Err(self.malformed(self.end, field, format!("the bytes end within a number of {N} bytes"))),
+            None => Err(self.malformed(
+                self.end,
+                field,
+                format!("the bytes end within a number of {N} bytes"),
+            )),
         }
     }
 }

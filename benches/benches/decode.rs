@@ -1,0 +1,152 @@
+//! Decoding of remote write and line protocol to columns, in samples per second: 1,000 hosts × 10 metrics with 10 tags, as TSBS makes them.
+
+use std::hint::black_box;
+
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use ingest::door::{Batcher, TimeUnit};
+use ingest::http::{LineOptions, LineUnit, decode_line_protocol, decode_remote_write};
+use prost::Message;
+
+const HOSTS: usize = 1000;
+const TIME_MS: i64 = 1_700_000_000_000;
+const METRICS: [&str; 10] = [
+    "usage_user",
+    "usage_system",
+    "usage_idle",
+    "usage_nice",
+    "usage_iowait",
+    "usage_irq",
+    "usage_softirq",
+    "usage_steal",
+    "usage_guest",
+    "usage_guest_nice",
+];
+
+#[derive(Clone, PartialEq, Message)]
+struct WriteRequest {
+    #[prost(message, repeated, tag = "1")]
+    timeseries: Vec<TimeSeries>,
+}
+#[derive(Clone, PartialEq, Message)]
+struct TimeSeries {
+    #[prost(message, repeated, tag = "1")]
+    labels: Vec<Label>,
+    #[prost(message, repeated, tag = "2")]
+    samples: Vec<Sample>,
+}
+#[derive(Clone, PartialEq, Message)]
+struct Label {
+    #[prost(string, tag = "1")]
+    name: String,
+    #[prost(string, tag = "2")]
+    value: String,
+}
+#[derive(Clone, PartialEq, Message)]
+struct Sample {
+    #[prost(double, tag = "1")]
+    value: f64,
+    #[prost(int64, tag = "2")]
+    timestamp: i64,
+}
+
+/// The ten tags of a host, sorted by name.
+fn tags(host: usize) -> Vec<(&'static str, String)> {
+    let region = ["eu-central-1", "us-west-2", "ap-southeast-1"][host % 3];
+    vec![
+        ("arch", ["x64", "x86"][host % 2].to_owned()),
+        ("datacenter", format!("{region}{}", ["a", "b", "c"][host / 3 % 3])),
+        ("hostname", format!("host_{host}")),
+        ("os", ["Ubuntu16.10", "Ubuntu16.04LTS"][host % 2].to_owned()),
+        ("rack", (host % 100).to_string()),
+        ("region", region.to_owned()),
+        ("service", (host % 20).to_string()),
+        ("service_environment", ["production", "staging", "test"][host % 3].to_owned()),
+        ("service_version", (host % 2).to_string()),
+        ("team", ["SF", "NYC", "LON", "CHI"][host % 4].to_owned()),
+    ]
+}
+
+fn value(host: usize, metric: usize) -> i64 {
+    ((host * 31 + metric * 17) % 101) as i64
+}
+
+fn remote_write() -> Vec<u8> {
+    let mut timeseries = Vec::new();
+    for host in 0..HOSTS {
+        for (index, metric) in METRICS.iter().enumerate() {
+            let mut labels = vec![Label { name: "__name__".to_owned(), value: format!("cpu_{metric}") }];
+            labels.extend(tags(host).into_iter().map(|(name, value)| Label { name: name.to_owned(), value }));
+            timeseries.push(TimeSeries { labels, samples: vec![Sample { value: value(host, index) as f64, timestamp: TIME_MS }] });
+        }
+    }
+    WriteRequest { timeseries }.encode_to_vec()
+}
+
+fn lines(field: impl Fn(i64) -> String) -> Vec<u8> {
+    let mut text = String::new();
+    for host in 0..HOSTS {
+        text.push_str("cpu");
+        tags(host).iter().for_each(|(name, value)| text.push_str(&format!(",{name}={value}")));
+        for (index, metric) in METRICS.iter().enumerate() {
+            text.push_str(if index == 0 { " " } else { "," });
+            text.push_str(&format!("{metric}={}", field(value(host, index))));
+        }
+        text.push_str(&format!(" {TIME_MS}000000\n"));
+    }
+    text.into_bytes()
+}
+
+fn decode(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("decode");
+    group.throughput(Throughput::Elements((HOSTS * METRICS.len()) as u64));
+    let door = || Batcher::new(16, 64 << 20, 1_000_000);
+
+    let body = remote_write();
+    let snappy = snap::raw::Encoder::new().compress_vec(&body).unwrap_or_default();
+    let mut warm = door();
+    group.bench_function("remote_write", |bench| {
+        bench.iter(|| {
+            let _ = black_box(decode_remote_write(black_box(&body), &mut warm));
+            black_box(warm.samples());
+            warm.discard();
+        });
+    });
+    group.bench_function("remote_write_snappy_to_records", |bench| {
+        bench.iter(|| {
+            let body = snap::raw::Decoder::new().decompress_vec(black_box(&snappy)).unwrap_or_default();
+            let _ = black_box(decode_remote_write(&body, &mut warm));
+            let _ = black_box(warm.finish());
+        });
+    });
+    group.bench_function("remote_write_cold", |bench| {
+        bench.iter(|| {
+            let mut cold = door();
+            let _ = black_box(decode_remote_write(black_box(&body), &mut cold));
+        });
+    });
+
+    let options = LineOptions { unit: LineUnit::Fixed(TimeUnit::Nanoseconds), now: 0 };
+    let kinds = [
+        ("line_protocol_integers", lines(|value| format!("{value}i"))),
+        ("line_protocol_floats", lines(|value| format!("{:?}", value as f64 + 0.123_456_789_012_345))),
+    ];
+    for (name, body) in &kinds {
+        group.bench_function(*name, |bench| {
+            bench.iter(|| {
+                let _ = black_box(decode_line_protocol(black_box(body), options, &mut warm));
+                black_box(warm.samples());
+                warm.discard();
+            });
+        });
+    }
+    group.bench_function("line_protocol_integers_to_records", |bench| {
+        bench.iter(|| {
+            let _ = black_box(decode_line_protocol(black_box(&kinds[0].1), options, &mut warm));
+            let _ = black_box(warm.finish());
+        });
+    });
+    group.finish();
+}
+
+criterion_group!(benches, decode);
+criterion_main!(benches);
