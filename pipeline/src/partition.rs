@@ -332,7 +332,7 @@ impl<'a> PartitionTask<'a> {
                 start,
                 end,
                 epoch: self.chain.epoch(),
-                part: format!("c{sequence}-{number}"),
+                part: format!("c{sequence}n{number}"),
             };
             crash_point("compaction.before_files");
             let added = match self.options.archive.compact(&plan, &name).await {

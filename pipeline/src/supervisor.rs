@@ -139,14 +139,20 @@ impl Pipeline {
             .collect()
     }
 
-    /// Stops every partition with a last checkpoint and leaves the group.
-    pub async fn shutdown(mut self) {
+    /// Stops every partition with a last checkpoint and leaves the group. Returns the partitions that had stopped by themselves before, with the reason:
+    /// what the log holds for them is not final.
+    pub async fn shutdown(mut self) -> Vec<(u32, String)> {
         self.stop.cancel();
         if let Some(task) = self.membership_task.take()
             && let Err(error) = task.await
         {
             error!(%error, "the group task ended badly");
         }
+        let stopped = lock(&self.slots).iter().filter_map(|(partition, slot)| match &slot.phase {
+            Phase::Stopped(reason) => Some((*partition, reason.clone())),
+            _ => None,
+        }).collect();
+        stopped
     }
 }
 

@@ -76,7 +76,8 @@ pub(crate) fn unique_names(schema: &Schema) -> SchemaRef {
                 name.push('_');
             }
         }
-        Arc::new(field.as_ref().clone().with_name(name))
+        // Whether nulls can occur is the planner's guess; a wrong one must not fail the answer.
+        Arc::new(field.as_ref().clone().with_name(name).with_nullable(true))
     };
     Arc::new(Schema::new(schema.fields().iter().enumerate().map(rename).collect::<Vec<_>>()))
 }

@@ -22,7 +22,7 @@ use crate::memory::{NestedPool, Refused};
 use crate::session::Sessions;
 use crate::snapshot::Snapshot;
 use crate::store::QueryStore;
-use crate::{Answer, Limits, Notes, QueryError, Tables, ViewError, sandbox};
+use crate::{Answer, Limits, Notes, QueryError, Tables, guard, sandbox};
 
 /// 2 batches between the query and its reader: one in the making while one is sent. When full, the query waits.
 const BATCHES_AHEAD: usize = 2;
@@ -277,6 +277,7 @@ impl Attempt {
         let state = session.state;
         let plan = state.statement_to_plan(statement).await?;
         sandbox::check_plan(&plan)?;
+        let plan = guard::apply(plan)?;
         let plan = state.optimize(&plan)?;
         self.snapshot.take(&plan).await?;
         let plan = state.query_planner().create_physical_plan(&plan, &state).await?;
@@ -344,13 +345,14 @@ impl Attempt {
             return QueryError::Missing { file };
         }
         match Failure::of(&error) {
-            Failure::Ours(message, fault) => unwrap_ours(error).unwrap_or(QueryError::View(ViewError { message, fault })),
+            Failure::Ours(error) => error,
             Failure::Sql(message) => QueryError::Sql(message),
             Failure::Resources(message) => self.resources(message),
             Failure::Data(message) => {
                 let files = store.find_damage().await;
                 if files.is_empty() { QueryError::Data(message) } else { QueryError::Damaged { files, cause: message } }
             }
+            Failure::Read(message) if message.contains("used disk space during the spilling") => self.resources(message),
             Failure::Read(message) => {
                 let files = store.find_damage().await;
                 if files.is_empty() { QueryError::Store(message) } else { QueryError::Damaged { files, cause: message } }
@@ -366,9 +368,11 @@ impl Attempt {
         let limits = &self.shared.limits;
         let refused = self.pool.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map_or(Refused::Nobody, |pool| pool.refused());
         let (what, bytes, setting) = match refused {
+            // Memory was refused before, which is why the query spilled.
+            _ if message.contains("disk space") => ("the query spills too much to disk", limits.spill_bytes, "query.spill_bytes"),
             Refused::Query => ("the query needs too much memory", limits.memory_bytes as u64, "query.memory_bytes"),
             Refused::Total => ("all queries together need too much memory", limits.memory_bytes_total as u64, "query.memory_bytes_total"),
-            Refused::Nobody => ("the query spills too much to disk", limits.spill_bytes, "query.spill_bytes"),
+            Refused::Nobody => return QueryError::Data(message),
         };
         tracing::debug!(message, "a query ran out of resources");
         QueryError::Limit {
@@ -377,16 +381,6 @@ impl Attempt {
             setting,
             help: "Ask for less at once: a shorter `time` range, fewer groups, ORDER BY with LIMIT",
         }
-    }
-}
-
-/// Our own error, if it came through DataFusion whole.
-fn unwrap_ours(error: DataFusionError) -> Option<QueryError> {
-    match error {
-        DataFusionError::External(error) => error.downcast::<QueryError>().ok().map(|error| *error),
-        DataFusionError::Context(_, error) | DataFusionError::Diagnostic(_, error) => unwrap_ours(*error),
-        DataFusionError::Shared(error) => Arc::into_inner(error).and_then(unwrap_ours),
-        _ => None,
     }
 }
 

@@ -7,7 +7,7 @@ use schemas::{Fault, HasFault};
 use crate::ViewError;
 
 /// Why a query has no answer, or its answer ends early.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum QueryError {
     /// The statement is not one that reads tables.
     #[error("{what} is not allowed: only queries that read tables run here (SELECT, WITH, VALUES, EXPLAIN, SHOW TABLES, SHOW COLUMNS, DESCRIBE). {help}")]
@@ -100,7 +100,7 @@ impl From<QueryError> for DataFusionError {
 /// What a failure of DataFusion means for us, before it is told to the asker.
 pub(crate) enum Failure {
     /// One of our own errors came back through DataFusion.
-    Ours(String, Fault),
+    Ours(QueryError),
     /// The text is wrong.
     Sql(String),
     /// Memory or spill space ran out.
@@ -140,8 +140,8 @@ impl Failure {
             },
             DataFusionError::ParquetError(_) | DataFusionError::ObjectStore(_) | DataFusionError::IoError(_) => Failure::Read(text),
             DataFusionError::External(error) => match (error.downcast_ref::<QueryError>(), error.downcast_ref::<ViewError>()) {
-                (Some(ours), _) => Failure::Ours(ours.to_string(), ours.fault()),
-                (_, Some(ours)) => Failure::Ours(ours.to_string(), ours.fault()),
+                (Some(ours), _) => Failure::Ours(ours.clone()),
+                (_, Some(ours)) => Failure::Ours(ours.clone().into()),
                 _ => Failure::Read(text),
             },
             _ => Failure::Unexpected(text),

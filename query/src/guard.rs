@@ -7,12 +7,15 @@ mod call;
 mod concat;
 mod series;
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock};
 
 use datafusion::catalog::TableFunction;
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::error::Result;
 use datafusion::execution::SessionStateDefaults;
-use datafusion::logical_expr::ScalarUDF;
 use datafusion::logical_expr::planner::ExprPlanner;
+use datafusion::logical_expr::{Expr, LogicalPlan, ScalarUDF};
 
 pub(crate) use concat::CONCAT_OPERATOR;
 
@@ -36,6 +39,24 @@ pub(crate) fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
     };
     let defaults = SessionStateDefaults::default_scalar_functions().into_iter().filter(|function| is_allowed(function.name()));
     defaults.map(guard).chain([concat::operator()]).collect()
+}
+
+/// Puts the guarded functions in place of the plain ones: literals such as `[a, a]` and operators call those directly.
+pub(crate) fn apply(plan: LogicalPlan) -> Result<LogicalPlan> {
+    static GUARDED: LazyLock<HashMap<String, Arc<ScalarUDF>>> =
+        LazyLock::new(|| scalar_functions().into_iter().map(|function| (function.name().to_owned(), function)).collect());
+    let swap = |expression: Expr| match expression {
+        Expr::ScalarFunction(mut call) => match GUARDED.get(call.name()) {
+            Some(guarded) => {
+                call.func = Arc::clone(guarded);
+                Ok(Transformed::yes(Expr::ScalarFunction(call)))
+            }
+            None => Ok(Transformed::no(Expr::ScalarFunction(call))),
+        },
+        other => Ok(Transformed::no(other)),
+    };
+    let swapped = plan.transform_down_with_subqueries(|node| node.map_expressions(|expression| expression.transform_up(swap)))?;
+    Ok(swapped.data)
 }
 
 /// The allowed table functions, guarded.

@@ -58,24 +58,24 @@ pub(crate) fn parse(sql: &str) -> Result<Statement, QueryError> {
         Err(error) => return Err(statement::refuse_first_word(&tokens).unwrap_or_else(|| statement::not_sql(&error))),
     };
     match (statements.pop_front(), statements.len()) {
-        (Some(one), 0) => {
+        (Some(one), more) => {
             statement::check(&one, &tokens)?;
-            Ok(one)
+            if more == 0 {
+                return Ok(one);
+            }
+            let help = "Send one statement at a time.".to_owned();
+            Err(QueryError::Forbidden { what: format!("a text of {} statements", more + 1), help })
         }
         (None, _) => Err(QueryError::Sql("there is no statement in the query".to_owned())),
-        (Some(_), more) => Err(QueryError::Forbidden {
-            what: format!("a text of {} statements", more + 1),
-            help: "Send one statement at a time.".to_owned(),
-        }),
     }
 }
 
 /// Whether a token makes the statement's tree one deeper: everything but names, literals, commas, dots and parentheses (the parser bounds
 /// the nesting of those itself).
 fn nests(token: &Token) -> bool {
-    const WORDS: [&str; 26] = [
+    const WORDS: [&str; 27] = [
         "AND", "OR", "XOR", "NOT", "IS", "IN", "LIKE", "ILIKE", "SIMILAR", "BETWEEN", "REGEXP", "RLIKE", "OVERLAPS", "DIV", "COLLATE", "AT",
-        "UNION", "INTERSECT", "EXCEPT", "MINUS", "JOIN", "APPLY", "WITH", "LATERAL", "ISNULL", "NOTNULL",
+        "UNION", "INTERSECT", "EXCEPT", "MINUS", "JOIN", "APPLY", "WITH", "LATERAL", "ISNULL", "NOTNULL", "EXPLAIN",
     ];
     match token {
         Token::Word(word) => word.quote_style.is_none() && WORDS.iter().any(|known| word.value.eq_ignore_ascii_case(known)),

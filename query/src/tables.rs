@@ -38,7 +38,7 @@ pub struct TableView {
 }
 
 /// Why the tables can't be read now.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 #[error("{message}")]
 pub struct ViewError {
     /// What happened, where, and what to do.

@@ -39,9 +39,10 @@ impl Growth {
         match function {
             "repeat" | "array_repeat" => Some(Growth::Repeat),
             "lpad" | "rpad" | "array_resize" => Some(Growth::Pad),
-            "concat" | "concat_ws" | "overlay" | "array_concat" | "array_append" | "array_prepend" | "make_array" | "array_union" => Some(Growth::Sum),
+            "concat" | "concat_ws" | "overlay" | "array_concat" | "array_append" | "array_prepend" | "make_array" | "array_union"
+            | "struct" | "row" | "named_struct" | "map" => Some(Growth::Sum),
             "replace" => Some(Growth::Replace),
-            "regexp_replace" | "translate" => Some(Growth::Product),
+            "regexp_replace" => Some(Growth::Product),
             "generate_series" | "range" => Some(Growth::Series),
             "array_to_string" => Some(Growth::Joined),
             _ => None,
@@ -137,7 +138,11 @@ impl Sizes<'_> {
                 let values = array.as_list::<i32>().value(row);
                 values.to_data().get_slice_memory_size().unwrap_or_else(|_| values.get_array_memory_size())
             }),
-            _ => vec![(array.get_array_memory_size() / self.rows.max(1)) as u64; self.rows],
+            other => {
+                let size = |array: &ArrayRef| array.to_data().get_slice_memory_size().unwrap_or_else(|_| array.get_array_memory_size());
+                let width = other.primitive_width().unwrap_or_else(|| size(&array) / self.rows.max(1));
+                vec![width as u64; self.rows]
+            }
         })
     }
 

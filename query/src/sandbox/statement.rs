@@ -64,7 +64,7 @@ pub(crate) fn refuse_first_word(tokens: &[Token]) -> Option<QueryError> {
     const READS: [&str; 9] = ["SELECT", "WITH", "VALUES", "TABLE", "FROM", "SHOW", "DESCRIBE", "DESC", "EXPLAIN"];
     let words = words(tokens);
     let first = words.iter().find(|word| !["EXPLAIN", "ANALYZE", "VERBOSE"].contains(&word.as_str())).or(words.first())?;
-    let known = first.len() > 2 && !READS.contains(&first.as_str()) && STATEMENTS.contains(&first.as_str());
+    let known = !READS.contains(&first.as_str()) && STATEMENTS.contains(&first.as_str());
     known.then(|| refuse(tokens))
 }
 
