@@ -34,10 +34,12 @@ pub fn binary() -> &'static Path {
         let output = Command::new(cargo)
             .args([
                 "build",
-                "--package",
-                "tidewatch",
+                "--workspace",
                 "--bin",
                 "tidewatch",
+                // A test among the targets: the same features of every dependency as the tests have.
+                "--test",
+                "scenarios",
                 "--message-format=json",
             ])
             .current_dir(crate::repository())

@@ -87,12 +87,15 @@ fn step(name: &str, mut command: Command) -> Result<(), String> {
 /// Builds the debug program and returns its path, as cargo names it.
 fn build_binary() -> Outcome {
     println!("--- building tidewatch");
+    // The whole workspace with a test among the targets: the same features of every dependency as `cargo test --workspace` wants, so that
+    // none is compiled twice.
     let mut command = cargo(&[
         "build",
-        "--package",
-        "tidewatch",
+        "--workspace",
         "--bin",
         "tidewatch",
+        "--test",
+        "scenarios",
         "--message-format=json-render-diagnostics",
     ]);
     // Errors of the compiler go to standard error, rendered; the pipe carries only messages for us.

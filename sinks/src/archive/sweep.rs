@@ -7,7 +7,7 @@ use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
 use schemas::{ArchiveFile, SnapshotRef, Table};
 
-use super::names::{owner_of, snapshot_directory};
+use super::names::{chain_directory, owner_of, snapshot_directory};
 use super::{Archive, ArchiveError, blocking};
 
 impl Archive {
@@ -56,11 +56,16 @@ impl Archive {
         self.delete_files(&doomed).await?;
         let staged = match self.local_root() {
             Some(root) => {
-                let (root, snapshots) = (
+                let (root, snapshots, chain) = (
                     root.to_owned(),
                     root.join(snapshot_directory(topic, partition)?),
+                    root.join(chain_directory(topic, partition)?),
                 );
-                blocking(move || Ok(remove_staged(&root, snapshots, partition, epoch))).await?
+                blocking(move || {
+                    let staged = remove_staged(&root, snapshots, partition, epoch);
+                    Ok(staged + remove_staged_links(&chain))
+                })
+                .await?
             }
             None => 0,
         };
@@ -99,23 +104,12 @@ impl Archive {
 /// Removes the staged files (`….parquet#123`) that a crash left of a partition's owners up to `epoch`.
 fn remove_staged(root: &FsPath, snapshots: PathBuf, partition: u32, epoch: u64) -> u64 {
     let mut removed = 0;
-    let read = |directory: &FsPath| {
-        std::fs::read_dir(directory)
-            .into_iter()
-            .flatten()
-            .flatten()
-            .map(|entry| entry.path())
-            .collect::<Vec<_>>()
-    };
     for directory in Table::all()
         .flat_map(|table| read(&root.join(table.name())))
         .chain([snapshots])
     {
         for file in read(&directory) {
-            let name = file
-                .file_name()
-                .and_then(|name| name.to_str())
-                .unwrap_or_default();
+            let name = name_of(&file);
             let staged = name.contains('#')
                 && owner_of(name).is_some_and(|(p, e)| p == partition && e <= epoch);
             if staged && std::fs::remove_file(&file).is_ok() {
@@ -124,4 +118,39 @@ fn remove_staged(root: &FsPath, snapshots: PathBuf, partition: u32, epoch: u64) 
         }
     }
     removed
+}
+
+/// Removes the staged links (`….json#123`) of places in the chain that are taken: whoever still wanted one of them has lost it.
+fn remove_staged_links(chain: &FsPath) -> u64 {
+    let files = read(chain);
+    let number = |name: &str| name.split('.').next().and_then(|number| number.parse::<u64>().ok());
+    let last = files
+        .iter()
+        .filter(|file| file.extension().is_some_and(|extension| extension == "json"))
+        .filter_map(|file| number(name_of(file)))
+        .max();
+    let mut removed = 0;
+    for file in &files {
+        let name = name_of(file);
+        let lost = name.contains(".json#") && number(name).is_some_and(|number| Some(number) <= last);
+        if lost && std::fs::remove_file(file).is_ok() {
+            removed += 1;
+        }
+    }
+    removed
+}
+
+fn read(directory: &FsPath) -> Vec<PathBuf> {
+    std::fs::read_dir(directory)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path())
+        .collect()
+}
+
+fn name_of(file: &FsPath) -> &str {
+    file.file_name()
+        .and_then(|name| name.to_str())
+        .unwrap_or_default()
 }
