@@ -243,6 +243,39 @@ impl Tidewatch {
         }
     }
 
+    /// How many partitions it runs, by its own word; 0 if it does not answer.
+    pub fn running_partitions(&self) -> usize {
+        let Ok(answer) = http::get(self.listen, "/readyz?verbose") else {
+            return 0;
+        };
+        let status = serde_json::from_str::<serde_json::Value>(&answer.text()).unwrap_or_default();
+        let partitions = status["partitions"].as_array().cloned().unwrap_or_default();
+        partitions
+            .iter()
+            .filter(|partition| partition["phase"] == "running")
+            .count()
+    }
+
+    /// Waits until it runs so many partitions: in a group, those of a dead member come when its session is over.
+    ///
+    /// # Panics
+    /// If it ends before, or has not got them after a minute and a half.
+    pub fn wait_for_partitions(&mut self, number: usize) {
+        let deadline = Instant::now() + Duration::from_secs(90);
+        while self.running_partitions() != number {
+            assert!(
+                self.exited().is_none(),
+                "tidewatch ended while it waited for {number} partitions"
+            );
+            assert!(
+                Instant::now() < deadline,
+                "tidewatch runs {} partitions, expected {number}",
+                self.running_partitions()
+            );
+            std::thread::sleep(POLL_INTERVAL);
+        }
+    }
+
     /// How it ended, if it has.
     pub fn exited(&mut self) -> Option<ExitStatus> {
         if self.status.is_none() {

@@ -30,7 +30,7 @@ fn c2_every_crash_point_on_the_embedded_log() {
         .collect();
     at_each(points, |point| {
         let directory = tempfile::tempdir().unwrap();
-        let load = dies_and_recovers(point, &Launch::new(directory.path()));
+        let load = dies_and_recovers(point, &Launch::new(directory.path()), 4);
         Book::of(&load, directory.path()).audit(&format!("after a crash at {point}"));
     });
 }
@@ -56,7 +56,7 @@ fn c2_every_crash_point_on_kafka() {
             std::process::id(),
             point.replace([':', '_'], "-")
         );
-        let load = dies_and_recovers(point, &on_kafka(directory.path(), &brokers, &prefix));
+        let load = dies_and_recovers(point, &on_kafka(directory.path(), &brokers, &prefix), 2);
         let archive = directory.path().join("data").join("archive");
         Book::of_archive(
             &load,
@@ -115,7 +115,7 @@ fn at_each(points: VecDeque<String>, check: impl Fn(&str) + Sync + std::panic::R
 }
 
 /// Runs under load, dies at `point`, starts again, takes what was not acknowledged, and stops cleanly.
-fn dies_and_recovers(point: &str, launch: &Launch) -> Load {
+fn dies_and_recovers(point: &str, launch: &Launch, partitions: usize) -> Load {
     let mut load = Load::new(20).spikes_every(40);
 
     // Something to recover from, so that claims and recoveries have work to do.
@@ -146,7 +146,8 @@ fn dies_and_recovers(point: &str, launch: &Launch) -> Load {
         "at `{point}` the program ended with {status} instead of dying there"
     );
 
-    let again = launch.start_ready();
+    let mut again = launch.start_ready();
+    again.wait_for_partitions(partitions);
     load.resend(&again);
     load.repeat_last(&again, 3);
     again.stop_cleanly();

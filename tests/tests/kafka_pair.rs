@@ -40,23 +40,6 @@ impl Pair {
     }
 }
 
-/// How many partitions a process runs, by its own word.
-fn running(process: &Tidewatch) -> usize {
-    let Ok(answer) = tests::http::get(process.address(), "/readyz?verbose") else { return 0 };
-    let Ok(status) = serde_json::from_str::<serde_json::Value>(&answer.text()) else { return 0 };
-    let partitions = status["partitions"].as_array().cloned().unwrap_or_default();
-    partitions.iter().filter(|partition| partition["phase"] == "running").count()
-}
-
-fn wait_for(what: &str, process: &mut Tidewatch, condition: impl Fn(&Tidewatch) -> bool) {
-    let deadline = std::time::Instant::now() + Duration::from_secs(90);
-    while !condition(process) {
-        assert!(process.exited().is_none(), "waiting for {what}: the process ended\n{}", process.log());
-        assert!(std::time::Instant::now() < deadline, "waited in vain for {what}\n{}", process.log());
-        std::thread::sleep(Duration::from_millis(50));
-    }
-}
-
 fn send(load: &mut Load, to: &Tidewatch, requests: usize) {
     let mut acknowledged = 0;
     while acknowledged < requests {
@@ -76,27 +59,27 @@ fn c2_a_frozen_owner_is_fenced_and_nothing_stands_twice() {
     let mut load = Load::new(100);
 
     let mut first = pair.launches[0].start_ready();
-    wait_for("the first member to run all four partitions", &mut first, |process| running(process) == 4);
+    first.wait_for_partitions(4);
     send(&mut load, &first, 100);
     let mut second = pair.launches[1].start_ready();
-    wait_for("the second member to take its share", &mut second, |process| running(process) == 2);
-    wait_for("the first member to keep the rest", &mut first, |process| running(process) == 2);
+    second.wait_for_partitions(2);
+    first.wait_for_partitions(2);
     send(&mut load, &second, 100);
 
     // Frozen with uncommitted samples in hand, past its session: the other takes over all.
     first.pause();
     send(&mut load, &second, 100);
-    wait_for("the second member to take over", &mut second, |process| running(process) == 4);
+    second.wait_for_partitions(4);
     send(&mut load, &second, 200);
     first.resume();
     // It finds out that it was replaced, and joins again.
-    wait_for("the first member to come back", &mut first, |process| running(process) == 2);
+    first.wait_for_partitions(2);
     send(&mut load, &first, 100);
 
     // One dies for good; the other goes on alone.
     first.kill_nine();
     send(&mut load, &second, 100);
-    wait_for("the second member to run alone", &mut second, |process| running(process) == 4);
+    second.wait_for_partitions(4);
     load.resend(&second);
     load.repeat_last(&second, 20);
     second.stop_cleanly();

@@ -92,7 +92,7 @@ impl Refusal {
         Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "bug", message)
     }
 
-    /// The refusal of a partly valid request whose valid part is durable (or, if `accepted` is `None`, was left out too).
+    /// The answer to a partly valid request of which `accepted` samples are durable.
     pub(super) fn partial(accepted: usize, rejections: &Rejections) -> Self {
         Refusal::new(
             StatusCode::BAD_REQUEST,
