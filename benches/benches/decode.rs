@@ -54,13 +54,19 @@ fn tags(host: usize) -> Vec<(&'static str, String)> {
     let region = ["eu-central-1", "us-west-2", "ap-southeast-1"][host % 3];
     vec![
         ("arch", ["x64", "x86"][host % 2].to_owned()),
-        ("datacenter", format!("{region}{}", ["a", "b", "c"][host / 3 % 3])),
+        (
+            "datacenter",
+            format!("{region}{}", ["a", "b", "c"][host / 3 % 3]),
+        ),
         ("hostname", format!("host_{host}")),
         ("os", ["Ubuntu16.10", "Ubuntu16.04LTS"][host % 2].to_owned()),
         ("rack", (host % 100).to_string()),
         ("region", region.to_owned()),
         ("service", (host % 20).to_string()),
-        ("service_environment", ["production", "staging", "test"][host % 3].to_owned()),
+        (
+            "service_environment",
+            ["production", "staging", "test"][host % 3].to_owned(),
+        ),
         ("service_version", (host % 2).to_string()),
         ("team", ["SF", "NYC", "LON", "CHI"][host % 4].to_owned()),
     ]
@@ -74,9 +80,21 @@ fn remote_write() -> Vec<u8> {
     let mut timeseries = Vec::new();
     for host in 0..HOSTS {
         for (index, metric) in METRICS.iter().enumerate() {
-            let mut labels = vec![Label { name: "__name__".to_owned(), value: format!("cpu_{metric}") }];
-            labels.extend(tags(host).into_iter().map(|(name, value)| Label { name: name.to_owned(), value }));
-            timeseries.push(TimeSeries { labels, samples: vec![Sample { value: value(host, index) as f64, timestamp: TIME_MS }] });
+            let mut labels = vec![Label {
+                name: "__name__".to_owned(),
+                value: format!("cpu_{metric}"),
+            }];
+            labels.extend(tags(host).into_iter().map(|(name, value)| Label {
+                name: name.to_owned(),
+                value,
+            }));
+            timeseries.push(TimeSeries {
+                labels,
+                samples: vec![Sample {
+                    value: value(host, index) as f64,
+                    timestamp: TIME_MS,
+                }],
+            });
         }
     }
     WriteRequest { timeseries }.encode_to_vec()
@@ -86,7 +104,9 @@ fn lines(field: impl Fn(i64) -> String) -> Vec<u8> {
     let mut text = String::new();
     for host in 0..HOSTS {
         text.push_str("cpu");
-        tags(host).iter().for_each(|(name, value)| text.push_str(&format!(",{name}={value}")));
+        tags(host)
+            .iter()
+            .for_each(|(name, value)| text.push_str(&format!(",{name}={value}")));
         for (index, metric) in METRICS.iter().enumerate() {
             text.push_str(if index == 0 { " " } else { "," });
             text.push_str(&format!("{metric}={}", field(value(host, index))));
@@ -102,7 +122,9 @@ fn decode(criterion: &mut Criterion) {
     let door = || Batcher::new(16, 64 << 20, 1_000_000);
 
     let body = remote_write();
-    let snappy = snap::raw::Encoder::new().compress_vec(&body).unwrap_or_default();
+    let snappy = snap::raw::Encoder::new()
+        .compress_vec(&body)
+        .unwrap_or_default();
     let mut warm = door();
     group.bench_function("remote_write", |bench| {
         bench.iter(|| {
@@ -113,7 +135,9 @@ fn decode(criterion: &mut Criterion) {
     });
     group.bench_function("remote_write_snappy_to_records", |bench| {
         bench.iter(|| {
-            let body = snap::raw::Decoder::new().decompress_vec(black_box(&snappy)).unwrap_or_default();
+            let body = snap::raw::Decoder::new()
+                .decompress_vec(black_box(&snappy))
+                .unwrap_or_default();
             let _ = black_box(decode_remote_write(&body, &mut warm));
             let _ = black_box(warm.finish());
         });
@@ -125,10 +149,16 @@ fn decode(criterion: &mut Criterion) {
         });
     });
 
-    let options = LineOptions { unit: LineUnit::Fixed(TimeUnit::Nanoseconds), now: 0 };
+    let options = LineOptions {
+        unit: LineUnit::Fixed(TimeUnit::Nanoseconds),
+        now: 0,
+    };
     let kinds = [
         ("line_protocol_integers", lines(|value| format!("{value}i"))),
-        ("line_protocol_floats", lines(|value| format!("{:?}", value as f64 + 0.123_456_789_012_345))),
+        (
+            "line_protocol_floats",
+            lines(|value| format!("{:?}", value as f64 + 0.123_456_789_012_345)),
+        ),
     ];
     for (name, body) in &kinds {
         group.bench_function(*name, |bench| {
@@ -141,7 +171,11 @@ fn decode(criterion: &mut Criterion) {
     }
     group.bench_function("line_protocol_integers_to_records", |bench| {
         bench.iter(|| {
-            let _ = black_box(decode_line_protocol(black_box(&kinds[0].1), options, &mut warm));
+            let _ = black_box(decode_line_protocol(
+                black_box(&kinds[0].1),
+                options,
+                &mut warm,
+            ));
             let _ = black_box(warm.finish());
         });
     });

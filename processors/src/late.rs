@@ -10,7 +10,7 @@ use schemas::time::DAY;
 use schemas::{Micros, Resolution, Rollup, RollupRow, SampleRows};
 
 use crate::PartitionState;
-use crate::state::completeness;
+use crate::state::{completeness, rate_of};
 
 /// A sample that came after its 10 s window was sealed.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -265,6 +265,7 @@ impl PartitionState {
                     resolution: *resolution,
                     start: *start,
                     rollup,
+                    rate: rate_of(self.table.directory(), *series, &rollup),
                     completeness: completeness(rollup.count, window.interval, *resolution),
                     revision: window.revision(before.unwrap_or(0), rollup.count),
                 });

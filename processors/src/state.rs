@@ -81,6 +81,14 @@ pub(crate) fn completeness(count: u64, interval: u32, resolution: Resolution) ->
     (count as f64 / expected as f64).min(1.0)
 }
 
+/// The rate of a rollup, if its series is a counter.
+pub(crate) fn rate_of(directory: &SeriesDirectory, series: u32, rollup: &Rollup) -> Option<f64> {
+    match directory[series as usize].kind {
+        Kind::Gauge => None,
+        Kind::Counter => rollup.rate(),
+    }
+}
+
 /// The state of one partition: pure, deterministic, bounded by the number of series and the lateness.
 #[derive(Debug, Clone)]
 pub struct PartitionState {
@@ -201,6 +209,7 @@ impl PartitionState {
                 resolution,
                 start,
                 rollup: *rollup,
+                rate: rate_of(self.table.directory(), *series, rollup),
                 completeness: completeness(
                     rollup.count,
                     self.per_series.interval[*series as usize],

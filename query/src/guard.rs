@@ -4,7 +4,8 @@
 //! pool. So the calls whose result can be far larger than their arguments are wrapped: the size is computed first.
 
 mod call;
-mod concat;
+mod literals;
+pub(crate) mod nesting;
 mod series;
 
 use std::collections::HashMap;
@@ -17,7 +18,7 @@ use datafusion::execution::SessionStateDefaults;
 use datafusion::logical_expr::planner::ExprPlanner;
 use datafusion::logical_expr::{Expr, LogicalPlan, ScalarUDF};
 
-pub(crate) use concat::CONCAT_OPERATOR;
+pub(crate) use literals::CONCAT_OPERATOR;
 
 use crate::QueryError;
 use crate::sandbox::{is_allowed, is_allowed_table_function};
@@ -38,13 +39,14 @@ pub(crate) fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
         None => function,
     };
     let defaults = SessionStateDefaults::default_scalar_functions().into_iter().filter(|function| is_allowed(function.name()));
-    defaults.map(guard).chain([concat::operator()]).collect()
+    defaults.map(guard).chain([literals::operator()]).collect()
 }
+
+static GUARDED: LazyLock<HashMap<String, Arc<ScalarUDF>>> =
+    LazyLock::new(|| scalar_functions().into_iter().map(|function| (function.name().to_owned(), function)).collect());
 
 /// Puts the guarded functions in place of the plain ones: literals such as `[a, a]` and operators call those directly.
 pub(crate) fn apply(plan: LogicalPlan) -> Result<LogicalPlan> {
-    static GUARDED: LazyLock<HashMap<String, Arc<ScalarUDF>>> =
-        LazyLock::new(|| scalar_functions().into_iter().map(|function| (function.name().to_owned(), function)).collect());
     let swap = |expression: Expr| match expression {
         Expr::ScalarFunction(mut call) => match GUARDED.get(call.name()) {
             Some(guarded) => {
@@ -65,9 +67,9 @@ pub(crate) fn table_functions() -> Vec<Arc<TableFunction>> {
     defaults.map(|function| Arc::new(TableFunction::new(function.name().to_owned(), Arc::new(series::Guarded(function))))).collect()
 }
 
-/// Turns `a || b` into a guarded call.
+/// Turns operators and literals that make values into guarded calls.
 pub(crate) fn expr_planner() -> Arc<dyn ExprPlanner> {
-    Arc::new(concat::Planner)
+    Arc::new(literals::Planner)
 }
 
 /// Refuses a call whose result would be too large: `value` bytes for one row, `all` bytes for all rows.

@@ -102,10 +102,12 @@ impl Sessions {
         catalog.register_schema(SCHEMA, Arc::new(TablesSchema(Arc::clone(snapshot))))?;
         let catalogs = MemoryCatalogProviderList::new();
         catalogs.register_catalog(CATALOG.to_owned(), Arc::new(catalog));
-        let state = SessionStateBuilder::new_from_existing(self.base.clone())
+        let mut state = SessionStateBuilder::new_from_existing(self.base.clone())
             .with_runtime_env(runtime)
             .with_catalog_list(Arc::new(catalogs))
             .build();
+        // `now()` is this moment throughout the query.
+        state.mark_start_execution();
         Ok(QuerySession { state, pool })
     }
 }

@@ -49,6 +49,8 @@ pub struct RollupRow {
     pub start: Micros,
     /// Its summary.
     pub rollup: Rollup,
+    /// Increase per second, of a counter with at least two samples in the window ([`Rollup::rate`]); else `None`.
+    pub rate: Option<f64>,
     /// 0–1: samples found over samples expected at the series' own interval.
     pub completeness: f64,
     /// How many late samples changed the window after it was sealed.

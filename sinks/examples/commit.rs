@@ -53,6 +53,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
                 resolution: Resolution::TenSeconds,
                 start,
                 rollup,
+                rate: None,
                 completeness: 1.0,
                 revision: 0,
             });

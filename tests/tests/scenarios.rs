@@ -41,7 +41,7 @@ scenarios! {
     a_window_is_folded_and_sealed: "
         send cpu{host=a} 0s:1 3s:3 12s:5
         tick 150s
-        expect rollup 10s cpu{host=a} 0s count=2 sum=4 min=1 max=3 first=1 last=3 sum_squares=10 revision=0
+        expect rollup 10s cpu{host=a} 0s count=2 sum=4 min=1 max=3 first=1 last=3 sum_squares=10 rate=none revision=0
         expect rollup 10s cpu{host=a} 10s count=1 sum=5
         expect no rollup 1m cpu{host=a} 0s
         expect samples 3

@@ -227,13 +227,14 @@ impl App {
             self.server.abort();
         }
         let pipeline = self.running.write().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(pipeline) = pipeline
-            && tokio::time::timeout_at(deadline, pipeline.shutdown()).await.is_err()
-        {
-            return Err(CommandError::surroundings(
-                "the last checkpoint did not end in time; nothing is lost, the next start reads the log again from the one before".to_owned(),
-            ));
-        }
+        let stopped = match pipeline {
+            None => Vec::new(),
+            Some(pipeline) => tokio::time::timeout_at(deadline, pipeline.shutdown()).await.map_err(|_| {
+                CommandError::surroundings(
+                    "the last checkpoint did not end in time; nothing is lost, the next start reads the log again from the one before".to_owned(),
+                )
+            })?,
+        };
         self.housekeeping.abort();
         if let Err(error) = self.aggregates.sync().await {
             warn!(%error, "the aggregate store could not be synced; what it lacks is computed again");
@@ -241,7 +242,14 @@ impl App {
         // Only a hint: who finds it asks whether anyone is there.
         let _ = std::fs::remove_file(self.data_dir.join(ADDRESS_FILE));
         info!("stopped");
-        Ok(())
+        if stopped.is_empty() {
+            return Ok(());
+        }
+        let reasons: Vec<String> = stopped.iter().map(|(partition, reason)| format!("partition {partition}: {reason}")).collect();
+        Err(CommandError::surroundings(format!(
+            "partitions had stopped before the end, and what the log holds for them is not in the archive yet: {}",
+            reasons.join("; ")
+        )))
     }
 }
 

@@ -11,8 +11,16 @@ use crate::error::CommandError;
 
 /// Watches the metrics of a fleet as they flow: rollups, anomalies, and SQL over all of it.
 #[derive(Debug, Parser)]
-#[command(name = "tidewatch", version, propagate_version = true, arg_required_else_help = true, max_term_width = 110)]
-#[command(after_help = "Start with `tidewatch run`: it needs no configuration and nothing else installed.")]
+#[command(
+    name = "tidewatch",
+    version,
+    propagate_version = true,
+    arg_required_else_help = true,
+    max_term_width = 110
+)]
+#[command(
+    after_help = "Start with `tidewatch run`: it needs no configuration and nothing else installed."
+)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -29,12 +37,16 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Collect, receive, process and store metrics, and answer questions about them, until Ctrl-C.
-    #[command(after_help = "Example:\n  tidewatch run --data-dir /var/lib/tidewatch --config /etc/tidewatch.toml")]
+    #[command(
+        after_help = "Example:\n  tidewatch run --data-dir /var/lib/tidewatch --config /etc/tidewatch.toml"
+    )]
     Run(RunArgs),
     /// Ask an SQL question: of a running instance, or of a data directory when none runs.
-    #[command(after_help = "Examples:\n  tidewatch sql \"SELECT metric, count(*) FROM samples GROUP BY 1 ORDER BY 2 DESC\"\n  \
+    #[command(
+        after_help = "Examples:\n  tidewatch sql \"SELECT metric, count(*) FROM samples GROUP BY 1 ORDER BY 2 DESC\"\n  \
         tidewatch sql -f parquet -o cpu.parquet \"SELECT * FROM rollups_1m WHERE metric = 'system.cpu.utilization'\"\n  \
-        echo 'SHOW TABLES' | tidewatch sql")]
+        echo 'SHOW TABLES' | tidewatch sql"
+    )]
     Sql(SqlArgs),
     /// Follow samples or anomalies as they are published, one JSON object per line, until Ctrl-C.
     #[command(after_help = "Example:\n  tidewatch tail anomalies")]
@@ -46,7 +58,9 @@ pub enum Command {
     #[command(subcommand)]
     Archive(ArchiveCommand),
     /// Print the settings in force as TOML, with where each was set; secrets are masked.
-    #[command(after_help = "Example:\n  TIDEWATCH__BUS__PARTITIONS=8 tidewatch config --config tidewatch.toml")]
+    #[command(
+        after_help = "Example:\n  TIDEWATCH__BUS__PARTITIONS=8 tidewatch config --config tidewatch.toml"
+    )]
     Config,
     /// Print the version.
     #[command(after_help = "Example:\n  tidewatch version")]
@@ -148,7 +162,9 @@ impl TailTopic {
 #[derive(Debug, Subcommand)]
 pub enum TopicsCommand {
     /// Create the topics that are missing; existing ones are left as they are.
-    #[command(after_help = "Example:\n  TIDEWATCH__BUS__KIND=kafka TIDEWATCH__BUS__BROKERS=broker:9092 tidewatch topics create --partitions 12")]
+    #[command(
+        after_help = "Example:\n  TIDEWATCH__BUS__KIND=kafka TIDEWATCH__BUS__BROKERS=broker:9092 tidewatch topics create --partitions 12"
+    )]
     Create {
         /// Partitions of each topic (setting bus.partitions).
         #[arg(long, value_name = "N")]
@@ -184,7 +200,11 @@ impl Cli {
         let mut flags = Vec::new();
         let mut set = |flag, path, value: toml::Value| flags.push(FlagValue { flag, path, value });
         if let Some(dir) = &self.data_dir {
-            set("--data-dir", "data.dir", dir.to_string_lossy().into_owned().into());
+            set(
+                "--data-dir",
+                "data.dir",
+                dir.to_string_lossy().into_owned().into(),
+            );
         }
         match &self.command {
             Command::Run(run) => {
@@ -195,8 +215,14 @@ impl Cli {
                     set("--insecure-listen", "server.insecure_listen", true.into());
                 }
             }
-            Command::Topics(TopicsCommand::Create { partitions: Some(partitions) }) => {
-                set("--partitions", "bus.partitions", i64::from(*partitions).into());
+            Command::Topics(TopicsCommand::Create {
+                partitions: Some(partitions),
+            }) => {
+                set(
+                    "--partitions",
+                    "bus.partitions",
+                    i64::from(*partitions).into(),
+                );
             }
             _ => {}
         }
@@ -219,14 +245,22 @@ impl Cli {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
             .build()
-            .map_err(|error| CommandError::surroundings(format!("can't start the threads of the program: {error}")))?;
+            .map_err(|error| {
+                CommandError::surroundings(format!(
+                    "can't start the threads of the program: {error}"
+                ))
+            })?;
         let done = runtime.block_on(async move {
             match self.command {
                 Command::Run(_) => crate::app::run(config).await,
                 Command::Sql(args) => commands::sql::run(&config, args).await,
                 Command::Tail(args) => commands::tail::run(&config, args).await,
-                Command::Topics(TopicsCommand::Create { .. }) => commands::topics::create(&config).await,
-                Command::Archive(ArchiveCommand::Files { table }) => commands::archive::files(&config, table).await,
+                Command::Topics(TopicsCommand::Create { .. }) => {
+                    commands::topics::create(&config).await
+                }
+                Command::Archive(ArchiveCommand::Files { table }) => {
+                    commands::archive::files(&config, table).await
+                }
                 Command::Config | Command::Version => Ok(()),
             }
         });
@@ -255,10 +289,20 @@ mod tests {
     fn every_command_that_does_something_has_an_example() {
         fn check(command: &clap::Command) {
             if command.has_subcommands() {
-                command.get_subcommands().filter(|sub| sub.get_name() != "help").for_each(check);
+                command
+                    .get_subcommands()
+                    .filter(|sub| sub.get_name() != "help")
+                    .for_each(check);
             } else {
-                let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
-                assert!(help.contains("Example") && help.contains("tidewatch"), "`{}` has no example", command.get_name());
+                let help = command
+                    .get_after_help()
+                    .map(ToString::to_string)
+                    .unwrap_or_default();
+                assert!(
+                    help.contains("Example") && help.contains("tidewatch"),
+                    "`{}` has no example",
+                    command.get_name()
+                );
             }
         }
         check(&Cli::command());
@@ -268,21 +312,56 @@ mod tests {
     fn flags_become_settings() {
         let cli = parse("tidewatch run --listen 127.0.0.1:9 --data-dir d").unwrap();
         let config = cli.settings().unwrap();
-        assert_eq!((config.server.listen.port(), config.data_dir), (9, PathBuf::from("d")));
-        let config = parse("tidewatch topics create --partitions 12").unwrap().settings().unwrap();
+        assert_eq!(
+            (config.server.listen.port(), config.data_dir),
+            (9, PathBuf::from("d"))
+        );
+        let config = parse("tidewatch topics create --partitions 12")
+            .unwrap()
+            .settings()
+            .unwrap();
         assert_eq!(config.bus.partitions, 12);
-        assert!(parse("tidewatch run --listen 0.0.0.0:9").unwrap().settings().is_err());
-        assert!(parse("tidewatch run --listen 0.0.0.0:9 --insecure-listen").unwrap().settings().is_ok());
+        assert!(
+            parse("tidewatch run --listen 0.0.0.0:9")
+                .unwrap()
+                .settings()
+                .is_err()
+        );
+        assert!(
+            parse("tidewatch run --listen 0.0.0.0:9 --insecure-listen")
+                .unwrap()
+                .settings()
+                .is_ok()
+        );
     }
 
     #[test]
     fn options_are_where_people_put_them() {
         let cli = parse("tidewatch --data-dir d sql -f csv -o out.csv SHOW").unwrap();
-        let Command::Sql(args) = cli.command else { panic!("not sql") };
-        assert_eq!((args.format, args.output, args.query.as_deref()), (SqlFormat::Csv, Some(PathBuf::from("out.csv")), Some("SHOW")));
-        assert!(matches!(parse("tidewatch tail anomalies").unwrap().command, Command::Tail(TailArgs { what: TailTopic::Anomalies, .. })));
-        assert!(parse("tidewatch archive files --table sample").unwrap_err().to_string().contains("expected one of samples, rollups_10s"));
-        assert_eq!(parse("tidewatch sql -f xml SHOW").unwrap_err().exit_code(), 2);
+        let Command::Sql(args) = cli.command else {
+            panic!("not sql")
+        };
+        assert_eq!(
+            (args.format, args.output, args.query.as_deref()),
+            (SqlFormat::Csv, Some(PathBuf::from("out.csv")), Some("SHOW"))
+        );
+        assert!(matches!(
+            parse("tidewatch tail anomalies").unwrap().command,
+            Command::Tail(TailArgs {
+                what: TailTopic::Anomalies,
+                ..
+            })
+        ));
+        assert!(
+            parse("tidewatch archive files --table sample")
+                .unwrap_err()
+                .to_string()
+                .contains("expected one of samples, rollups_10s")
+        );
+        assert_eq!(
+            parse("tidewatch sql -f xml SHOW").unwrap_err().exit_code(),
+            2
+        );
         assert_eq!(parse("tidewatch").unwrap_err().exit_code(), 2);
     }
 }

@@ -29,6 +29,8 @@ pub(crate) fn written(result: std::io::Result<()>) -> Result<Reader, CommandErro
     match result {
         Ok(()) => Ok(Reader::Reads),
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(Reader::Left),
-        Err(error) => Err(CommandError::surroundings(format!("standard output: {error}"))),
+        Err(error) => Err(CommandError::surroundings(format!(
+            "standard output: {error}"
+        ))),
     }
 }

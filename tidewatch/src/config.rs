@@ -2,25 +2,24 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use analytics::DetectorConfig;
-use analytics::Watch;
 use pipeline::CheckpointPolicy;
 use processors::ProcessingConfig;
-use schemas::{Fault, HasFault, Micros, Resolution};
+use schemas::{Fault, HasFault, Resolution};
 use sinks::aggregates::Retention;
 use sinks::compaction::CompactionPolicy;
 
 mod layers;
+mod read;
 #[cfg(test)]
 mod tests;
 mod units;
 
 pub use layers::FlagValue;
-use layers::{Layers, Leaf, Origin, Size};
+use layers::{Layers, Leaf, Origin};
 
 /// The text of the defaults.
 pub const DEFAULTS: &str = include_str!("config/defaults.toml");
@@ -34,7 +33,11 @@ const MASK: &str = "********";
 pub struct ConfigErrors(pub Vec<String>);
 
 fn plural(count: usize) -> String {
-    if count == 1 { "1 problem".to_owned() } else { format!("{count} problems") }
+    if count == 1 {
+        "1 problem".to_owned()
+    } else {
+        format!("{count} problems")
+    }
 }
 
 impl HasFault for ConfigErrors {
@@ -167,12 +170,27 @@ impl Config {
             None => None,
             Some(path) => match std::fs::read_to_string(path) {
                 Ok(text) => Some((path.display().to_string(), text)),
-                Err(error) => return Err(ConfigErrors(vec![format!("{}: can't be read: {error}", path.display())])),
+                Err(error) => {
+                    return Err(ConfigErrors(vec![format!(
+                        "{}: can't be read: {error}",
+                        path.display()
+                    )]));
+                }
             },
         };
         // A variable that is not Unicode can't be one of ours: our names are ASCII, and a value is compared with what is expected.
-        let env = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.to_string_lossy().into_owned())));
-        Config::from_layers(text.as_ref().map(|(name, text)| (name.as_str(), text.as_str())), env, flags)
+        let env = std::env::vars_os().filter_map(|(name, value)| {
+            Some((
+                name.into_string().ok()?,
+                value.to_string_lossy().into_owned(),
+            ))
+        });
+        Config::from_layers(
+            text.as_ref()
+                .map(|(name, text)| (name.as_str(), text.as_str())),
+            env,
+            flags,
+        )
     }
 
     /// As [`Config::load`], from texts: the file's name and content, and variables.
@@ -194,36 +212,13 @@ impl Config {
     }
 
     fn read(mut layers: Layers) -> Result<Config, ConfigErrors> {
-        let mut config = Config::take_all(&mut layers);
+        let mut config = read::take_all(&mut layers);
         let (effective, problems) = layers.finish();
         if !problems.is_empty() {
             return Err(ConfigErrors(problems));
         }
         config.effective = effective;
         Ok(config)
-    }
-
-    fn take_all(layers: &mut Layers) -> Config {
-        let (checkpoint, tick_interval) = take_checkpoint(layers);
-        Config {
-            server: take_server(layers),
-            data_dir: PathBuf::from(layers.take_if("data.dir", "the name of a directory", |dir: &String| !dir.is_empty())),
-            bus: take_bus(layers),
-            archive: take_archive(layers),
-            ingest: take_ingest(layers),
-            host_interval: {
-                let enabled: bool = layers.take("collectors.host.enabled");
-                let interval = layers.take_if("collectors.host.interval", "a duration from \"1s\" to \"1h\"", within(1_000, 3_600_000));
-                enabled.then_some(interval)
-            },
-            processing: take_processing(layers),
-            checkpoint,
-            tick_interval,
-            retention: take_retention(layers),
-            query: take_query(layers),
-            log: take_log(layers),
-            effective: BTreeMap::new(),
-        }
     }
 
     /// The built-in settings alone.
@@ -233,7 +228,9 @@ impl Config {
 
     /// Whether a key was set by a file, the environment or a flag.
     pub fn is_set(&self, path: &str) -> bool {
-        self.effective.get(path).is_some_and(|leaf| leaf.origin != Origin::Default)
+        self.effective
+            .get(path)
+            .is_some_and(|leaf| leaf.origin != Origin::Default)
     }
 
     /// The settings in force as TOML, with where each that is not a default was set. Secrets are masked.
@@ -241,15 +238,31 @@ impl Config {
         let mut text = String::new();
         let mut section = "";
         // Keys before sub-sections, or they would be read as part of one.
-        let mut entries: Vec<(&str, &str, &Leaf)> = self.effective.iter().map(|(path, leaf)| split(path, leaf)).collect();
+        let mut entries: Vec<(&str, &str, &Leaf)> = self
+            .effective
+            .iter()
+            .map(|(path, leaf)| split(path, leaf))
+            .collect();
         entries.sort_by_key(|(section, key, _)| (*section, *key));
         for (own_section, key, leaf) in entries {
             if own_section != section {
                 section = own_section;
-                let _ = writeln!(text, "{}[{section}]", if text.is_empty() { "" } else { "\n" });
+                let _ = writeln!(
+                    text,
+                    "{}[{section}]",
+                    if text.is_empty() { "" } else { "\n" }
+                );
             }
-            let key = if key.contains('.') { toml::Value::from(key).to_string() } else { key.to_owned() };
-            let value = if is_secret(&key) { toml::Value::from(MASK) } else { leaf.value.clone() };
+            let key = if key.contains('.') {
+                toml::Value::from(key).to_string()
+            } else {
+                key.to_owned()
+            };
+            let value = if is_secret(&key) {
+                toml::Value::from(MASK)
+            } else {
+                leaf.value.clone()
+            };
             let _ = match &leaf.origin {
                 Origin::Default => writeln!(text, "{key} = {value}"),
                 origin => writeln!(text, "{key} = {value} # {origin}"),
@@ -261,233 +274,26 @@ impl Config {
 
 /// Section and key of a path. The keys of open tables hold dots themselves.
 fn split<'a>(path: &'a str, leaf: &'a Leaf) -> (&'a str, &'a str, &'a Leaf) {
-    let open = ["bus.settings", "archive.options"].iter().find(|table| path.starts_with(&format!("{table}.")));
+    let open = ["bus.settings", "archive.options"]
+        .iter()
+        .find(|table| path.starts_with(&format!("{table}.")));
     let at = open.map_or_else(|| path.rfind('.').unwrap_or(0), |table| table.len());
     (&path[..at], path.get(at + 1..).unwrap_or_default(), leaf)
 }
 
 fn is_secret(key: &str) -> bool {
     let key = key.to_ascii_lowercase();
-    ["password", "secret", "token", "credential", "access_key", "sasl.jaas", "ssl.key", "private", "sasl.oauthbearer.config"].iter().any(|part| key.contains(part))
-}
-
-/// Whether a duration lies within bounds, milliseconds, both inclusive.
-fn within(least_ms: u64, most_ms: u64) -> impl Fn(&Duration) -> bool {
-    move |duration| (Duration::from_millis(least_ms)..=Duration::from_millis(most_ms)).contains(duration)
-}
-
-fn take_server(layers: &mut Layers) -> ServerConfig {
-    const LISTEN: &str = "an address and a port, such as \"127.0.0.1:7744\" or \"[::1]:7744\"";
-    let listen: String = layers.take("server.listen");
-    let listen = listen.strip_prefix("localhost:").map_or(listen.clone(), |port| format!("127.0.0.1:{port}"));
-    let listen = listen.parse().unwrap_or_else(|_| {
-        layers.refuse("server.listen", LISTEN);
-        SocketAddr::new(IpAddr::from([127, 0, 0, 1]), 0)
-    });
-    let insecure_listen: bool = layers.take("server.insecure_listen");
-    if !listen.ip().is_loopback() && !insecure_listen {
-        layers.refuse(
-            "server.listen",
-            "a loopback address such as \"127.0.0.1:7744\", because there is no authentication yet; \
-             to let every machine that reaches the address read and write, give --insecure-listen (or server.insecure_listen = true)",
-        );
-    }
-    ServerConfig {
-        listen,
-        insecure_listen,
-        connections_max: take_count(layers, "server.connections_max", 1, 1_000_000),
-        header_timeout: layers.take_if("server.header_timeout", "a duration from \"1s\" to \"1h\"", within(1_000, 3_600_000)),
-        request_timeout: layers.take_if("server.request_timeout", "a duration from \"1s\" to \"1d\"", within(1_000, 86_400_000)),
-        tails_max: take_count(layers, "server.tails_max", 0, 10_000),
-    }
-}
-
-/// A count within limits, both inclusive.
-fn take_count(layers: &mut Layers, path: &str, least: u64, most: u64) -> usize {
-    let count = layers.take_if(path, &format!("a whole number from {least} to {most}"), |count: &u64| (least..=most).contains(count));
-    usize::try_from(count).unwrap_or(usize::MAX)
-}
-
-/// A size of at least so many bytes.
-fn take_bytes(layers: &mut Layers, path: &str, least: u64) -> u64 {
-    layers.take_if(path, &format!("a size of at least {least} bytes"), |size: &Size| size.0 >= least).0
-}
-
-fn take_memory(layers: &mut Layers, path: &str, least: u64) -> usize {
-    usize::try_from(take_bytes(layers, path, least)).unwrap_or(usize::MAX)
-}
-
-fn take_bus(layers: &mut Layers) -> BusConfig {
-    const NAME: &str = "a name of 1 to 200 of the characters A-Z a-z 0-9 . _ -";
-    let is_name = |name: &String| {
-        (1..=200).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte)) && !name.starts_with('.')
-    };
-    let kind: String = layers.take_if("bus.kind", "\"embedded\" or \"kafka\"", |kind: &String| ["embedded", "kafka"].contains(&kind.as_str()));
-    let partitions = layers.take_if("bus.partitions", "a whole number from 1 to 4096", |count: &u32| (1..=4096).contains(count));
-    let brokers = layers.take_if("bus.brokers", "`host:port`, separated by commas", |brokers: &String| {
-        !brokers.is_empty() && brokers.split(',').all(|broker| broker.trim().rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok()))
-    });
-    BusConfig {
-        kind: if kind == "kafka" { BusKind::Kafka } else { BusKind::Embedded },
-        brokers,
-        partitions,
-        group: layers.take_if("bus.group", NAME, is_name),
-        topic_prefix: layers.take_if("bus.topic_prefix", NAME, is_name),
-        retention: layers.take_if("bus.retention", "a duration of at least \"1m\"", |kept: &Duration| kept.as_secs() >= 60),
-        retention_bytes: take_bytes(layers, "bus.retention_size", 16 << 20),
-        free_bytes_min: take_bytes(layers, "bus.free_space_min", 0),
-        session_timeout: layers.take_if("bus.session_timeout", "a duration from \"1s\" to \"30m\"", within(1_000, 1_800_000)),
-        settings: layers.take_open("bus.settings"),
-    }
-}
-
-fn take_archive(layers: &mut Layers) -> ArchiveConfig {
-    let url = layers.take_if("archive.url", "\"\", \"file:///absolute/directory\" or \"s3://bucket/prefix\"", |url: &String| {
-        url.is_empty() || url.starts_with("file:///") || url.strip_prefix("s3://").is_some_and(|rest| !rest.is_empty() && !rest.starts_with('/'))
-    });
-    let named = |name: &String| Resolution::ALL.into_iter().find(|resolution| resolution.name() == name);
-    let rollups = layers.take_if("archive.rollups", "a list of \"10s\", \"1m\", \"5m\", \"1h\", \"1d\"", |names: &Vec<String>| {
-        names.iter().all(|name| named(name).is_some())
-    });
-    ArchiveConfig {
-        url,
-        options: layers.take_open("archive.options"),
-        rollups: rollups.iter().filter_map(named).collect(),
-        compaction: CompactionPolicy {
-            target_bytes: take_bytes(layers, "archive.compaction_target", 1 << 10),
-            files_max: take_count(layers, "archive.compaction_files_max", 2, 10_000),
-        },
-    }
-}
-
-fn take_ingest(layers: &mut Layers) -> ingest::http::Limits {
-    ingest::http::Limits {
-        body_bytes_max: take_memory(layers, "ingest.body_max", 1 << 10),
-        decompressed_bytes_max: take_memory(layers, "ingest.decompressed_max", 1 << 10),
-        samples_max: take_count(layers, "ingest.samples_max", 1, 100_000_000),
-        in_flight_bytes_max: take_memory(layers, "ingest.in_flight_max", 1 << 10),
-        memo_bytes_max: take_memory(layers, "ingest.label_memory_max", 1 << 10),
-        ..ingest::http::Limits::default()
-    }
-}
-
-fn micros(duration: Duration) -> Micros {
-    // Settings reach at most a century: 3e15 microseconds.
-    Micros::try_from(duration.as_micros()).unwrap_or(Micros::MAX)
-}
-
-fn take_processing(layers: &mut Layers) -> ProcessingConfig {
-    let enabled: bool = layers.take("detection.enabled");
-    let detection = take_detection(layers);
-    let mut time = |path: &str| micros(layers.take(path));
-    let (lateness, future_max, late_max) = (time("processing.lateness"), time("processing.future_max"), time("processing.late_max"));
-    if late_max < lateness {
-        layers.refuse("processing.late_max", "at least as long as processing.lateness");
-    }
-    ProcessingConfig {
-        lateness,
-        future_max,
-        late_max,
-        backfill: layers.take("processing.backfill"),
-        series_max: take_count(layers, "processing.series_max", 1, 1 << 31),
-        detection: enabled.then_some(detection),
-    }
-}
-
-fn take_detection(layers: &mut Layers) -> DetectorConfig {
-    let watch: String = layers.take_if("detection.watch", "\"both\", \"high\" or \"low\"", |side: &String| ["both", "high", "low"].contains(&side.as_str()));
-    let mut seconds = |path: &str| layers.take::<Duration>(path).as_secs_f64();
-    let (warm_up_s, rest_s, half_life_s) = (seconds("detection.warm_up"), seconds("detection.rest"), seconds("detection.half_life"));
-    let (shift_s, forget_s) = (seconds("detection.shift"), seconds("detection.forget"));
-    let config = DetectorConfig {
-        threshold_sigmas: layers.take("detection.threshold_sigmas"),
-        band_relative_min: layers.take("detection.band_relative_min"),
-        band_absolute_min: layers.take("detection.band_absolute_min"),
-        watch: match watch.as_str() {
-            "high" => Watch::High,
-            "low" => Watch::Low,
-            _ => Watch::Both,
-        },
-        warm_up_samples: u16::try_from(take_count(layers, "detection.warm_up_samples", 2, 60_000)).unwrap_or(u16::MAX),
-        warm_up_s,
-        completeness_min: layers.take("detection.completeness_min"),
-        rest_s,
-        alarms_per_day: layers.take("detection.alarms_per_day"),
-        half_life_s,
-        shift_samples: u8::try_from(take_count(layers, "detection.shift_samples", 2, 100)).unwrap_or(u8::MAX),
-        shift_s,
-        forget_s,
-    };
-    // With other problems around, a number here may be a stand-in.
-    if layers.is_clean()
-        && let Err(error) = config.validate()
-    {
-        let key = error.setting.strip_suffix("_s").unwrap_or(error.setting);
-        let unit = if key == error.setting { "" } else { " seconds" };
-        layers.refuse(&format!("detection.{key}"), &format!("{} to {}{unit}", error.least, error.most));
-    }
-    config
-}
-
-fn take_checkpoint(layers: &mut Layers) -> (CheckpointPolicy, Duration) {
-    const INTERVAL: &str = "a duration from \"100ms\" to \"1d\"";
-    let mut interval = |path: &str| layers.take_if(path, INTERVAL, within(100, 86_400_000));
-    let policy = CheckpointPolicy {
-        interval: interval("processing.checkpoint_interval"),
-        snapshot_interval: interval("processing.snapshot_interval"),
-        compaction_interval: interval("archive.compaction_interval"),
-        samples_max: 0,
-        replaced_files_kept: Duration::ZERO,
-    };
-    let tick_interval = interval("processing.tick_interval");
-    let policy = CheckpointPolicy {
-        samples_max: take_count(layers, "processing.checkpoint_samples_max", 1, 1 << 32),
-        replaced_files_kept: layers.take("archive.replaced_files_kept"),
-        ..policy
-    };
-    (policy, tick_interval)
-}
-
-fn take_retention(layers: &mut Layers) -> Retention {
-    let mut kept = |resolution: Resolution| {
-        let path = format!("aggregates.retention_{}", resolution.name());
-        micros(layers.take_if(&path, "a duration of at least \"1h\"", |kept: &Duration| kept.as_secs() >= 3_600))
-    };
-    Retention {
-        ten_seconds: kept(Resolution::TenSeconds),
-        minute: kept(Resolution::Minute),
-        five_minutes: kept(Resolution::FiveMinutes),
-        hour: kept(Resolution::Hour),
-        day: kept(Resolution::Day),
-    }
-}
-
-fn take_query(layers: &mut Layers) -> query::Limits {
-    const WAIT: &str = "a duration from \"10ms\" to \"1d\"";
-    let threads = take_count(layers, "query.threads", 0, 1_024);
-    query::Limits {
-        timeout: layers.take_if("query.timeout", WAIT, within(10, 86_400_000)),
-        memory_bytes: take_memory(layers, "query.memory", 1 << 20),
-        memory_bytes_total: take_memory(layers, "query.memory_total", 1 << 20),
-        rows_max: layers.take("query.rows_max"),
-        concurrent_max: take_count(layers, "query.concurrent_max", 1, 10_000),
-        waiting_max: take_count(layers, "query.waiting_max", 0, 100_000),
-        wait: layers.take_if("query.wait", WAIT, within(10, 86_400_000)),
-        threads: if threads == 0 { query::Limits::default().threads } else { threads },
-        spill_directory: None,
-        spill_bytes: take_bytes(layers, "query.spill", 0),
-    }
-}
-
-fn take_log(layers: &mut Layers) -> LogConfig {
-    const LEVEL: &str = "error, warn, info, debug or trace, or levels per module such as \"info,pipeline=debug\"";
-    let format: String = layers.take_if("log.format", "\"auto\", \"text\" or \"json\"", |format: &String| ["auto", "text", "json"].contains(&format.as_str()));
-    LogConfig {
-        level: layers.take_if("log.level", LEVEL, |level: &String| level.parse::<tracing_subscriber::filter::Targets>().is_ok() && !level.trim().is_empty()),
-        format: match format.as_str() {
-            "text" => LogFormat::Text,
-            "json" => LogFormat::Json,
-            _ => LogFormat::Auto,
-        },
-    }
+    [
+        "password",
+        "secret",
+        "token",
+        "credential",
+        "access_key",
+        "sasl.jaas",
+        "ssl.key",
+        "private",
+        "sasl.oauthbearer.config",
+    ]
+    .iter()
+    .any(|part| key.contains(part))
 }

@@ -26,12 +26,18 @@ pub enum CommandError {
 impl CommandError {
     /// A failure with its fault and the action that met it.
     pub(crate) fn of<E: HasFault + std::fmt::Display>(action: &str, error: E) -> Self {
-        CommandError::Failed { message: format!("{action}: {error}"), fault: error.fault() }
+        CommandError::Failed {
+            message: format!("{action}: {error}"),
+            fault: error.fault(),
+        }
     }
 
     /// A failure of the surroundings: a file, a port, a peer.
     pub(crate) fn surroundings(message: String) -> Self {
-        CommandError::Failed { message, fault: Fault::Outage }
+        CommandError::Failed {
+            message,
+            fault: Fault::Outage,
+        }
     }
 
     /// 2 for wrong usage or configuration, 1 for everything else.

@@ -80,7 +80,11 @@ pub(crate) fn router(context: Arc<Context>, receivers: Router) -> Router {
 }
 
 async fn unknown_route(request: Request) -> Response {
-    let message = format!("nothing is at `{} {}`; `/` lists what is", request.method(), request.uri().path());
+    let message = format!(
+        "nothing is at `{} {}`; `/` lists what is",
+        request.method(),
+        request.uri().path()
+    );
     problem(StatusCode::NOT_FOUND, &message, Fault::BadInput)
 }
 
@@ -91,12 +95,23 @@ async fn watch(State(context): State<Arc<Context>>, request: Request, next: Next
     let response = match tokio::time::timeout(context.request_timeout, next.run(request)).await {
         Ok(response) => response,
         Err(_) => {
-            let message = format!("no answer within {} s (setting `server.request_timeout`)", context.request_timeout.as_secs_f64());
+            let message = format!(
+                "no answer within {} s (setting `server.request_timeout`)",
+                context.request_timeout.as_secs_f64()
+            );
             problem(StatusCode::SERVICE_UNAVAILABLE, &message, Fault::Outage)
         }
     };
-    telemetry::count(Metric::HttpRequestsTotal, &[("route", route), ("status", response.status().as_str())], 1);
-    telemetry::observe(Metric::HttpRequestDurationSeconds, &[("route", route)], begun.elapsed().as_secs_f64());
+    telemetry::count(
+        Metric::HttpRequestsTotal,
+        &[("route", route), ("status", response.status().as_str())],
+        1,
+    );
+    telemetry::observe(
+        Metric::HttpRequestDurationSeconds,
+        &[("route", route)],
+        begun.elapsed().as_secs_f64(),
+    );
     response
 }
 
@@ -118,20 +133,35 @@ fn route_of(path: &str) -> &'static str {
         "/api/v1/tail/anomalies",
         INSTANCE_PATH,
     ];
-    ROUTES.into_iter().find(|route| *route == path).unwrap_or("other")
+    ROUTES
+        .into_iter()
+        .find(|route| *route == path)
+        .unwrap_or("other")
 }
 
 /// An error answer: `{"error":{"message":…,"fault":…}}`.
 pub(crate) fn problem(status: StatusCode, message: &str, fault: Fault) -> Response {
     let body = Json(serde_json::json!({ "error": { "message": message, "fault": fault.name() } }));
     let mut response = (status, body).into_response();
-    if matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
-        response.headers_mut().insert(header::RETRY_AFTER, header::HeaderValue::from_static("1"));
+    if matches!(
+        status,
+        StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS
+    ) {
+        response
+            .headers_mut()
+            .insert(header::RETRY_AFTER, header::HeaderValue::from_static("1"));
     }
     response
 }
 
 /// An answer of a type, streamed.
 fn streamed(content_type: &'static str, body: Body) -> Response {
-    ([(header::CONTENT_TYPE, content_type), (header::CACHE_CONTROL, "no-store")], body).into_response()
+    (
+        [
+            (header::CONTENT_TYPE, content_type),
+            (header::CACHE_CONTROL, "no-store"),
+        ],
+        body,
+    )
+        .into_response()
 }

@@ -18,12 +18,34 @@ pub(crate) fn start(config: &LogConfig) {
         LogFormat::Text => false,
     };
     // The configuration has checked that it can be read.
-    let wanted: Targets = config.level.parse().unwrap_or_else(|_| Targets::new().with_default(tracing::Level::INFO));
+    let wanted: Targets = config
+        .level
+        .parse()
+        .unwrap_or_else(|_| Targets::new().with_default(tracing::Level::INFO));
     // The embedded store tells of every file it makes; who wants that says so in the configuration.
-    let quiet = Targets::new().with_targets([("fjall", tracing::Level::WARN), ("lsm_tree", tracing::Level::WARN)]);
-    let filter = quiet.with_targets(wanted.iter().map(|(target, level)| (target.to_owned(), level))).with_default(wanted.default_level().unwrap_or(tracing::level_filters::LevelFilter::INFO));
+    let quiet = Targets::new().with_targets([
+        ("fjall", tracing::Level::WARN),
+        ("lsm_tree", tracing::Level::WARN),
+    ]);
+    let filter = quiet
+        .with_targets(
+            wanted
+                .iter()
+                .map(|(target, level)| (target.to_owned(), level)),
+        )
+        .with_default(
+            wanted
+                .default_level()
+                .unwrap_or(tracing::level_filters::LevelFilter::INFO),
+        );
     let layer = fmt::layer().with_writer(std::io::stderr);
-    let layer = if json { layer.json().flatten_event(true).boxed() } else { layer.with_ansi(terminal).boxed() };
+    let layer = if json {
+        layer.json().flatten_event(true).boxed()
+    } else {
+        layer.with_ansi(terminal).boxed()
+    };
     // Fails only if a subscriber is there already: then that one goes on.
-    let _ = tracing_subscriber::registry().with(layer.with_filter(filter)).try_init();
+    let _ = tracing_subscriber::registry()
+        .with(layer.with_filter(filter))
+        .try_init();
 }

@@ -25,18 +25,26 @@ pub(crate) struct Log {
 pub(crate) fn create_data_dir(config: &Config) -> Result<PathBuf, CommandError> {
     let shown = config.data_dir.display();
     let refused = |error: std::io::Error| {
-        CommandError::surroundings(format!("data directory `{shown}`: {error}; expected a directory that this user can write to (setting data.dir, flag --data-dir)"))
+        CommandError::surroundings(format!(
+            "data directory `{shown}`: {error}; expected a directory that this user can write to (setting data.dir, flag --data-dir)"
+        ))
     };
     std::fs::create_dir_all(&config.data_dir).map_err(refused)?;
     let dir = config.data_dir.canonicalize().map_err(refused)?;
     let probe = dir.join(format!(".write-probe-{}", std::process::id()));
-    std::fs::write(&probe, b"tidewatch").and_then(|()| std::fs::remove_file(&probe)).map_err(refused)?;
+    std::fs::write(&probe, b"tidewatch")
+        .and_then(|()| std::fs::remove_file(&probe))
+        .map_err(refused)?;
     Ok(dir)
 }
 
 /// The data directory as an absolute path, if it exists.
 pub(crate) fn existing_data_dir(config: &Config) -> Option<PathBuf> {
-    config.data_dir.canonicalize().ok().filter(|dir| dir.is_dir())
+    config
+        .data_dir
+        .canonicalize()
+        .ok()
+        .filter(|dir| dir.is_dir())
 }
 
 pub(crate) fn topics(config: &Config) -> Topics {
@@ -46,40 +54,77 @@ pub(crate) fn topics(config: &Config) -> Topics {
 /// Opens the embedded log, or prepares the clients of Kafka.
 pub(crate) async fn open_log(config: &Config, data_dir: &Path) -> Result<Log, CommandError> {
     match config.bus.kind {
-        BusKind::Kafka => Ok(Log { bus: connect_kafka(config).await?, embedded: None }),
+        BusKind::Kafka => Ok(Log {
+            bus: connect_kafka(config).await?,
+            embedded: None,
+        }),
         BusKind::Embedded => {
             let topics = topics(config);
             // Only samples wait for the archive; events are in it by the checkpoint that covers their samples.
-            let unguarded: BTreeSet<String> = topics.all().into_iter().filter(|topic| *topic != topics.samples()).collect();
+            let unguarded: BTreeSet<String> = topics
+                .all()
+                .into_iter()
+                .filter(|topic| *topic != topics.samples())
+                .collect();
             let options = EmbeddedOptions {
+                retention_ms_max: Some(retention_ms(config)),
                 retention_bytes_max: config.bus.retention_bytes,
                 free_bytes_min: config.bus.free_bytes_min,
                 unguarded_topics: unguarded,
                 ..EmbeddedOptions::default()
             };
             let dir = data_dir.join("bus");
-            let opened = tokio::task::spawn_blocking(move || EmbeddedBus::open(&dir, options)).await;
-            let opened = opened.unwrap_or_else(|error| Err(BusError::Unavailable { action: "opening the log".into(), detail: error.to_string() }));
+            let opened =
+                tokio::task::spawn_blocking(move || EmbeddedBus::open(&dir, options)).await;
+            let opened = opened.unwrap_or_else(|error| {
+                Err(BusError::Unavailable {
+                    action: "opening the log".into(),
+                    detail: error.to_string(),
+                })
+            });
             let embedded = opened.map_err(|error| CommandError::of("the embedded log", error))?;
-            Ok(Log { bus: Arc::clone(&embedded) as Arc<dyn Bus>, embedded: Some(embedded) })
+            Ok(Log {
+                bus: Arc::clone(&embedded) as Arc<dyn Bus>,
+                embedded: Some(embedded),
+            })
         }
     }
 }
 
 async fn connect_kafka(config: &Config) -> Result<Arc<dyn Bus>, CommandError> {
     let mut options = KafkaOptions::new(&config.bus.brokers);
-    options.session_timeout_ms = u32::try_from(config.bus.session_timeout.as_millis()).unwrap_or(u32::MAX);
+    options.session_timeout_ms =
+        u32::try_from(config.bus.session_timeout.as_millis()).unwrap_or(u32::MAX);
     options.handover_ms_max = options.handover_ms_max.min(options.session_timeout_ms / 3);
-    options.partitions_expected = topics(config).all().into_iter().map(|topic| (topic, config.bus.partitions)).collect();
+    options.partitions_expected = topics(config)
+        .all()
+        .into_iter()
+        .map(|topic| (topic, config.bus.partitions))
+        .collect();
     options.extra = config.bus.settings.clone();
-    let bus = KafkaBus::connect(options).map_err(|error| CommandError::of("Kafka (section [bus])", error))?;
+    let bus = KafkaBus::connect(options)
+        .map_err(|error| CommandError::of("Kafka (section [bus])", error))?;
     Ok(bus)
+}
+
+fn retention_ms(config: &Config) -> i64 {
+    i64::try_from(config.bus.retention.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// The topics as the settings want them.
 pub(crate) fn topic_specs(config: &Config) -> Vec<TopicSpec> {
-    let retention_ms = i64::try_from(config.bus.retention.as_millis()).unwrap_or(i64::MAX);
-    let spec = |name| TopicSpec { name, partitions: config.bus.partitions, retention_ms, log_append_time: true };
+    // A topic keeps what it was created with. In the embedded log that is no limit, so that the setting of each start decides.
+    let retention_ms = if config.bus.kind == BusKind::Embedded {
+        i64::MAX
+    } else {
+        retention_ms(config)
+    };
+    let spec = |name| TopicSpec {
+        name,
+        partitions: config.bus.partitions,
+        retention_ms,
+        log_append_time: true,
+    };
     topics(config).all().into_iter().map(spec).collect()
 }
 
@@ -87,12 +132,19 @@ pub(crate) fn topic_specs(config: &Config) -> Vec<TopicSpec> {
 pub(crate) async fn check_topics(config: &Config, bus: &Arc<dyn Bus>) -> Result<(), CommandError> {
     let refused = |error: BusError| CommandError::of("topics", error);
     if config.bus.kind == BusKind::Embedded {
-        return bus.create_topics(&topic_specs(config)).await.map_err(refused);
+        return bus
+            .create_topics(&topic_specs(config))
+            .await
+            .map_err(refused);
     }
     for topic in topics(config).all() {
         let found = bus.partitions(&topic).await.map_err(refused)?;
         if found != config.bus.partitions {
-            return Err(refused(BusError::PartitionCount { topic, expected: config.bus.partitions, found }));
+            return Err(refused(BusError::PartitionCount {
+                topic,
+                expected: config.bus.partitions,
+                found,
+            }));
         }
     }
     Ok(())
@@ -100,8 +152,13 @@ pub(crate) async fn check_topics(config: &Config, bus: &Arc<dyn Bus>) -> Result<
 
 /// The archive, by its URL or inside the data directory.
 pub(crate) fn open_archive(config: &Config, data_dir: &Path) -> Result<Archive, CommandError> {
-    let url = if config.archive.url.is_empty() { format!("file://{}", data_dir.join("archive").display()) } else { config.archive.url.clone() };
-    Archive::open(&url, &config.archive.options).map_err(|error| CommandError::of("the archive", error))
+    let url = if config.archive.url.is_empty() {
+        format!("file://{}", data_dir.join("archive").display())
+    } else {
+        config.archive.url.clone()
+    };
+    Archive::open(&url, &config.archive.options)
+        .map_err(|error| CommandError::of("the archive", error))
 }
 
 /// The archive for a command that only reads: a directory that is not there is told, not made.
@@ -122,11 +179,16 @@ pub(crate) fn existing_archive(config: &Config) -> Result<Archive, CommandError>
 }
 
 /// The aggregate store, always in the data directory: it holds what this process owns.
-pub(crate) async fn open_aggregates(config: &Config, data_dir: &Path) -> Result<AggregateStore, CommandError> {
+pub(crate) async fn open_aggregates(
+    config: &Config,
+    data_dir: &Path,
+) -> Result<AggregateStore, CommandError> {
     let (dir, retention) = (data_dir.join("aggregates"), config.retention);
     let opened = tokio::task::spawn_blocking(move || AggregateStore::open(&dir, retention)).await;
     match opened {
         Ok(opened) => opened.map_err(|error| CommandError::of("opening", error)),
-        Err(error) => Err(CommandError::surroundings(format!("opening the aggregate store: {error}"))),
+        Err(error) => Err(CommandError::surroundings(format!(
+            "opening the aggregate store: {error}"
+        ))),
     }
 }

@@ -6,7 +6,9 @@ use std::sync::OnceLock;
 use std::time::Instant;
 
 use metrics::{Label, counter, gauge, histogram};
-use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
+use metrics_exporter_prometheus::{
+    Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder,
+};
 
 /// How a metric behaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -144,17 +146,24 @@ pub(crate) fn observe(metric: Metric, labels: &[(&'static str, &str)], value: f6
 }
 
 fn owned(labels: &[(&'static str, &str)]) -> Vec<Label> {
-    labels.iter().map(|(key, value)| Label::new(*key, (*value).to_owned())).collect()
+    labels
+        .iter()
+        .map(|(key, value)| Label::new(*key, (*value).to_owned()))
+        .collect()
 }
 
 /// A recorder that keeps all metrics in memory.
 pub(crate) fn recorder() -> PrometheusRecorder {
     // From a quick health check to the longest query that the default timeout lets through.
-    const SECONDS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 2.5, 10.0, 30.0];
+    const SECONDS: [f64; 12] = [
+        0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 2.5, 10.0, 30.0,
+    ];
     let builder = PrometheusBuilder::new();
     let duration = Matcher::Full(Metric::HttpRequestDurationSeconds.name().to_owned());
     // Only an empty list of buckets is refused.
-    let builder = builder.set_buckets_for_metric(duration, &SECONDS).unwrap_or_else(|_| PrometheusBuilder::new());
+    let builder = builder
+        .set_buckets_for_metric(duration, &SECONDS)
+        .unwrap_or_else(|_| PrometheusBuilder::new());
     builder.build_recorder()
 }
 
@@ -186,11 +195,22 @@ pub(crate) fn describe() {
 
 /// Brings the process's own gauges up to date.
 pub(crate) fn record_process(started: Instant) {
-    set(Metric::BuildInfo, &[("version", env!("CARGO_PKG_VERSION"))], 1.0);
+    set(
+        Metric::BuildInfo,
+        &[("version", env!("CARGO_PKG_VERSION"))],
+        1.0,
+    );
     set(Metric::UptimeSeconds, &[], started.elapsed().as_secs_f64());
     // Linux tells it; elsewhere the metric is missing.
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix("kB")?.trim().parse::<f64>().ok());
+    let resident = status.lines().find_map(|line| {
+        line.strip_prefix("VmRSS:")?
+            .trim()
+            .strip_suffix("kB")?
+            .trim()
+            .parse::<f64>()
+            .ok()
+    });
     if let Some(kilobytes) = resident {
         set(Metric::ResidentMemoryBytes, &[], kilobytes * 1024.0);
     }
@@ -208,11 +228,35 @@ mod tests {
         for metric in Metric::ALL {
             let name = metric.name();
             assert!(seen.insert(name), "{name} stands twice");
-            assert!(name.starts_with("tidewatch_") && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_'), "{name}");
+            assert!(
+                name.starts_with("tidewatch_")
+                    && name.bytes().all(|byte| byte.is_ascii_lowercase()
+                        || byte.is_ascii_digit()
+                        || byte == b'_'),
+                "{name}"
+            );
             assert!(!name.contains("__") && !name.ends_with('_'), "{name}");
-            assert_eq!(metric.kind() == MetricKind::Counter, name.ends_with("_total"), "{name}: exactly the counters end in _total");
-            let scaled = ["_ms", "_milliseconds", "_micros", "_kb", "_mb", "_percent", "_minutes", "_count"];
-            assert!(!scaled.iter().any(|unit| name.trim_end_matches("_total").ends_with(unit)), "{name}: base units only");
+            assert_eq!(
+                metric.kind() == MetricKind::Counter,
+                name.ends_with("_total"),
+                "{name}: exactly the counters end in _total"
+            );
+            let scaled = [
+                "_ms",
+                "_milliseconds",
+                "_micros",
+                "_kb",
+                "_mb",
+                "_percent",
+                "_minutes",
+                "_count",
+            ];
+            assert!(
+                !scaled
+                    .iter()
+                    .any(|unit| name.trim_end_matches("_total").ends_with(unit)),
+                "{name}: base units only"
+            );
             assert!(!metric.help().is_empty(), "{name}: says nothing of itself");
         }
     }
@@ -237,7 +281,10 @@ mod tests {
             "tidewatch_http_request_duration_seconds_bucket{route=\"/\",le=\"0.0025\"} 1",
             "# HELP tidewatch_tail_readers Readers of `tail`.",
         ] {
-            assert!(text.lines().any(|found| found == line), "`{line}` is missing in\n{text}");
+            assert!(
+                text.lines().any(|found| found == line),
+                "`{line}` is missing in\n{text}"
+            );
         }
     }
 }

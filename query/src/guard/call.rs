@@ -12,7 +12,7 @@ use datafusion::logical_expr::{
 };
 use datafusion::scalar::ScalarValue;
 
-use super::{check_growth, series};
+use super::{check_growth, nesting, series};
 
 /// How the size of a result follows from the arguments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -187,6 +187,7 @@ impl ScalarUDFImpl for Guarded {
     }
 
     fn return_field_from_args(&self, args: ReturnFieldArgs) -> Result<FieldRef> {
+        nesting::check_value(args.arg_fields.iter().map(|field| field.data_type()))?;
         self.inner.inner().return_field_from_args(args)
     }
 

@@ -137,7 +137,8 @@ async fn windows_and_buckets_of_time() {
              b      2.0",
         )
         .await;
-    world.check("SELECT round(sqrt(16.0), 1) AS r, abs(-2) AS a", "r    a\n---  -\n4.0  2").await;
+    world.check("SELECT now() > TIMESTAMP '2026-01-01' AS later, now() = now() AS same", "later  same\n-----  ----\ntrue   true").await;
+    world.check("SELECT round(sqrt(16.0), 1) AS r, abs(-2) AS a", "  r  a\n---  -\n4.0  2").await;
     world.check("SELECT 'a' || 1 || NULL AS n, 'a' || 'b' AS ab, concat('x', NULL, 'y') AS xy", "n  ab  xy\n-  --  --\nab  xy").await;
     world.check("SELECT value FROM range(1, 7, 2)", "value\n-----\n1\n3\n5").await;
 }
@@ -173,15 +174,15 @@ async fn the_catalogue_tells_of_itself() {
     world
         .check(
             "DESCRIBE samples",
-            r#"column_name  data_type                              is_nullable
-               -----------  -------------------------------------  -----------
-               time         Timestamp(µs, "UTC")                   NO
-               metric       Utf8                                   NO
-               series_id    Utf8                                   NO
+            r#"column_name  data_type                                                                     is_nullable
+               -----------  ----------------------------------------------------------------------------  -----------
+               time         Timestamp(µs, "UTC")                                                          NO
+               metric       Utf8                                                                          NO
+               series_id    Utf8                                                                          NO
                labels       Map("entries": non-null Struct("key": non-null Utf8, "value": Utf8), sorted)  NO
-               host         Utf8                                   YES
-               service      Utf8                                   YES
-               value        Float64                                NO"#,
+               host         Utf8                                                                          YES
+               service      Utf8                                                                          YES
+               value        Float64                                                                       NO"#,
         )
         .await;
     for sql in ["SHOW TABLES", "SHOW COLUMNS FROM samples", "SHOW FUNCTIONS", "EXPLAIN SELECT * FROM samples", "EXPLAIN ANALYZE SELECT count(value) FROM samples"] {

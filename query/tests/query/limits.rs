@@ -19,7 +19,13 @@ async fn assert_limit(world: &World, sql: &str, setting: &str) {
     let short: String = sql.chars().take(200).collect();
     assert!(matches!(error, QueryError::Limit { .. }) && text.contains(setting) && text.contains("limit is"), "{short}\n{error:?}");
     assert_eq!(error.fault(), Fault::BadInput);
-    assert_eq!(world.text("SELECT 1 AS one").await, "one\n---\n  1\n", "after {short}");
+    // The threads may still be at the end of a batch of the query that was stopped.
+    for _ in 0..100 {
+        if world.text("SELECT 1 AS one").await == "one\n---\n  1\n" {
+            return;
+        }
+    }
+    panic!("no more answers after {short}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -105,7 +111,7 @@ async fn text_and_nesting() {
         (format!("SELECT {}true", "NOT ".repeat(10_000)), "OPERATORS_MAX"),
         (format!("SELECT 1{}", "::int".repeat(10_000)), "OPERATORS_MAX"),
         (format!("SELECT a{} FROM samples", "[1]".repeat(15_000)), "OPERATORS_MAX"),
-        (vec!["SELECT 1"; 4_000].join(" UNION ALL "), "OPERATORS_MAX"),
+        (vec!["SELECT 1"; 3_400].join(" UNION ALL "), "OPERATORS_MAX"),
         (format!("SELECT * FROM samples{}", ",samples".repeat(5_000)), "RELATIONS_MAX"),
         (format!("SELECT * FROM samples{}", " CROSS JOIN samples".repeat(500)), "RELATIONS_MAX"),
         (format!("SELECT {}1{}", "(".repeat(30_000), ")".repeat(30_000)), "recursion limit"),

@@ -25,14 +25,14 @@ use schemas::{ArchiveFile, Checkpoint, Counts, Labels, LinkKind, NextOffset, Res
 use sha2::{Digest, Sha256};
 
 /// 2026-11-21T00:00:00Z.
-pub const START: Micros = 1_795_219_200 * SECOND;
+pub(crate) const START: Micros = 1_795_219_200 * SECOND;
 
 /// Remembers which files were opened; refuses nothing by itself.
 #[derive(Debug)]
-pub struct Watched {
+pub(crate) struct Watched {
     inner: LocalFileSystem,
-    pub opened: Mutex<BTreeSet<String>>,
-    pub changes: Mutex<u32>,
+    pub(crate) opened: Mutex<BTreeSet<String>>,
+    pub(crate) changes: Mutex<u32>,
 }
 
 impl std::fmt::Display for Watched {
@@ -75,16 +75,16 @@ impl ObjectStore for Watched {
 
 /// What the tables hold, and how they were asked.
 #[derive(Default)]
-pub struct Held {
-    pub files: Mutex<Vec<ArchiveFile>>,
-    pub hot: Mutex<BTreeMap<Table, Vec<RecordBatch>>>,
-    pub lacking: Mutex<Vec<u32>>,
-    pub links: Mutex<Vec<Checkpoint>>,
-    pub dead_letters: Mutex<Vec<RecordBatch>>,
-    pub asked: Mutex<Vec<(Table, ScanBounds)>>,
+pub(crate) struct Held {
+    pub(crate) files: Mutex<Vec<ArchiveFile>>,
+    pub(crate) hot: Mutex<BTreeMap<Table, Vec<RecordBatch>>>,
+    pub(crate) lacking: Mutex<Vec<u32>>,
+    pub(crate) links: Mutex<Vec<Checkpoint>>,
+    pub(crate) dead_letters: Mutex<Vec<RecordBatch>>,
+    pub(crate) asked: Mutex<Vec<(Table, ScanBounds)>>,
     /// Run once at the next look, after the view was taken: what a compaction does at the worst moment.
     #[allow(clippy::type_complexity, reason = "one use")]
-    pub after_view: Mutex<Option<Box<dyn FnOnce(&Held) + Send>>>,
+    pub(crate) after_view: Mutex<Option<Box<dyn FnOnce(&Held) + Send>>>,
 }
 
 #[async_trait]
@@ -110,16 +110,16 @@ impl Tables for Held {
     }
 }
 
-pub struct World {
-    pub directory: tempfile::TempDir,
-    pub store: Arc<Watched>,
-    pub held: Arc<Held>,
-    pub engine: Engine,
+pub(crate) struct World {
+    pub(crate) directory: tempfile::TempDir,
+    pub(crate) store: Arc<Watched>,
+    pub(crate) held: Arc<Held>,
+    pub(crate) engine: Engine,
 }
 
 impl World {
     /// A world without rows.
-    pub fn empty(limits: Limits) -> World {
+    pub(crate) fn empty(limits: Limits) -> World {
         let directory = tempfile::tempdir().unwrap();
         let inner = LocalFileSystem::new_with_prefix(directory.path()).unwrap();
         let store = Arc::new(Watched { inner, opened: Mutex::default(), changes: Mutex::default() });
@@ -129,11 +129,11 @@ impl World {
     }
 
     /// Three files of samples (cpu in the first hour and in the second, mem in both), and hot samples of cpu after them.
-    pub fn small() -> World {
+    pub(crate) fn small() -> World {
         Self::small_with(Limits::default())
     }
 
-    pub fn small_with(limits: Limits) -> World {
+    pub(crate) fn small_with(limits: Limits) -> World {
         let world = World::empty(limits);
         let hour = 60 * MINUTE;
         world.commit("samples/date=2026-11-21/p00000-cpu-1.parquet", Table::Samples, &samples("cpu", &[("a", START, 1.0), ("b", START + MINUTE, 2.0)]));
@@ -146,26 +146,26 @@ impl World {
     }
 
     /// Writes a file and makes it part of the archive.
-    pub fn commit(&self, path: &str, table: Table, batch: &RecordBatch) -> ArchiveFile {
+    pub(crate) fn commit(&self, path: &str, table: Table, batch: &RecordBatch) -> ArchiveFile {
         let file = self.write(path, table, batch);
         self.held.files.lock().unwrap().push(file.clone());
         file
     }
 
-    pub fn write(&self, path: &str, table: Table, batch: &RecordBatch) -> ArchiveFile {
+    pub(crate) fn write(&self, path: &str, table: Table, batch: &RecordBatch) -> ArchiveFile {
         write_file(self.directory.path(), path, table, batch)
     }
 
-    pub fn heat(&self, table: Table, batch: RecordBatch) {
+    pub(crate) fn heat(&self, table: Table, batch: RecordBatch) {
         self.held.hot.lock().unwrap().entry(table).or_default().push(batch);
     }
 
-    pub async fn ask(&self, sql: &str) -> Result<Answer, QueryError> {
+    pub(crate) async fn ask(&self, sql: &str) -> Result<Answer, QueryError> {
         self.engine.query(sql).await
     }
 
     /// The answer as a text table, or the error.
-    pub async fn text(&self, sql: &str) -> String {
+    pub(crate) async fn text(&self, sql: &str) -> String {
         match self.ask(sql).await {
             Ok(answer) => text(answer).await,
             Err(error) => format!("error: {error}"),
@@ -174,7 +174,7 @@ impl World {
 
     /// Checks the answer, written as a text table (lines trimmed).
     #[track_caller]
-    pub fn check(&self, sql: &str, expected: &str) -> impl Future<Output = ()> {
+    pub(crate) fn check(&self, sql: &str, expected: &str) -> impl Future<Output = ()> {
         let caller = std::panic::Location::caller();
         async move {
             let lines = |text: &str| text.lines().map(|line| line.trim().to_owned()).filter(|line| !line.is_empty()).collect::<Vec<_>>();
@@ -184,7 +184,7 @@ impl World {
     }
 
     /// The error of a query that must have none of its rows, or end with one.
-    pub async fn error(&self, sql: &str) -> QueryError {
+    pub(crate) async fn error(&self, sql: &str) -> QueryError {
         match self.ask(sql).await {
             Ok(answer) => match answer.collect().await {
                 Ok(rows) => panic!("{sql}\nwas answered with {rows:?}"),
@@ -195,17 +195,17 @@ impl World {
     }
 
     /// The files opened since the last call.
-    pub fn opened(&self) -> Vec<String> {
+    pub(crate) fn opened(&self) -> Vec<String> {
         std::mem::take(&mut *self.store.opened.lock().unwrap()).into_iter().map(|path| path.rsplit('/').next().unwrap().to_owned()).collect()
     }
 }
 
-pub async fn text(answer: Answer) -> String {
+pub(crate) async fn text(answer: Answer) -> String {
     String::from_utf8(bytes(answer, Format::Text).await.0).unwrap()
 }
 
 /// All bytes of an answer, and the error at its end.
-pub async fn bytes(answer: Answer, format: Format) -> (Vec<u8>, Option<QueryError>) {
+pub(crate) async fn bytes(answer: Answer, format: Format) -> (Vec<u8>, Option<QueryError>) {
     let mut chunks = Box::pin(encode(answer, format));
     let mut bytes = Vec::new();
     while let Some(chunk) = chunks.next().await {
@@ -220,7 +220,7 @@ pub async fn bytes(answer: Answer, format: Format) -> (Vec<u8>, Option<QueryErro
     (bytes, None)
 }
 
-pub fn write_file(root: &std::path::Path, path: &str, table: Table, batch: &RecordBatch) -> ArchiveFile {
+pub(crate) fn write_file(root: &std::path::Path, path: &str, table: Table, batch: &RecordBatch) -> ArchiveFile {
     let target = root.join(path);
     std::fs::create_dir_all(target.parent().unwrap()).unwrap();
     let properties = WriterProperties::builder().set_compression(Compression::ZSTD(ZstdLevel::try_new(1).unwrap())).build();
@@ -257,21 +257,21 @@ fn series_columns(metric: &str, rows: &[(&str, Micros)]) -> Vec<ArrayRef> {
 }
 
 /// Rows of `samples`: host, time, value.
-pub fn samples(metric: &str, rows: &[(&str, Micros, f64)]) -> RecordBatch {
+pub(crate) fn samples(metric: &str, rows: &[(&str, Micros, f64)]) -> RecordBatch {
     let mut columns = series_columns(metric, &rows.iter().map(|row| (row.0, row.1)).collect::<Vec<_>>());
     columns.push(Arc::new(rows.iter().map(|row| Some(row.2)).collect::<Float64Array>()));
     RecordBatch::try_new(table_schema(Table::Samples), columns).unwrap()
 }
 
 /// Many rows of `samples`, one a second.
-pub fn many(metric: &str, rows: usize) -> RecordBatch {
+pub(crate) fn many(metric: &str, rows: usize) -> RecordBatch {
     let hosts: Vec<String> = (0..rows).map(|row| format!("host-{}", row % 100)).collect();
     let rows: Vec<_> = hosts.iter().enumerate().map(|(row, host)| (host.as_str(), START + row as i64 * SECOND, row as f64)).collect();
     samples(metric, &rows)
 }
 
 /// Rows of `rollups_…`: host, start, count, sum.
-pub fn rollups(metric: &str, rows: &[(&str, Micros, i64, f64)]) -> RecordBatch {
+pub(crate) fn rollups(metric: &str, rows: &[(&str, Micros, i64, f64)]) -> RecordBatch {
     let mut columns = series_columns(metric, &rows.iter().map(|row| (row.0, row.1)).collect::<Vec<_>>());
     let number = |value: &dyn Fn(&(&str, Micros, i64, f64)) -> f64| -> ArrayRef { Arc::new(rows.iter().map(|row| Some(value(row))).collect::<Float64Array>()) };
     columns.push(Arc::new(rows.iter().map(|row| Some(row.2)).collect::<Int64Array>()));
@@ -287,7 +287,7 @@ pub fn rollups(metric: &str, rows: &[(&str, Micros, i64, f64)]) -> RecordBatch {
 }
 
 /// A link that adds files.
-pub fn link(partition: u32, sequence: u64, added: Vec<ArchiveFile>) -> Checkpoint {
+pub(crate) fn link(partition: u32, sequence: u64, added: Vec<ArchiveFile>) -> Checkpoint {
     Checkpoint {
         format: 1,
         log_id: "log".into(),

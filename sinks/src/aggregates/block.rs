@@ -34,7 +34,7 @@ impl Row {
     /// The row of a series as computed at `end`.
     pub(super) fn of(series: u128, end: NextOffset, row: &RollupRow) -> Self {
         let r = &row.rollup;
-        let rate = r.rate();
+        let rate = row.rate;
         Row {
             series,
             end: end.0,

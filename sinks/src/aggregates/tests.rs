@@ -28,6 +28,7 @@ fn row(series: u32, start: Micros, value: f64, revision: u32) -> RollupRow {
         resolution: Resolution::Minute,
         start,
         rollup,
+        rate: rollup.rate(),
         completeness: 1.0,
         revision,
     }

@@ -276,7 +276,7 @@ fn rollup_columns(rows: &[&RollupRow]) -> Vec<ArrayRef> {
         number(|row| row.rollup.sum_squares),
         Arc::new(
             rows.iter()
-                .map(|row| row.rollup.rate())
+                .map(|row| row.rate)
                 .collect::<Float64Array>(),
         ),
         number(|row| row.completeness),

@@ -14,7 +14,12 @@ pub(crate) async fn files(config: &Config, table: Table) -> Result<(), CommandEr
     let unread = |error| CommandError::of("the archive's chain", error);
     let mut text = String::new();
     for partition in list_partitions(&archive, &topic).await.map_err(unread)? {
-        let Some(chain) = load_chain(&archive, &topic, partition).await.map_err(unread)? else { continue };
+        let Some(chain) = load_chain(&archive, &topic, partition)
+            .await
+            .map_err(unread)?
+        else {
+            continue;
+        };
         for file in chain.files.iter().filter(|file| file.table == table) {
             match archive.local_root() {
                 Some(root) => text.push_str(&root.join(&file.path).display().to_string()),

@@ -31,16 +31,27 @@ pub(crate) struct Peer {
 impl Peer {
     /// A peer at `http://host:port`.
     pub(crate) fn new(url: &str) -> Result<Peer, CommandError> {
-        let wrong = || CommandError::Usage(format!("--url `{url}`: expected http://HOST:PORT without a path, such as http://127.0.0.1:7744"));
+        let wrong = || {
+            CommandError::Usage(format!(
+                "--url `{url}`: expected http://HOST:PORT without a path, such as http://127.0.0.1:7744"
+            ))
+        };
         let uri: Uri = url.trim_end_matches('/').parse().map_err(|_| wrong())?;
         let parts = uri.into_parts();
-        let path = parts.path_and_query.map_or_else(String::new, |path| path.to_string());
+        let path = parts
+            .path_and_query
+            .map_or_else(String::new, |path| path.to_string());
         match (parts.scheme, parts.authority) {
-            (Some(scheme), Some(authority)) if scheme == Scheme::HTTP && matches!(path.as_str(), "" | "/") => {
+            (Some(scheme), Some(authority))
+                if scheme == Scheme::HTTP && matches!(path.as_str(), "" | "/") =>
+            {
                 let mut connector = HttpConnector::new();
                 connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
                 let client = Client::builder(TokioExecutor::new()).build(connector);
-                Ok(Peer { scheme_and_authority: (scheme, authority), client })
+                Ok(Peer {
+                    scheme_and_authority: (scheme, authority),
+                    client,
+                })
             }
             _ => Err(wrong()),
         }
@@ -48,42 +59,75 @@ impl Peer {
 
     /// `http://host:port`, for messages.
     pub(crate) fn url(&self) -> String {
-        format!("{}://{}", self.scheme_and_authority.0, self.scheme_and_authority.1)
+        format!(
+            "{}://{}",
+            self.scheme_and_authority.0, self.scheme_and_authority.1
+        )
     }
 
     /// Sends a request and waits for the head of a good answer.
     ///
     /// # Errors
     /// `Failed` with the instance's own message where it sends one.
-    pub(crate) async fn ask(&self, method: Method, path: &str, headers: &[(&str, &str)], body: Bytes) -> Result<Response<Incoming>, CommandError> {
-        let mut request = Request::builder().method(method).uri(format!("{}{path}", self.url()));
+    pub(crate) async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Bytes,
+    ) -> Result<Response<Incoming>, CommandError> {
+        let mut request = Request::builder()
+            .method(method)
+            .uri(format!("{}{path}", self.url()));
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let request = request.body(Full::new(body)).map_err(|error| CommandError::Usage(format!("{}{path}: {error}", self.url())))?;
+        let request = request
+            .body(Full::new(body))
+            .map_err(|error| CommandError::Usage(format!("{}{path}: {error}", self.url())))?;
         let response = self.client.request(request).await.map_err(|error| {
             let reason = causes(&error);
             CommandError::surroundings(format!("no answer from {}: {reason}; is `tidewatch run` running there? Name another instance by --url", self.url()))
         })?;
-        if response.status().is_success() { Ok(response) } else { Err(self.refusal(response).await) }
+        if response.status().is_success() {
+            Ok(response)
+        } else {
+            Err(self.refusal(response).await)
+        }
     }
 
     /// Who answers there; `None` if nobody does, or something else than Tidewatch.
     pub(crate) async fn instance(&self) -> Option<Instance> {
         let asking = async {
-            let response = self.ask(Method::GET, INSTANCE_PATH, &[], Bytes::new()).await.ok()?;
+            let response = self
+                .ask(Method::GET, INSTANCE_PATH, &[], Bytes::new())
+                .await
+                .ok()?;
             let body = response.into_body().collect().await.ok()?.to_bytes();
             serde_json::from_slice(&body).ok()
         };
-        tokio::time::timeout(INSTANCE_TIMEOUT, asking).await.ok().flatten()
+        tokio::time::timeout(INSTANCE_TIMEOUT, asking)
+            .await
+            .ok()
+            .flatten()
     }
 
     async fn refusal(&self, response: Response<Incoming>) -> CommandError {
         let status = response.status();
-        let body = http_body_util::Limited::new(response.into_body(), ERROR_BYTES_MAX).collect().await;
+        let body = http_body_util::Limited::new(response.into_body(), ERROR_BYTES_MAX)
+            .collect()
+            .await;
         let body = body.map(|body| body.to_bytes()).unwrap_or_default();
-        let told = serde_json::from_slice::<serde_json::Value>(&body).ok().and_then(|answer| Some(answer["error"]["message"].as_str()?.to_owned()));
-        let message = told.unwrap_or_else(|| format!("{} answered {status}: {}", self.url(), String::from_utf8_lossy(&body).trim()));
+        let told = serde_json::from_slice::<serde_json::Value>(&body)
+            .ok()
+            .and_then(|answer| Some(answer["error"]["message"].as_str()?.to_owned()));
+        let message = told.unwrap_or_else(|| {
+            format!(
+                "{} answered {status}: {}",
+                self.url(),
+                String::from_utf8_lossy(&body).trim()
+            )
+        });
         let fault = match status {
             StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => Fault::Outage,
             status if status.is_client_error() => Fault::BadInput,
@@ -110,11 +154,26 @@ mod tests {
 
     #[test]
     fn only_plain_http_addresses_are_taken() {
-        for url in ["http://127.0.0.1:7744", "http://localhost:1/", "http://[::1]:7744"] {
+        for url in [
+            "http://127.0.0.1:7744",
+            "http://localhost:1/",
+            "http://[::1]:7744",
+        ] {
             assert!(Peer::new(url).is_ok(), "{url}");
         }
-        for url in ["", "127.0.0.1:7744", "https://h:1", "http://h:1/api", "ftp://h", "http://"] {
-            assert_eq!(Peer::new(url).map(|_| ()).unwrap_err().exit_code(), 2, "{url}");
+        for url in [
+            "",
+            "127.0.0.1:7744",
+            "https://h:1",
+            "http://h:1/api",
+            "ftp://h",
+            "http://",
+        ] {
+            assert_eq!(
+                Peer::new(url).map(|_| ()).unwrap_err().exit_code(),
+                2,
+                "{url}"
+            );
         }
     }
 }

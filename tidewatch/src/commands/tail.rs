@@ -21,7 +21,11 @@ pub(crate) async fn run(config: &Config, args: TailArgs) -> Result<(), CommandEr
     })?;
     let path = format!("/api/v1/tail/{}", args.what.name());
     let response = peer.ask(Method::GET, &path, &[], Bytes::new()).await?;
-    eprintln!("following {} at {}; Ctrl-C ends", args.what.name(), peer.url());
+    eprintln!(
+        "following {} at {}; Ctrl-C ends",
+        args.what.name(),
+        peer.url()
+    );
     let mut chunks = response.into_body().into_data_stream();
     loop {
         let chunk = tokio::select! {
@@ -30,7 +34,13 @@ pub(crate) async fn run(config: &Config, args: TailArgs) -> Result<(), CommandEr
         };
         let lines = match chunk {
             Some(Ok(lines)) => lines,
-            Some(Err(error)) => return Err(CommandError::surroundings(format!("{} broke off: {}", peer.url(), causes(&error)))),
+            Some(Err(error)) => {
+                return Err(CommandError::surroundings(format!(
+                    "{} broke off: {}",
+                    peer.url(),
+                    causes(&error)
+                )));
+            }
             None => {
                 eprintln!("the instance at {} has ended", peer.url());
                 return Ok(());

@@ -15,7 +15,10 @@ pub(crate) async fn create(config: &Config) -> Result<(), CommandError> {
     }
     let log = stores::open_log(config, &config.data_dir).await?;
     let specs = stores::topic_specs(config);
-    log.bus.create_topics(&specs).await.map_err(|error| CommandError::of("topics", error))?;
+    log.bus
+        .create_topics(&specs)
+        .await
+        .map_err(|error| CommandError::of("topics", error))?;
     let mut text = String::new();
     for spec in specs {
         let _ = writeln!(text, "{}: {} partitions", spec.name, spec.partitions);

@@ -8,7 +8,10 @@ use schemas::time::MINUTE;
 use super::*;
 
 fn env(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
-    pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    pairs
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+        .collect()
 }
 
 fn read(file: &str, variables: &[(&str, &str)]) -> Result<Config, ConfigErrors> {
@@ -25,14 +28,22 @@ fn problems(file: &str, variables: &[(&str, &str)]) -> Vec<String> {
 
 #[track_caller]
 fn check_problem(file: &str, variables: &[(&str, &str)], expected: &str) {
-    assert_eq!(problems(file, variables), [expected], "for `{file}` {variables:?}");
+    assert_eq!(
+        problems(file, variables),
+        [expected],
+        "for `{file}` {variables:?}"
+    );
 }
 
 #[test]
 fn defaults_are_valid_complete_and_all_used() {
     let mut layers = Layers::new(DEFAULTS);
-    Config::take_all(&mut layers);
-    assert_eq!(layers.untaken(), Vec::<&String>::new(), "settings without effect");
+    super::read::take_all(&mut layers);
+    assert_eq!(
+        layers.untaken(),
+        Vec::<&String>::new(),
+        "settings without effect"
+    );
     let (_, problems) = layers.finish();
     assert_eq!(problems, Vec::<String>::new());
 }
@@ -66,34 +77,69 @@ fn defaults_agree_with_the_rooms() {
 #[test]
 fn later_layers_win() {
     let file = "[bus]\npartitions = 8\ngroup = \"file\"\n[processing]\nlateness = \"3m\"\n";
-    let variables = env(&[("TIDEWATCH__BUS__GROUP", "env"), ("TIDEWATCH__SERVER__LISTEN", "127.0.0.1:1"), ("TIDEWATCH__COLLECTORS__HOST__ENABLED", "false")]);
-    let flag = FlagValue { flag: "--listen", path: "server.listen", value: "127.0.0.1:2".into() };
+    let variables = env(&[
+        ("TIDEWATCH__BUS__GROUP", "env"),
+        ("TIDEWATCH__SERVER__LISTEN", "127.0.0.1:1"),
+        ("TIDEWATCH__COLLECTORS__HOST__ENABLED", "false"),
+    ]);
+    let flag = FlagValue {
+        flag: "--listen",
+        path: "server.listen",
+        value: "127.0.0.1:2".into(),
+    };
     let config = Config::from_layers(Some(("t.toml", file)), variables, &[flag]).unwrap();
     assert_eq!(config.bus.partitions, 8);
     assert_eq!(config.bus.group, "env");
     assert_eq!(config.server.listen.port(), 2);
     assert_eq!(config.processing.lateness, 3 * MINUTE);
     assert_eq!(config.host_interval, None);
-    assert_eq!(config.bus.topic_prefix, "tidewatch", "what nobody set keeps its default");
+    assert_eq!(
+        config.bus.topic_prefix, "tidewatch",
+        "what nobody set keeps its default"
+    );
 }
 
 #[test]
 fn a_typo_names_the_nearest_key() {
-    check_problem("[bus]\npartition = 8\n", &[], "t.toml, line 2: unknown key `bus.partition`; the nearest valid one is `bus.partitions`");
-    check_problem("\n\n[procesing]\nlateness = \"1m\"\n", &[], "t.toml, line 3: unknown section `procesing`; the nearest valid one is `processing`");
-    check_problem("[server]\npartitions = 3\n", &[], "t.toml, line 2: unknown key `server.partitions`; the nearest valid one is `bus.partitions`");
+    check_problem(
+        "[bus]\npartition = 8\n",
+        &[],
+        "t.toml, line 2: unknown key `bus.partition`; the nearest valid one is `bus.partitions`",
+    );
+    check_problem(
+        "\n\n[procesing]\nlateness = \"1m\"\n",
+        &[],
+        "t.toml, line 3: unknown section `procesing`; the nearest valid one is `processing`",
+    );
+    check_problem(
+        "[server]\npartitions = 3\n",
+        &[],
+        "t.toml, line 2: unknown key `server.partitions`; the nearest valid one is `bus.partitions`",
+    );
     check_problem(
         "",
         &[("TIDEWATCH__QUERY__TIMOUT", "1s")],
         "environment variable TIDEWATCH__QUERY__TIMOUT: unknown key `TIDEWATCH__QUERY__TIMOUT`; the nearest valid one is `TIDEWATCH__QUERY__TIMEOUT`",
     );
-    check_problem("bus = 3\n", &[], "t.toml, line 1: `bus` is a section: expected a table `[bus]`, found the number 3");
+    check_problem(
+        "bus = 3\n",
+        &[],
+        "t.toml, line 1: `bus` is a section: expected a table `[bus]`, found the number 3",
+    );
 }
 
 #[test]
 fn a_wrong_type_says_line_expected_and_found() {
-    check_problem("[bus]\npartitions = \"four\"\n", &[], "t.toml, line 2: `bus.partitions`: expected a whole number from 0 to 4294967295, found the text \"four\"");
-    check_problem("[collectors.host]\n# c\nenabled = 1\n", &[], "t.toml, line 3: `collectors.host.enabled`: expected true or false, found the number 1");
+    check_problem(
+        "[bus]\npartitions = \"four\"\n",
+        &[],
+        "t.toml, line 2: `bus.partitions`: expected a whole number from 0 to 4294967295, found the text \"four\"",
+    );
+    check_problem(
+        "[collectors.host]\n# c\nenabled = 1\n",
+        &[],
+        "t.toml, line 3: `collectors.host.enabled`: expected true or false, found the number 1",
+    );
     check_problem(
         "[query]\ntimeout = 30\n",
         &[],
@@ -104,21 +150,50 @@ fn a_wrong_type_says_line_expected_and_found() {
         &[("TIDEWATCH__BUS__PARTITIONS", "many")],
         "environment variable TIDEWATCH__BUS__PARTITIONS: `bus.partitions`: expected a whole number from 0 to 4294967295, found the text \"many\"",
     );
-    check_problem("[bus]\npartitions = 0\n", &[], "t.toml, line 2: `bus.partitions`: expected a whole number from 1 to 4096, found the number 0");
-    check_problem("[detection]\nthreshold_sigmas = 0.0\n", &[], "t.toml, line 2: `detection.threshold_sigmas`: expected 0.1 to 1000, found the number 0");
-    check_problem("[detection]\nhalf_life = \"0s\"\n", &[], "t.toml, line 2: `detection.half_life`: expected 1 to 31622400 seconds, found the text \"0s\"");
+    check_problem(
+        "[bus]\npartitions = 0\n",
+        &[],
+        "t.toml, line 2: `bus.partitions`: expected a whole number from 1 to 4096, found the number 0",
+    );
+    check_problem(
+        "[detection]\nthreshold_sigmas = 0.0\n",
+        &[],
+        "t.toml, line 2: `detection.threshold_sigmas`: expected 0.1 to 1000, found the number 0",
+    );
+    check_problem(
+        "[detection]\nhalf_life = \"0s\"\n",
+        &[],
+        "t.toml, line 2: `detection.half_life`: expected 1 to 31622400 seconds, found the text \"0s\"",
+    );
 }
 
 #[test]
 fn all_problems_are_told_at_once() {
     let file = "[bus]\nkind = \"nats\"\npartition = 3\n[archive]\nrollups = [\"2s\"]\n[log]\nformat = 1\n[query]\nmemory = \"lots\"\n";
     let found = problems(file, &[("TIDEWATCH__SERVER__LISTEN", "nowhere")]);
-    for part in ["bus.kind", "bus.partition", "archive.rollups", "log.format", "query.memory", "server.listen"] {
-        assert_eq!(found.iter().filter(|problem| problem.contains(part)).count(), 1, "{part} in {found:#?}");
+    for part in [
+        "bus.kind",
+        "bus.partition",
+        "archive.rollups",
+        "log.format",
+        "query.memory",
+        "server.listen",
+    ] {
+        assert_eq!(
+            found
+                .iter()
+                .filter(|problem| problem.contains(part))
+                .count(),
+            1,
+            "{part} in {found:#?}"
+        );
     }
     assert_eq!(found.len(), 6, "{found:#?}");
     let text = read(file, &[]).unwrap_err().to_string();
-    assert!(text.starts_with("5 problems with the configuration:\n  t.toml, line "), "{text}");
+    assert!(
+        text.starts_with("5 problems with the configuration:\n  t.toml, line "),
+        "{text}"
+    );
 }
 
 #[test]
@@ -130,21 +205,38 @@ fn broken_toml_says_the_line() {
 #[test]
 fn free_tables_take_any_key_and_their_secrets_are_masked() {
     let file = "[bus.settings]\n\"sasl.username\" = \"u\"\n\"socket.keepalive.enable\" = true\n[archive.options]\nendpoint = \"http://h:1\"\nsecret_access_key = \"hush\"\n";
-    let config = read(file, &[("TIDEWATCH__BUS__SETTINGS__SASL_PASSWORD", "hush"), ("TIDEWATCH__ARCHIVE__OPTIONS__ACCESS_KEY_ID", "hush")]).unwrap();
+    let config = read(
+        file,
+        &[
+            ("TIDEWATCH__BUS__SETTINGS__SASL_PASSWORD", "hush"),
+            ("TIDEWATCH__ARCHIVE__OPTIONS__ACCESS_KEY_ID", "hush"),
+        ],
+    )
+    .unwrap();
     assert_eq!(config.bus.settings["sasl.password"], "hush");
     assert_eq!(config.bus.settings["socket.keepalive.enable"], "true");
     assert_eq!(config.archive.options["access_key_id"], "hush");
     let shown = config.to_toml();
     assert!(!shown.contains("hush"), "{shown}");
-    assert!(shown.contains("\"sasl.username\" = \"u\" # t.toml, line 2"), "{shown}");
+    assert!(
+        shown.contains("\"sasl.username\" = \"u\" # t.toml, line 2"),
+        "{shown}"
+    );
     assert!(shown.contains("endpoint = \"http://h:1\""), "{shown}");
     let found = problems("[bus.settings]\nsasl.username = \"u\"\n", &[]);
-    assert!(found[0].contains("quote a key that holds dots"), "{found:?}");
+    assert!(
+        found[0].contains("quote a key that holds dots"),
+        "{found:?}"
+    );
 }
 
 #[test]
 fn what_is_shown_can_be_read_again() {
-    let config = read("[bus]\npartitions = 8\n[archive]\nrollups = [\"1m\"]\n", &[]).unwrap();
+    let config = read(
+        "[bus]\npartitions = 8\n[archive]\nrollups = [\"1m\"]\n",
+        &[],
+    )
+    .unwrap();
     let again = read(&config.to_toml(), &[]).unwrap();
     assert_eq!(again.bus, config.bus);
     assert_eq!(again.archive.rollups, [Resolution::Minute]);
@@ -153,16 +245,47 @@ fn what_is_shown_can_be_read_again() {
 
 #[test]
 fn lists_and_texts_come_from_the_environment() {
-    let config = read("", &[("TIDEWATCH__ARCHIVE__ROLLUPS", "1m, 1h"), ("TIDEWATCH__BUS__GROUP", "42"), ("TIDEWATCH_CRASH_AT", "not ours")]).unwrap();
-    assert_eq!(config.archive.rollups, [Resolution::Minute, Resolution::Hour]);
-    assert_eq!(config.bus.group, "42", "a text stays one, also if it looks like a number");
+    let config = read(
+        "",
+        &[
+            ("TIDEWATCH__ARCHIVE__ROLLUPS", "1m, 1h"),
+            ("TIDEWATCH__BUS__GROUP", "42"),
+            ("TIDEWATCH_CRASH_AT", "not ours"),
+        ],
+    )
+    .unwrap();
+    assert_eq!(
+        config.archive.rollups,
+        [Resolution::Minute, Resolution::Hour]
+    );
+    assert_eq!(
+        config.bus.group, "42",
+        "a text stays one, also if it looks like a number"
+    );
 }
 
 #[test]
 fn an_address_that_others_reach_needs_a_word() {
     let found = problems("[server]\nlisten = \"0.0.0.0:7744\"\n", &[]);
-    assert!(found[0].contains("there is no authentication yet") && found[0].contains("--insecure-listen"), "{found:?}");
-    assert!(read("[server]\nlisten = \"0.0.0.0:7744\"\ninsecure_listen = true\n", &[]).is_ok());
+    assert!(
+        found[0].contains("there is no authentication yet")
+            && found[0].contains("--insecure-listen"),
+        "{found:?}"
+    );
+    assert!(
+        read(
+            "[server]\nlisten = \"0.0.0.0:7744\"\ninsecure_listen = true\n",
+            &[]
+        )
+        .is_ok()
+    );
     assert!(read("[server]\nlisten = \"[::1]:7744\"\n", &[]).is_ok());
-    assert_eq!(read("[server]\nlisten = \"localhost:7\"\n", &[]).unwrap().server.listen.to_string(), "127.0.0.1:7");
+    assert_eq!(
+        read("[server]\nlisten = \"localhost:7\"\n", &[])
+            .unwrap()
+            .server
+            .listen
+            .to_string(),
+        "127.0.0.1:7"
+    );
 }

@@ -2,7 +2,14 @@
 
 use std::time::Duration;
 
-const DURATION_UNITS: [(&str, u64); 6] = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000), ("w", 604_800_000)];
+const DURATION_UNITS: [(&str, u64); 6] = [
+    ("ms", 1),
+    ("s", 1_000),
+    ("m", 60_000),
+    ("h", 3_600_000),
+    ("d", 86_400_000),
+    ("w", 604_800_000),
+];
 
 const SIZE_UNITS: [(&str, u64); 9] = [
     ("B", 1),
@@ -26,8 +33,13 @@ pub(super) fn parse_duration(text: &str) -> Option<Duration> {
     while !rest.is_empty() {
         let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
         let number: u64 = rest[..digits].parse().ok()?;
-        let unit = rest[digits..].bytes().take_while(u8::is_ascii_alphabetic).count();
-        let (_, factor) = DURATION_UNITS.iter().find(|(name, _)| *name == &rest[digits..digits + unit])?;
+        let unit = rest[digits..]
+            .bytes()
+            .take_while(u8::is_ascii_alphabetic)
+            .count();
+        let (_, factor) = DURATION_UNITS
+            .iter()
+            .find(|(name, _)| *name == &rest[digits..digits + unit])?;
         total_ms = total_ms.checked_add(number.checked_mul(*factor)?)?;
         rest = rest[digits + unit..].trim_start();
     }
@@ -51,17 +63,45 @@ mod tests {
 
     #[test]
     fn durations_need_units_and_may_be_compound() {
-        for (text, ms) in [("10s", 10_000), ("250ms", 250), ("1h30m", 5_400_000), ("2d", 172_800_000), ("1w", 604_800_000), ("0s", 0), (" 1h 5s ", 3_605_000)] {
-            assert_eq!(parse_duration(text), Some(Duration::from_millis(ms)), "{text}");
+        for (text, ms) in [
+            ("10s", 10_000),
+            ("250ms", 250),
+            ("1h30m", 5_400_000),
+            ("2d", 172_800_000),
+            ("1w", 604_800_000),
+            ("0s", 0),
+            (" 1h 5s ", 3_605_000),
+        ] {
+            assert_eq!(
+                parse_duration(text),
+                Some(Duration::from_millis(ms)),
+                "{text}"
+            );
         }
-        for text in ["", "10", "s", "1.5s", "10 apples", "-1s", "99999999999999999999s", "18446744073709551615w", "1s2", "é"] {
+        for text in [
+            "",
+            "10",
+            "s",
+            "1.5s",
+            "10 apples",
+            "-1s",
+            "99999999999999999999s",
+            "18446744073709551615w",
+            "1s2",
+            "é",
+        ] {
             assert_eq!(parse_duration(text), None, "{text}");
         }
     }
 
     #[test]
     fn sizes_need_units_and_know_both_families() {
-        for (text, bytes) in [("16MiB", 16 << 20), ("1 kB", 1_000), ("512B", 512), ("2TB", 2_000_000_000_000)] {
+        for (text, bytes) in [
+            ("16MiB", 16 << 20),
+            ("1 kB", 1_000),
+            ("512B", 512),
+            ("2TB", 2_000_000_000_000),
+        ] {
             assert_eq!(parse_size(text), Some(bytes), "{text}");
         }
         for text in ["", "16", "16mib", "MiB", "1.5GiB", "-1B", "99999999999TiB"] {

@@ -25,7 +25,12 @@ const HEADERS_MAX: usize = 100;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves until `stop`, then closes the door, lets requests that are being worked on end, and returns when all connections are closed.
-pub(crate) async fn serve(listener: TcpListener, router: Router, config: ServerConfig, stop: CancellationToken) {
+pub(crate) async fn serve(
+    listener: TcpListener,
+    router: Router,
+    config: ServerConfig,
+    stop: CancellationToken,
+) {
     let connections = TaskTracker::new();
     let places = Arc::new(Semaphore::new(config.connections_max));
     loop {
@@ -59,12 +64,22 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, config: ServerC
     connections.wait().await;
 }
 
-async fn serve_connection(stream: TcpStream, router: Router, header_timeout: Duration, stop: CancellationToken) {
+async fn serve_connection(
+    stream: TcpStream,
+    router: Router,
+    header_timeout: Duration,
+    stop: CancellationToken,
+) {
     // Small answers must not wait for company; where the option can't be set they are only slower.
     let _ = stream.set_nodelay(true);
     let mut builder = http1::Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(header_timeout).max_headers(HEADERS_MAX).max_header_size(HEAD_BYTES_MAX);
-    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router)));
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(header_timeout)
+        .max_headers(HEADERS_MAX)
+        .max_header_size(HEAD_BYTES_MAX);
+    let mut connection =
+        pin!(builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router)));
     let mut stopping = false;
     loop {
         tokio::select! {

@@ -42,14 +42,22 @@ pub(super) async fn sql(State(context): State<Arc<Context>>, request: Request) -
     };
     match context.engine.query(&query).await {
         Err(error) => {
-            telemetry::count(Metric::QueriesTotal, &[("outcome", error.fault().name())], 1);
+            telemetry::count(
+                Metric::QueriesTotal,
+                &[("outcome", error.fault().name())],
+                1,
+            );
             problem(status_of(&error), &error.to_string(), error.fault())
         }
         Ok(answer) => {
             telemetry::count(Metric::QueriesTotal, &[("outcome", "answered")], 1);
-            let notes = (!answer.notes.is_empty()).then(|| HeaderValue::from_str(&answer.notes.to_string()).ok()).flatten();
+            let notes = (!answer.notes.is_empty())
+                .then(|| HeaderValue::from_str(&answer.notes.to_string()).ok())
+                .flatten();
             // The client sees a cut answer (see `query::encode`); the log says why.
-            let bytes = query::encode(answer, format).inspect_err(|error| warn!(%error, fault = error.fault().name(), "an answer ended early"));
+            let bytes = query::encode(answer, format).inspect_err(
+                |error| warn!(%error, fault = error.fault().name(), "an answer ended early"),
+            );
             let mut response = streamed(format.content_type(), Body::from_stream(bytes));
             if let Some(notes) = notes {
                 response.headers_mut().insert(NOTES_HEADER, notes);
@@ -69,14 +77,28 @@ fn status_of(error: &QueryError) -> StatusCode {
 }
 
 /// The statement and the format: from a JSON body, whose `format` wins over `Accept`, or from a body that is the statement.
-pub(super) fn read_question(headers: &HeaderMap, body: &[u8]) -> Result<(String, Format), (StatusCode, String)> {
-    let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
-    let (query, named) = if text(CONTENT_TYPE).is_some_and(|media_type| media_type_of(media_type) == "application/json") {
+pub(super) fn read_question(
+    headers: &HeaderMap,
+    body: &[u8],
+) -> Result<(String, Format), (StatusCode, String)> {
+    let text = |name| {
+        headers
+            .get(name)
+            .and_then(|value: &HeaderValue| value.to_str().ok())
+    };
+    let (query, named) = if text(CONTENT_TYPE)
+        .is_some_and(|media_type| media_type_of(media_type) == "application/json")
+    {
         let question: Question = serde_json::from_slice(body)
             .map_err(|error| (StatusCode::BAD_REQUEST, format!("expected {{\"query\": \"SELECT …\", \"format\": \"json\"}}, found other JSON: {error}")))?;
         (question.query, question.format)
     } else {
-        let query = std::str::from_utf8(body).map_err(|error| (StatusCode::BAD_REQUEST, format!("the statement is not UTF-8: {error}")))?;
+        let query = std::str::from_utf8(body).map_err(|error| {
+            (
+                StatusCode::BAD_REQUEST,
+                format!("the statement is not UTF-8: {error}"),
+            )
+        })?;
         (query.to_owned(), None)
     };
     let format = match named {
@@ -101,11 +123,17 @@ fn media_type_of(text: &str) -> &str {
 fn accepted(accept: &str) -> Option<Format> {
     let mut best: Option<(f32, Format)> = None;
     for range in accept.split(',') {
-        let weight = range.split(';').skip(1).find_map(|parameter| parameter.trim().strip_prefix("q=")).map_or(Some(1.0), |q| q.trim().parse().ok())?;
+        let weight = range
+            .split(';')
+            .skip(1)
+            .find_map(|parameter| parameter.trim().strip_prefix("q="))
+            .map_or(Some(1.0), |q| q.trim().parse().ok())?;
         let format = match media_type_of(range) {
             "*/*" | "application/*" => Some(Format::Json),
             "text/*" => Some(Format::Csv),
-            wanted => Format::ALL.into_iter().find(|format| media_type_of(format.content_type()).eq_ignore_ascii_case(wanted)),
+            wanted => Format::ALL
+                .into_iter()
+                .find(|format| media_type_of(format.content_type()).eq_ignore_ascii_case(wanted)),
         };
         if let Some(format) = format
             && weight > best.map_or(0.0, |(best, _)| best)

@@ -19,7 +19,15 @@ use crate::telemetry::{self, Metric, record_process};
 const LAG_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Names of phases, as labels and in JSON.
-const PHASES: [&str; 7] = ["claiming", "replaying", "running", "retrying", "fenced", "stopped", "closed"];
+const PHASES: [&str; 7] = [
+    "claiming",
+    "replaying",
+    "running",
+    "retrying",
+    "fenced",
+    "stopped",
+    "closed",
+];
 
 /// `GET /`: what one can do next.
 pub(super) async fn front_page(State(context): State<Arc<Context>>) -> String {
@@ -54,27 +62,65 @@ pub(super) async fn instance(State(context): State<Arc<Context>>) -> Json<Instan
 }
 
 /// `GET /readyz`: whether every partition of ours runs; `?verbose` tells of each.
-pub(super) async fn readyz(State(context): State<Arc<Context>>, Query(parameters): Query<HashMap<String, String>>) -> Response {
+pub(super) async fn readyz(
+    State(context): State<Arc<Context>>,
+    Query(parameters): Query<HashMap<String, String>>,
+) -> Response {
     let partitions = (context.partitions)();
-    let waiting = not_ready(&partitions, context.partitions_own, context.stop.is_cancelled());
-    let status = if waiting.is_none() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let waiting = not_ready(
+        &partitions,
+        context.partitions_own,
+        context.stop.is_cancelled(),
+    );
+    let status = if waiting.is_none() {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
     if !parameters.contains_key("verbose") {
-        return (status, waiting.map_or_else(|| "ready\n".to_owned(), |reason| format!("not ready: {reason}\n"))).into_response();
+        return (
+            status,
+            waiting.map_or_else(
+                || "ready\n".to_owned(),
+                |reason| format!("not ready: {reason}\n"),
+            ),
+        )
+            .into_response();
     }
     let lags = lags(&context, &partitions).await;
-    let told: Vec<Value> = partitions.iter().zip(lags).map(|(partition, lag)| describe(partition, lag)).collect();
-    (status, Json(json!({ "ready": waiting.is_none(), "reason": waiting, "partitions": told }))).into_response()
+    let told: Vec<Value> = partitions
+        .iter()
+        .zip(lags)
+        .map(|(partition, lag)| describe(partition, lag))
+        .collect();
+    (
+        status,
+        Json(json!({ "ready": waiting.is_none(), "reason": waiting, "partitions": told })),
+    )
+        .into_response()
 }
 
 /// Why the instance is not ready; `None` if it is. A partition that was fenced is another's business.
-pub(crate) fn not_ready(partitions: &[PartitionStatus], own: Option<u32>, stopping: bool) -> Option<String> {
+pub(crate) fn not_ready(
+    partitions: &[PartitionStatus],
+    own: Option<u32>,
+    stopping: bool,
+) -> Option<String> {
     if stopping {
         return Some("the program is stopping".to_owned());
     }
     let mut reasons = String::new();
-    for partition in partitions.iter().filter(|partition| !matches!(partition.phase, Phase::Running | Phase::Fenced)) {
+    for partition in partitions
+        .iter()
+        .filter(|partition| !matches!(partition.phase, Phase::Running | Phase::Fenced))
+    {
         let separator = if reasons.is_empty() { "" } else { "; " };
-        let _ = write!(reasons, "{separator}partition {} is {}", partition.partition, phase_name(&partition.phase));
+        let _ = write!(
+            reasons,
+            "{separator}partition {} is {}",
+            partition.partition,
+            phase_name(&partition.phase)
+        );
         if let Some(reason) = phase_reason(&partition.phase) {
             let _ = write!(reasons, ": {reason}");
         }
@@ -128,7 +174,11 @@ fn describe(partition: &PartitionStatus, lag: Option<u64>) -> Value {
 async fn lags(context: &Context, partitions: &[PartitionStatus]) -> Vec<Option<u64>> {
     let topic = context.topics.samples();
     let one = async |status: &PartitionStatus| {
-        let retained = tokio::time::timeout(LAG_TIMEOUT, context.bus.retained(&topic, status.partition)).await.ok()?.ok()?;
+        let retained =
+            tokio::time::timeout(LAG_TIMEOUT, context.bus.retained(&topic, status.partition))
+                .await
+                .ok()?
+                .ok()?;
         Some(retained.end.0.saturating_sub(status.next_offset))
     };
     futures::future::join_all(partitions.iter().map(one)).await
@@ -143,7 +193,14 @@ pub(super) async fn metrics(State(context): State<Arc<Context>>) -> Response {
     }
     (context.record)();
     record_process(context.started);
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], context.metrics.render()).into_response()
+    (
+        [(
+            header::CONTENT_TYPE,
+            "text/plain; version=0.0.4; charset=utf-8",
+        )],
+        context.metrics.render(),
+    )
+        .into_response()
 }
 
 fn record_partition(status: &PartitionStatus, lag: Option<u64>) {
@@ -151,14 +208,20 @@ fn record_partition(status: &PartitionStatus, lag: Option<u64>) {
     let label = [("partition", partition.as_str())];
     for phase in PHASES {
         let is = phase == phase_name(&status.phase);
-        telemetry::set(Metric::PartitionPhase, &[label[0], ("phase", phase)], f64::from(u8::from(is)));
+        telemetry::set(
+            Metric::PartitionPhase,
+            &[label[0], ("phase", phase)],
+            f64::from(u8::from(is)),
+        );
     }
     if let Some(lag) = lag {
         telemetry::set(Metric::PartitionLagRecords, &label, lag as f64);
     }
-    for (metric, value) in
-        [(Metric::PartitionSeries, status.series), (Metric::PartitionPendingSamples, status.pending_samples), (Metric::PartitionFiles, status.files)]
-    {
+    for (metric, value) in [
+        (Metric::PartitionSeries, status.series),
+        (Metric::PartitionPendingSamples, status.pending_samples),
+        (Metric::PartitionFiles, status.files),
+    ] {
         telemetry::set(metric, &label, value as f64);
     }
     let counts = &status.counts;
@@ -171,7 +234,11 @@ fn record_partition(status: &PartitionStatus, lag: Option<u64>) {
         ("replaced", counts.replaced),
         ("revised", counts.revised),
     ] {
-        telemetry::reached(Metric::SamplesTotal, &[label[0], ("outcome", outcome)], total);
+        telemetry::reached(
+            Metric::SamplesTotal,
+            &[label[0], ("outcome", outcome)],
+            total,
+        );
     }
     for (metric, total) in [
         (Metric::DeadLettersTotal, counts.dead_letters),

@@ -32,26 +32,49 @@ const READ_BYTES: usize = 1 << 20;
 const RETRY_PAUSE: Duration = Duration::from_millis(500);
 
 /// Follows a topic from its end.
-pub(super) async fn tail(State(context): State<Arc<Context>>, Path(what): Path<String>) -> Response {
+pub(super) async fn tail(
+    State(context): State<Arc<Context>>,
+    Path(what): Path<String>,
+) -> Response {
     let (topic, lines): (String, LinesOf) = match what.as_str() {
         "samples" => (context.topics.samples(), sample_lines),
         "anomalies" => (context.topics.anomalies(), event_lines),
-        _ => return problem(StatusCode::NOT_FOUND, &format!("tail `{what}`: expected `samples` or `anomalies`"), Fault::BadInput),
+        _ => {
+            return problem(
+                StatusCode::NOT_FOUND,
+                &format!("tail `{what}`: expected `samples` or `anomalies`"),
+                Fault::BadInput,
+            );
+        }
     };
     let Ok(place) = Arc::clone(&context.tails).try_acquire_owned() else {
-        return problem(StatusCode::TOO_MANY_REQUESTS, "too many readers of tail (setting `server.tails_max`); try again later", Fault::Outage);
+        return problem(
+            StatusCode::TOO_MANY_REQUESTS,
+            "too many readers of tail (setting `server.tails_max`); try again later",
+            Fault::Outage,
+        );
     };
     let (outlet, chunks) = Outlet::new();
     let readers = match start_readers(&context.bus, &topic, lines, &outlet).await {
         Ok(readers) => readers,
         Err(error) => {
-            let status = if error.fault() == Fault::Outage { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::INTERNAL_SERVER_ERROR };
+            let status = if error.fault() == Fault::Outage {
+                StatusCode::SERVICE_UNAVAILABLE
+            } else {
+                StatusCode::INTERNAL_SERVER_ERROR
+            };
             return problem(status, &error.to_string(), error.fault());
         }
     };
     telemetry::change(Metric::TailReaders, 1.0);
-    let guard = Follower { _readers: readers, _place: place };
-    streamed("application/x-ndjson", Body::from_stream(follow(chunks, outlet.lagged, context.stop.clone(), guard)))
+    let guard = Follower {
+        _readers: readers,
+        _place: place,
+    };
+    streamed(
+        "application/x-ndjson",
+        Body::from_stream(follow(chunks, outlet.lagged, context.stop.clone(), guard)),
+    )
 }
 
 /// Lives as long as the answer; ends the readers with it.
@@ -79,7 +102,13 @@ pub(super) struct Outlet {
 impl Outlet {
     pub(super) fn new() -> (Self, mpsc::Receiver<Bytes>) {
         let (chunks, receiver) = mpsc::channel(CHUNKS_MAX);
-        (Outlet { chunks, lagged: Arc::default() }, receiver)
+        (
+            Outlet {
+                chunks,
+                lagged: Arc::default(),
+            },
+            receiver,
+        )
     }
 
     pub(super) fn put(&self, lines: &[String]) {
@@ -99,18 +128,30 @@ pub(super) fn follow<G: Send + 'static>(
     stop: CancellationToken,
     guard: G,
 ) -> impl futures::Stream<Item = Result<Bytes, std::convert::Infallible>> + Send + 'static {
-    stream::unfold((chunks, lagged, stop, guard), async |(mut chunks, lagged, stop, guard)| {
-        let chunk = tokio::select! {
-            () = stop.cancelled() => None,
-            chunk = chunks.recv() => chunk,
-        }?;
-        let missed = lagged.swap(0, Ordering::Relaxed);
-        let chunk = if missed == 0 { chunk } else { Bytes::from([format!("{{\"lagged\":{missed}}}\n").as_bytes(), &chunk].concat()) };
-        Some((Ok(chunk), (chunks, lagged, stop, guard)))
-    })
+    stream::unfold(
+        (chunks, lagged, stop, guard),
+        async |(mut chunks, lagged, stop, guard)| {
+            let chunk = tokio::select! {
+                () = stop.cancelled() => None,
+                chunk = chunks.recv() => chunk,
+            }?;
+            let missed = lagged.swap(0, Ordering::Relaxed);
+            let chunk = if missed == 0 {
+                chunk
+            } else {
+                Bytes::from([format!("{{\"lagged\":{missed}}}\n").as_bytes(), &chunk].concat())
+            };
+            Some((Ok(chunk), (chunks, lagged, stop, guard)))
+        },
+    )
 }
 
-async fn start_readers(bus: &Arc<dyn Bus>, topic: &str, lines: LinesOf, outlet: &Outlet) -> Result<JoinSet<()>, BusError> {
+async fn start_readers(
+    bus: &Arc<dyn Bus>,
+    topic: &str,
+    lines: LinesOf,
+    outlet: &Outlet,
+) -> Result<JoinSet<()>, BusError> {
     let mut readers = JoinSet::new();
     for partition in 0..bus.partitions(topic).await? {
         let end = bus.retained(topic, partition).await?.end;
@@ -138,19 +179,28 @@ async fn start_readers(bus: &Arc<dyn Bus>, topic: &str, lines: LinesOf, outlet: 
 fn event_lines(record: &LogRecord) -> Vec<String> {
     match serde_json::from_slice::<serde_json::Value>(&record.value) {
         Ok(event) => vec![format!("{event}\n")],
-        Err(error) => vec![format!("{}\n", serde_json::json!({ "error": { "message": format!("record {}: {error}", record.offset.0), "fault": "corruption" } }))],
+        Err(error) => vec![format!(
+            "{}\n",
+            serde_json::json!({ "error": { "message": format!("record {}: {error}", record.offset.0), "fault": "corruption" } })
+        )],
     }
 }
 
 /// One line per sample: time, metric, labels, kind, value. A value that JSON has no number for is the text `NaN`, `inf` or `-inf`.
 pub(super) fn sample_lines(record: &LogRecord) -> Vec<String> {
-    if record.header(HEADER_FORMAT).is_some_and(|format| format == FORMAT_TICK) {
+    if record
+        .header(HEADER_FORMAT)
+        .is_some_and(|format| format == FORMAT_TICK)
+    {
         return Vec::new();
     }
     let batch = match SampleBatch::decode(&record.value) {
         Ok(batch) => batch,
         Err(error) => {
-            return vec![format!("{}\n", serde_json::json!({ "error": { "message": format!("record {}: {error}", record.offset.0), "fault": "bad_input" } }))];
+            return vec![format!(
+                "{}\n",
+                serde_json::json!({ "error": { "message": format!("record {}: {error}", record.offset.0), "fault": "bad_input" } })
+            )];
         }
     };
     let text = |text: &str| serde_json::Value::from(text).to_string();
@@ -158,7 +208,12 @@ pub(super) fn sample_lines(record: &LogRecord) -> Vec<String> {
     let labels: Vec<String> = batch
         .label_sets()
         .iter()
-        .map(|set| set.iter().map(|(key, value)| format!("{}:{}", text(key), text(value))).collect::<Vec<_>>().join(","))
+        .map(|set| {
+            set.iter()
+                .map(|(key, value)| format!("{}:{}", text(key), text(value)))
+                .collect::<Vec<_>>()
+                .join(",")
+        })
         .collect();
     (0..batch.rows())
         .map(|row| {
@@ -166,11 +221,26 @@ pub(super) fn sample_lines(record: &LogRecord) -> Vec<String> {
                 Ok(time) => text(&time.to_string()),
                 Err(_) => batch.times()[row].to_string(),
             };
-            let kind = if batch.kinds()[row] == Kind::Counter as u8 { "counter" } else { "gauge" };
+            let kind = if batch.kinds()[row] == Kind::Counter as u8 {
+                "counter"
+            } else {
+                "gauge"
+            };
             let value = batch.values()[row];
-            let mut line = format!("{{\"time\":{time},\"metric\":{},", metrics[batch.metric_keys()[row] as usize]);
-            let _ = write!(line, "\"labels\":{{{}}},\"kind\":\"{kind}\",\"value\":", labels[batch.label_keys()[row] as usize]);
-            let _ = if value.is_finite() { write!(line, "{}", serde_json::Value::from(value)) } else { write!(line, "\"{value}\"") };
+            let mut line = format!(
+                "{{\"time\":{time},\"metric\":{},",
+                metrics[batch.metric_keys()[row] as usize]
+            );
+            let _ = write!(
+                line,
+                "\"labels\":{{{}}},\"kind\":\"{kind}\",\"value\":",
+                labels[batch.label_keys()[row] as usize]
+            );
+            let _ = if value.is_finite() {
+                write!(line, "{}", serde_json::Value::from(value))
+            } else {
+                write!(line, "\"{value}\"")
+            };
             line.push_str("}\n");
             line
         })

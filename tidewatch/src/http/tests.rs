@@ -20,15 +20,45 @@ use super::*;
 
 async fn context(dir: &Path, phases: &[Phase]) -> Arc<Context> {
     let topics = Topics::default();
-    let bus = EmbeddedBus::open(&dir.join("bus"), EmbeddedOptions { free_bytes_min: 0, ..EmbeddedOptions::default() }).unwrap();
-    let spec = |name| TopicSpec { name, partitions: 2, retention_ms: 3_600_000, log_append_time: true };
+    let bus = EmbeddedBus::open(
+        &dir.join("bus"),
+        EmbeddedOptions {
+            free_bytes_min: 0,
+            ..EmbeddedOptions::default()
+        },
+    )
+    .unwrap();
+    let spec = |name| TopicSpec {
+        name,
+        partitions: 2,
+        retention_ms: 3_600_000,
+        log_append_time: true,
+    };
     bus.create_topics(&topics.all().map(spec)).await.unwrap();
-    let archive = Archive::open(&format!("file://{}", dir.join("archive").display()), &Default::default()).unwrap();
+    let archive = Archive::open(
+        &format!("file://{}", dir.join("archive").display()),
+        &Default::default(),
+    )
+    .unwrap();
     let tables = Arc::new(ChainTables::new(archive.clone(), &topics.samples()));
-    let partitions: Vec<PartitionStatus> = phases.iter().enumerate().map(|(number, phase)| partition(number as u32, phase.clone())).collect();
+    let partitions: Vec<PartitionStatus> = phases
+        .iter()
+        .enumerate()
+        .map(|(number, phase)| partition(number as u32, phase.clone()))
+        .collect();
     Arc::new(Context {
-        instance: Instance { version: "0".into(), data_dir: dir.to_owned() },
-        engine: Engine::new(archive.store(), tables, Limits { threads: 1, ..Limits::default() }),
+        instance: Instance {
+            version: "0".into(),
+            data_dir: dir.to_owned(),
+        },
+        engine: Engine::new(
+            archive.store(),
+            tables,
+            Limits {
+                threads: 1,
+                ..Limits::default()
+            },
+        ),
         bus,
         topics,
         partitions_own: Some(2),
@@ -59,17 +89,35 @@ fn partition(number: u32, phase: Phase) -> PartitionStatus {
     }
 }
 
-async fn ask(context: &Arc<Context>, method: Method, path: &str, headers: &[(&str, &str)], body: &str) -> Response {
+async fn ask(
+    context: &Arc<Context>,
+    method: Method,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> Response {
     let mut request = Request::builder().method(method).uri(path);
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
     let request = request.body(Body::from(body.to_owned())).unwrap();
-    router(Arc::clone(context), Router::new()).oneshot(request).await.unwrap()
+    router(Arc::clone(context), Router::new())
+        .oneshot(request)
+        .await
+        .unwrap()
 }
 
 async fn text(response: Response) -> String {
-    String::from_utf8(response.into_body().collect().await.unwrap().to_bytes().to_vec()).unwrap()
+    String::from_utf8(
+        response
+            .into_body()
+            .collect()
+            .await
+            .unwrap()
+            .to_bytes()
+            .to_vec(),
+    )
+    .unwrap()
 }
 
 async fn get_text(context: &Arc<Context>, path: &str) -> (u16, String) {
@@ -81,16 +129,31 @@ async fn get_text(context: &Arc<Context>, path: &str) -> (u16, String) {
 async fn pages_say_who_and_how_it_is() {
     let dir = tempfile::tempdir().unwrap();
     let context = context(dir.path(), &[Phase::Running, Phase::Running]).await;
-    assert_eq!(get_text(&context, "/healthz").await, (200, "ok\n".to_owned()));
+    assert_eq!(
+        get_text(&context, "/healthz").await,
+        (200, "ok\n".to_owned())
+    );
     let (_, page) = get_text(&context, "/").await;
-    assert!(page.contains("tidewatch sql") && page.contains("tidewatch tail anomalies") && page.contains(&dir.path().display().to_string()), "{page}");
+    assert!(
+        page.contains("tidewatch sql")
+            && page.contains("tidewatch tail anomalies")
+            && page.contains(&dir.path().display().to_string()),
+        "{page}"
+    );
     let (_, instance) = get_text(&context, INSTANCE_PATH).await;
-    assert_eq!(serde_json::from_str::<Instance>(&instance).unwrap(), context.instance);
+    assert_eq!(
+        serde_json::from_str::<Instance>(&instance).unwrap(),
+        context.instance
+    );
     let (status, answer) = get_text(&context, "/nowhere").await;
     assert_eq!(status, 404);
     assert!(answer.contains("nothing is at `GET /nowhere`"), "{answer}");
     let (_, metrics) = get_text(&context, "/metrics").await;
-    for line in ["tidewatch_partition_phase{partition=\"1\",phase=\"running\"} 1", "tidewatch_partition_lag_records{partition=\"0\"} 0", "tidewatch_build_info{"] {
+    for line in [
+        "tidewatch_partition_phase{partition=\"1\",phase=\"running\"} 1",
+        "tidewatch_partition_lag_records{partition=\"0\"} 0",
+        "tidewatch_build_info{",
+    ] {
         assert!(metrics.contains(line), "`{line}` is missing in\n{metrics}");
     }
 }
@@ -101,10 +164,16 @@ async fn readiness_names_what_is_not_ready() {
     let stopped = Phase::Stopped("gap in the log".to_owned());
     let context = context(dir.path(), &[Phase::Running, stopped]).await;
     let (status, answer) = get_text(&context, "/readyz").await;
-    assert_eq!((status, answer.as_str()), (503, "not ready: partition 1 is stopped: gap in the log\n"));
+    assert_eq!(
+        (status, answer.as_str()),
+        (503, "not ready: partition 1 is stopped: gap in the log\n")
+    );
     let (status, answer) = get_text(&context, "/readyz?verbose").await;
     let answer: serde_json::Value = serde_json::from_str(&answer).unwrap();
-    assert_eq!((status, &answer["ready"]), (503, &serde_json::Value::Bool(false)));
+    assert_eq!(
+        (status, &answer["ready"]),
+        (503, &serde_json::Value::Bool(false))
+    );
     assert_eq!(answer["partitions"][1]["phase"], "stopped");
     assert_eq!(answer["partitions"][1]["reason"], "gap in the log");
     assert_eq!(answer["partitions"][0]["lag_records"], 0);
@@ -113,16 +182,36 @@ async fn readiness_names_what_is_not_ready() {
 #[test]
 fn ready_means_every_own_partition_runs() {
     let check = |phases: &[Phase], own, stopping| {
-        let partitions: Vec<_> = phases.iter().enumerate().map(|(number, phase)| partition(number as u32, phase.clone())).collect();
+        let partitions: Vec<_> = phases
+            .iter()
+            .enumerate()
+            .map(|(number, phase)| partition(number as u32, phase.clone()))
+            .collect();
         not_ready(&partitions, own, stopping)
     };
-    assert_eq!(check(&[Phase::Running, Phase::Running], Some(2), false), None);
-    assert_eq!(check(&[Phase::Running], None, false), None, "in a group, others may have the rest");
+    assert_eq!(
+        check(&[Phase::Running, Phase::Running], Some(2), false),
+        None
+    );
+    assert_eq!(
+        check(&[Phase::Running], None, false),
+        None,
+        "in a group, others may have the rest"
+    );
     assert_eq!(check(&[], None, false), None);
     assert_eq!(check(&[Phase::Fenced], None, false), None);
-    assert_eq!(check(&[Phase::Running], Some(2), false).unwrap(), "1 partitions are not assigned yet");
-    assert_eq!(check(&[Phase::Replaying], Some(1), false).unwrap(), "partition 0 is replaying");
-    assert_eq!(check(&[Phase::Running], Some(1), true).unwrap(), "the program is stopping");
+    assert_eq!(
+        check(&[Phase::Running], Some(2), false).unwrap(),
+        "1 partitions are not assigned yet"
+    );
+    assert_eq!(
+        check(&[Phase::Replaying], Some(1), false).unwrap(),
+        "partition 0 is replaying"
+    );
+    assert_eq!(
+        check(&[Phase::Running], Some(1), true).unwrap(),
+        "the program is stopping"
+    );
 }
 
 #[tokio::test]
@@ -134,17 +223,43 @@ async fn sql_answers_in_the_format_asked_for() {
     for (headers, body, expected) in [
         (&[][..], sql, "[{\"a\":1}]"),
         (&[("accept", "text/csv")][..], sql, "a\n1"),
-        (&[("accept", "text/html, application/x-ndjson;q=0.9, */*;q=0.1")][..], sql, "{\"a\":1}"),
-        (json, r#"{"query": "SELECT 1 AS a", "format": "csv"}"#, "a\n1"),
+        (
+            &[("accept", "text/html, application/x-ndjson;q=0.9, */*;q=0.1")][..],
+            sql,
+            "{\"a\":1}",
+        ),
+        (
+            json,
+            r#"{"query": "SELECT 1 AS a", "format": "csv"}"#,
+            "a\n1",
+        ),
         (json, r#"{"query": "SELECT 1 AS a"}"#, "[{\"a\":1}]"),
     ] {
         let response = ask(&context, Method::POST, "/api/v1/sql", headers, body).await;
         assert_eq!(response.status(), 200, "{headers:?} {body}");
         assert_eq!(text(response).await.trim(), expected, "{headers:?} {body}");
     }
-    let response = ask(&context, Method::POST, "/api/v1/sql", &[("accept", "application/vnd.apache.parquet")], sql).await;
-    assert_eq!(response.headers()["content-type"], "application/vnd.apache.parquet");
-    assert!(response.into_body().collect().await.unwrap().to_bytes().starts_with(b"PAR1"));
+    let response = ask(
+        &context,
+        Method::POST,
+        "/api/v1/sql",
+        &[("accept", "application/vnd.apache.parquet")],
+        sql,
+    )
+    .await;
+    assert_eq!(
+        response.headers()["content-type"],
+        "application/vnd.apache.parquet"
+    );
+    assert!(
+        response
+            .into_body()
+            .collect()
+            .await
+            .unwrap()
+            .to_bytes()
+            .starts_with(b"PAR1")
+    );
 }
 
 #[tokio::test]
@@ -156,8 +271,18 @@ async fn sql_refusals_say_why_and_whose_fault() {
         (&[][..], "DROP TABLE samples", 403, "is not allowed"),
         (&[][..], "SELECT * FROM nothing", 400, "nothing"),
         (&[("accept", "image/png")][..], "SELECT 1", 406, "text/csv"),
-        (&[("content-type", "application/json")][..], r#"{"sql": "SELECT 1"}"#, 400, "expected {\\\"query\\\""),
-        (&[("content-type", "application/json")][..], r#"{"query": "SELECT 1", "format": "xml"}"#, 400, "ndjson"),
+        (
+            &[("content-type", "application/json")][..],
+            r#"{"sql": "SELECT 1"}"#,
+            400,
+            "expected {\\\"query\\\"",
+        ),
+        (
+            &[("content-type", "application/json")][..],
+            r#"{"query": "SELECT 1", "format": "xml"}"#,
+            400,
+            "ndjson",
+        ),
     ] {
         let response = ask(&context, Method::POST, "/api/v1/sql", headers, body).await;
         assert_eq!(response.status(), status, "{body}");
@@ -165,8 +290,18 @@ async fn sql_refusals_say_why_and_whose_fault() {
         assert!(answer.contains(part), "`{part}` for `{body}`: {answer}");
     }
     let long = "x".repeat(1 << 20);
-    assert_eq!(ask(&context, Method::POST, "/api/v1/sql", &[], &long).await.status(), 413);
-    assert_eq!(ask(&context, Method::GET, "/api/v1/sql", &[], "").await.status(), 405);
+    assert_eq!(
+        ask(&context, Method::POST, "/api/v1/sql", &[], &long)
+            .await
+            .status(),
+        413
+    );
+    assert_eq!(
+        ask(&context, Method::GET, "/api/v1/sql", &[], "")
+            .await
+            .status(),
+        405
+    );
 }
 
 #[test]
@@ -174,21 +309,32 @@ fn the_best_acceptable_format_wins() {
     let check = |accept: &'static str| {
         let mut headers = HeaderMap::new();
         headers.insert("accept", HeaderValue::from_static(accept));
-        super::sql::read_question(&headers, b"SELECT 1").map(|(_, format)| format).map_err(|(status, _)| status.as_u16())
+        super::sql::read_question(&headers, b"SELECT 1")
+            .map(|(_, format)| format)
+            .map_err(|(status, _)| status.as_u16())
     };
     assert_eq!(check("*/*"), Ok(Format::Json));
     assert_eq!(check("text/csv; q=0.5, application/json"), Ok(Format::Json));
     assert_eq!(check("text/csv, application/json;q=0.5"), Ok(Format::Csv));
-    assert_eq!(check("Application/Vnd.Apache.Arrow.Stream"), Ok(Format::ArrowStream));
+    assert_eq!(
+        check("Application/Vnd.Apache.Arrow.Stream"),
+        Ok(Format::ArrowStream)
+    );
     assert_eq!(check("application/json;q=0"), Err(406));
     assert_eq!(check("application/json;q=many"), Err(406));
 }
 
 fn one_sample(value: f64) -> Record {
     let mut builder = BatchBuilder::default();
-    let (metric, labels) = (builder.metric("cpu"), builder.label_set(&Labels::try_new([("host", "a\"b")]).unwrap()));
+    let (metric, labels) = (
+        builder.metric("cpu"),
+        builder.label_set(&Labels::try_new([("host", "a\"b")]).unwrap()),
+    );
     builder.push(metric, labels, schemas::Kind::Gauge, 1_000_001, value);
-    Record { value: builder.finish().unwrap().encode().unwrap().into(), ..Record::default() }
+    Record {
+        value: builder.finish().unwrap().encode().unwrap().into(),
+        ..Record::default()
+    }
 }
 
 #[tokio::test]
@@ -196,19 +342,41 @@ async fn tail_follows_from_the_end_one_line_a_sample() {
     let dir = tempfile::tempdir().unwrap();
     let context = context(dir.path(), &[]).await;
     let topic = context.topics.samples();
-    context.bus.append(&topic, 0, vec![one_sample(1.0)]).await.unwrap();
+    context
+        .bus
+        .append(&topic, 0, vec![one_sample(1.0)])
+        .await
+        .unwrap();
     let response = ask(&context, Method::GET, "/api/v1/tail/samples", &[], "").await;
     assert_eq!(response.status(), 200);
-    assert_eq!(ask(&context, Method::GET, "/api/v1/tail/anomalies", &[], "").await.status(), 429, "one reader is the limit here");
-    context.bus.append(&topic, 1, vec![one_sample(f64::NAN)]).await.unwrap();
+    assert_eq!(
+        ask(&context, Method::GET, "/api/v1/tail/anomalies", &[], "")
+            .await
+            .status(),
+        429,
+        "one reader is the limit here"
+    );
+    context
+        .bus
+        .append(&topic, 1, vec![one_sample(f64::NAN)])
+        .await
+        .unwrap();
     let mut chunks = response.into_body().into_data_stream();
     let line = chunks.next().await.unwrap().unwrap();
     let line: serde_json::Value = serde_json::from_slice(&line).unwrap();
-    assert_eq!(line, serde_json::json!({"time": "1970-01-01T00:00:01.000001Z", "metric": "cpu", "labels": {"host": "a\"b"}, "kind": "gauge", "value": "NaN"}));
+    assert_eq!(
+        line,
+        serde_json::json!({"time": "1970-01-01T00:00:01.000001Z", "metric": "cpu", "labels": {"host": "a\"b"}, "kind": "gauge", "value": "NaN"})
+    );
     context.stop.cancel();
     assert!(chunks.next().await.is_none(), "ends with the program");
     drop(chunks);
-    assert_eq!(ask(&context, Method::GET, "/api/v1/tail/logs", &[], "").await.status(), 404);
+    assert_eq!(
+        ask(&context, Method::GET, "/api/v1/tail/logs", &[], "")
+            .await
+            .status(),
+        404
+    );
 }
 
 #[tokio::test]
@@ -219,7 +387,12 @@ async fn a_slow_reader_of_tail_is_told_what_it_missed() {
     for _ in 0..66 {
         outlet.put(&lines);
     }
-    let mut told = Box::pin(follow(chunks, Arc::clone(&outlet.lagged), CancellationToken::new(), ()));
+    let mut told = Box::pin(follow(
+        chunks,
+        Arc::clone(&outlet.lagged),
+        CancellationToken::new(),
+        (),
+    ));
     let first = told.next().await.unwrap().unwrap();
     assert!(first.starts_with(b"{\"lagged\":200}\n{}\n"), "{first:?}");
     let second = told.next().await.unwrap().unwrap();
@@ -230,7 +403,10 @@ async fn a_slow_reader_of_tail_is_told_what_it_missed() {
 async fn the_server_lets_a_request_end_and_then_closes_the_door() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let (stop, begun) = (CancellationToken::new(), Arc::new(tokio::sync::Notify::new()));
+    let (stop, begun) = (
+        CancellationToken::new(),
+        Arc::new(tokio::sync::Notify::new()),
+    );
     let (seen, stopped) = (Arc::clone(&begun), stop.clone());
     let slow = async move || {
         seen.notify_one();
@@ -238,16 +414,34 @@ async fn the_server_lets_a_request_end_and_then_closes_the_door() {
         "done"
     };
     let config = crate::config::Config::defaults().unwrap().server;
-    let server = tokio::spawn(server::serve(listener, Router::new().route("/slow", get(slow)), config, stop.clone()));
+    let server = tokio::spawn(server::serve(
+        listener,
+        Router::new().route("/slow", get(slow)),
+        config,
+        stop.clone(),
+    ));
     let mut idle = TcpStream::connect(address).await.unwrap();
     let mut client = TcpStream::connect(address).await.unwrap();
-    client.write_all(b"GET /slow HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+    client
+        .write_all(b"GET /slow HTTP/1.1\r\nhost: a\r\n\r\n")
+        .await
+        .unwrap();
     begun.notified().await;
     stop.cancel();
     let mut answer = String::new();
     client.read_to_string(&mut answer).await.unwrap();
-    assert!(answer.starts_with("HTTP/1.1 200 OK") && answer.ends_with("done"), "{answer}");
-    assert_eq!(idle.read(&mut [0; 1]).await.unwrap(), 0, "a silent connection is closed");
+    assert!(
+        answer.starts_with("HTTP/1.1 200 OK") && answer.ends_with("done"),
+        "{answer}"
+    );
+    assert_eq!(
+        idle.read(&mut [0; 1]).await.unwrap(),
+        0,
+        "a silent connection is closed"
+    );
     server.await.unwrap();
-    assert!(TcpStream::connect(address).await.is_err(), "nobody listens any more");
+    assert!(
+        TcpStream::connect(address).await.is_err(),
+        "nobody listens any more"
+    );
 }

@@ -100,7 +100,7 @@ fn rollup_batches(directory: &SeriesDirectory, rows: &[RollupRow], bounds: &Scan
             number(|row| row.rollup.first),
             number(|row| row.rollup.last),
             number(|row| row.rollup.sum_squares),
-            Arc::new(chunk.iter().map(|row| row.rollup.rate()).collect::<Float64Array>()),
+            Arc::new(chunk.iter().map(|row| row.rate).collect::<Float64Array>()),
             number(|row| row.completeness),
             Arc::new(Int32Array::from_iter_values(chunk.iter().map(|row| i32::try_from(row.revision).unwrap_or(i32::MAX)))),
         ];
@@ -206,7 +206,7 @@ mod tests {
 
     #[test]
     fn rollups_and_anomalies_fit_their_tables() {
-        let row = RollupRow { series: 1, resolution: Resolution::Minute, start: 0, rollup: Rollup::of(5, 2.0), completeness: 0.5, revision: 1 };
+        let row = RollupRow { series: 1, resolution: Resolution::Minute, start: 0, rollup: Rollup::of(5, 2.0), rate: None, completeness: 0.5, revision: 1 };
         let text = show(HotRows::Rollups(directory(), vec![row]), &ScanBounds::default());
         assert!(text.contains("\"metric\":\"mem\"") && text.contains("\"count\":1") && text.contains("\"revision\":1") && !text.contains("rate"), "{text}");
         let anomaly = Anomaly {

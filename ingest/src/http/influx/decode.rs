@@ -287,11 +287,11 @@ impl<'a> Lines<'a> {
         place: usize,
         door: &mut Batcher,
     ) -> Result<MetricId, Wrong> {
-        if let Some((raw, metric)) = self.measurements[measurement].fields.get(place) {
-            if self.body[self.at..].starts_with(raw) {
-                self.at += raw.len();
-                return Ok(*metric);
-            }
+        if let Some((raw, metric)) = self.measurements[measurement].fields.get(place)
+            && self.body[self.at..].starts_with(raw)
+        {
+            self.at += raw.len();
+            return Ok(*metric);
         }
         self.read_new_field_name(measurement, place, door)
     }

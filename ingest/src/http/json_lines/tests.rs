@@ -119,8 +119,8 @@ fn values_are_exact_wherever_they_stand() {
     // The text 8.99057865802236e-309 is one that serde_json reads wrongly in the last bit.
     for line in [
         r#"{"metric":"value","value":8.99057865802236e-309}"#,
-        r#"{"value" : 8.99057865802236e-309 ,"labels":{"value":"1","a":"\","b":"","},"metric":"m"}"#,
-        r#"{"labels":{"b":""value":2,"},"value":8.99057865802236e-309,"metric":"m"}"#,
+        r#"{"value" : 8.99057865802236e-309 ,"labels":{"value":"1","a":"\\","b":"\","},"metric":"m"}"#,
+        r#"{"labels":{"b":"\"value\":2,"},"value":8.99057865802236e-309,"metric":"m"}"#,
     ] {
         assert_eq!(
             decoded(line.as_bytes()).0[0].4,

@@ -200,6 +200,7 @@ fn rollup_row(series: u32, start: Micros, revision: u32) -> RollupRow {
         resolution: Resolution::Minute,
         start,
         rollup,
+        rate: rollup.rate(),
         completeness: 0.5,
         revision,
     }
@@ -212,6 +213,7 @@ async fn rollups_go_to_their_tables_and_come_back() {
     let single = RollupRow {
         resolution: Resolution::Day,
         rollup: Rollup::of(MIDNIGHT, 7.0),
+        rate: None,
         ..rollup_row(2, MIDNIGHT, 0)
     };
     let input = vec![
