@@ -9,10 +9,14 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 fn values(count: usize) -> Vec<f64> {
     let mut state = 1u64;
     let mut uniform = move || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         (state >> 11) as f64 / (1u64 << 53) as f64
     };
-    (0..count).map(|_| 50.0 + (0..12).map(|_| uniform()).sum::<f64>()).collect()
+    (0..count)
+        .map(|_| 50.0 + (0..12).map(|_| uniform()).sum::<f64>())
+        .collect()
 }
 
 fn detect(criterion: &mut Criterion) {
@@ -37,7 +41,8 @@ fn detect(criterion: &mut Criterion) {
                 if slot == 0 {
                     time += 10_000_000;
                 }
-                let observation = detectors[slot].observe(&config, time, black_box(values[next & 0xFFFF]));
+                let observation =
+                    detectors[slot].observe(&config, time, black_box(values[next & 0xFFFF]));
                 next += 1;
                 observation
             });

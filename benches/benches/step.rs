@@ -14,7 +14,9 @@ const STEPS: i64 = 6;
 
 /// One scrape of all hosts: records of 50 hosts each.
 fn scrape(hosts: usize, time: Micros) -> Vec<SampleBatch> {
-    let names: Vec<String> = (0..METRICS).map(|i| format!("system.metric.number_{i}")).collect();
+    let names: Vec<String> = (0..METRICS)
+        .map(|i| format!("system.metric.number_{i}"))
+        .collect();
     let host_numbers: Vec<usize> = (0..hosts).collect();
     let records = host_numbers.chunks(50).map(|chunk| {
         let mut builder = BatchBuilder::default();
@@ -46,9 +48,19 @@ fn scrape(hosts: usize, time: Micros) -> Vec<SampleBatch> {
 fn step(c: &mut Criterion) {
     let mut group = c.benchmark_group("step");
     group.sample_size(10);
-    for (name, hosts) in [("1k_series", 10), ("100k_series", 1_000), ("1M_series", 10_000)] {
+    for (name, hosts) in [
+        ("1k_series", 10),
+        ("100k_series", 1_000),
+        ("1M_series", 10_000),
+    ] {
         for (detection, config) in [
-            ("rollups", ProcessingConfig { detection: None, ..ProcessingConfig::default() }),
+            (
+                "rollups",
+                ProcessingConfig {
+                    detection: None,
+                    ..ProcessingConfig::default()
+                },
+            ),
             ("rollups+detectors", ProcessingConfig::default()),
         ] {
             let start = 1_767_225_600 * SECOND;
@@ -66,9 +78,13 @@ fn step(c: &mut Criterion) {
                 take(&mut warm, &scrape(hosts, time), time);
                 warm.settle();
             }
-            let scrapes: Vec<(Micros, Vec<SampleBatch>)> =
-                (14..14 + STEPS).map(|i| start + i * 10 * SECOND).map(|time| (time, scrape(hosts, time))).collect();
-            group.throughput(Throughput::Elements((hosts * METRICS) as u64 * STEPS as u64));
+            let scrapes: Vec<(Micros, Vec<SampleBatch>)> = (14..14 + STEPS)
+                .map(|i| start + i * 10 * SECOND)
+                .map(|time| (time, scrape(hosts, time)))
+                .collect();
+            group.throughput(Throughput::Elements(
+                (hosts * METRICS) as u64 * STEPS as u64,
+            ));
             group.bench_function(format!("{name}/{detection}"), |b| {
                 b.iter_batched_ref(
                     || warm.clone(),

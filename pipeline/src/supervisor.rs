@@ -148,11 +148,13 @@ impl Pipeline {
         {
             error!(%error, "the group task ended badly");
         }
-        let stopped = lock(&self.slots).iter().filter_map(|(partition, slot)| match &slot.phase {
-            Phase::Stopped(reason) => Some((*partition, reason.clone())),
-            _ => None,
-        }).collect();
-        stopped
+        lock(&self.slots)
+            .iter()
+            .filter_map(|(partition, slot)| match &slot.phase {
+                Phase::Stopped(reason) => Some((*partition, reason.clone())),
+                _ => None,
+            })
+            .collect()
     }
 }
 

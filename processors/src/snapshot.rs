@@ -59,11 +59,19 @@ struct Saved {
     interval: Vec<u32>,
     detectors: Vec<SeriesDetectors>,
     rates: Vec<CounterRate>,
-    /// Per open window: start, series, times, values.
-    open: Vec<(Micros, Vec<u32>, Vec<Micros>, Vec<f64>)>,
+    open: Vec<SavedWindow>,
     levels: [Level; 4],
     log_clock: Micros,
     next_offset: NextOffset,
+}
+
+/// The rows of an open window.
+#[derive(Serialize, Deserialize)]
+struct SavedWindow {
+    start: Micros,
+    series: Vec<u32>,
+    time: Vec<Micros>,
+    value: Vec<f64>,
 }
 
 impl PartitionState {
@@ -84,13 +92,13 @@ impl PartitionState {
         });
         let series = series.collect();
         let open = self.open.iter().map(|(start, window)| {
-            let rows = window.rows();
-            (
-                *start,
-                rows.series.clone(),
-                rows.time.clone(),
-                rows.value.clone(),
-            )
+            let rows = window.rows().clone();
+            SavedWindow {
+                start: *start,
+                series: rows.series,
+                time: rows.time,
+                value: rows.value,
+            }
         });
         let saved = Saved {
             series,
@@ -191,7 +199,13 @@ impl PartitionState {
             return Err(damaged("its columns differ in length"));
         }
         let mut open = BTreeMap::new();
-        for (start, series, time, value) in saved.open {
+        for SavedWindow {
+            start,
+            series,
+            time,
+            value,
+        } in saved.open
+        {
             if series.len() != time.len()
                 || time.len() != value.len()
                 || series.iter().any(|index| *index as usize >= n)

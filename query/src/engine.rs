@@ -21,7 +21,7 @@ use crate::error::Failure;
 use crate::memory::{NestedPool, Refused};
 use crate::session::Sessions;
 use crate::snapshot::Snapshot;
-use crate::store::QueryStore;
+use crate::store::{QueryStore, Verified};
 use crate::{Answer, Limits, Notes, QueryError, Tables, guard, sandbox};
 
 /// 2 batches between the query and its reader: one in the making while one is sent. When full, the query waits.
@@ -46,6 +46,7 @@ struct Shared {
     tables: Arc<dyn Tables>,
     limits: Limits,
     sessions: Mutex<Option<Arc<Sessions>>>,
+    verified: Option<Arc<Verified>>,
     turns: Arc<Semaphore>,
     waiting: AtomicUsize,
 }
@@ -69,7 +70,8 @@ impl Engine {
     /// An engine over the archive's store (paths below the archive's root) and its tables.
     pub fn new(store: Arc<dyn ObjectStore>, tables: Arc<dyn Tables>, limits: Limits) -> Engine {
         let turns = Arc::new(Semaphore::new(limits.concurrent_max.max(1)));
-        let shared = Shared { archive: store, tables, limits, sessions: Mutex::default(), turns, waiting: AtomicUsize::new(0) };
+        let verified = limits.verify_files.then(Arc::default);
+        let shared = Shared { archive: store, tables, limits, sessions: Mutex::default(), verified, turns, waiting: AtomicUsize::new(0) };
         Engine { shared: Arc::new(shared), runtime: Mutex::default() }
     }
 
@@ -256,7 +258,7 @@ struct Attempt {
 
 impl Attempt {
     fn new(shared: &Arc<Shared>) -> Self {
-        let store = Arc::new(QueryStore::new(Arc::clone(&shared.archive)));
+        let store = Arc::new(QueryStore::new(Arc::clone(&shared.archive), shared.verified.clone()));
         let snapshot = Arc::new(Snapshot::new(Arc::clone(&shared.tables), store));
         Attempt { shared: Arc::clone(shared), snapshot, pool: Mutex::default() }
     }
@@ -343,6 +345,10 @@ impl Attempt {
         };
         if let Some(file) = store.missing() {
             return QueryError::Missing { file };
+        }
+        let files = store.damaged();
+        if !files.is_empty() {
+            return QueryError::Damaged { files, cause: "it is not what was written".to_owned() };
         }
         match Failure::of(&error) {
             Failure::Ours(error) => error,

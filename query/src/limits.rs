@@ -23,6 +23,9 @@ pub struct Limits {
     pub wait: Duration,
     /// Threads that queries run on, and partitions of their plans (`query.threads`). Default: the cores of the machine, at most 8.
     pub threads: usize,
+    /// Whether each file is compared with its SHA-256 in the chain before this engine first uses it (`query.verify_files`). It costs one whole
+    /// read of the file; without it, damage that still decodes gives wrong values. Default true.
+    pub verify_files: bool,
     /// Where sorts and aggregations spill (`query.spill_directory`); a place inside the data directory. `None`, the default: nowhere.
     pub spill_directory: Option<PathBuf>,
     /// Disk that all spills together may take, bytes (`query.spill_bytes`). Default 1 GiB.
@@ -40,6 +43,7 @@ impl Default for Limits {
             waiting_max: 32,
             wait: Duration::from_secs(10),
             threads: std::thread::available_parallelism().map_or(2, |cores| cores.get().min(8)),
+            verify_files: true,
             spill_directory: None,
             spill_bytes: 1 << 30,
         }

@@ -23,7 +23,10 @@ use bus::{Bus, Record, TopicSpec};
 use bytes::Bytes;
 use pipeline::{CheckpointPolicy, Phase, Pipeline, PipelineOptions};
 use processors::ProcessingConfig;
-use schemas::{BatchBuilder, Counts, Kind, Labels, Micros, Resolution, SampleBatch, SeriesId, Table, Topics, topics};
+use schemas::{
+    BatchBuilder, Counts, Kind, Labels, Micros, Resolution, SampleBatch, SeriesId, Table, Topics,
+    topics,
+};
 use sinks::aggregates::{AggregateStore, Retention};
 use sinks::{Archive, ArchivedRollup, ArchivedSample, Wanted};
 
@@ -47,9 +50,17 @@ pub struct Stage {
 /// A step of a scenario.
 #[derive(Debug, Clone, PartialEq)]
 enum Step {
-    Send { partition: u32, at: Micros, value: Vec<u8> },
-    Tick { at: Micros },
-    Garbage { at: Micros },
+    Send {
+        partition: u32,
+        at: Micros,
+        value: Vec<u8>,
+    },
+    Tick {
+        at: Micros,
+    },
+    Garbage {
+        at: Micros,
+    },
     Checkpoint,
     Crash,
 }
@@ -69,13 +80,22 @@ impl Scenario {
     pub fn parse(text: &str) -> Self {
         let mut scenario = Scenario::default();
         let mut at = 0;
-        for line in text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')) {
+        for line in text
+            .lines()
+            .map(str::trim)
+            .filter(|line| !line.is_empty() && !line.starts_with('#'))
+        {
             let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
             match word {
                 "at" => at = micros(rest),
                 "send" => {
-                    let (partition, rest) = rest.strip_prefix("p1 ").map_or((0, rest), |rest| (1, rest));
-                    scenario.steps.push(Step::Send { partition, at, value: batch(rest) });
+                    let (partition, rest) =
+                        rest.strip_prefix("p1 ").map_or((0, rest), |rest| (1, rest));
+                    scenario.steps.push(Step::Send {
+                        partition,
+                        at,
+                        value: batch(rest),
+                    });
                 }
                 "tick" => {
                     at = micros(rest);
@@ -85,7 +105,9 @@ impl Scenario {
                 "checkpoint" => scenario.steps.push(Step::Checkpoint),
                 "crash" => scenario.steps.push(Step::Crash),
                 "expect" => scenario.expectations.push(rest.to_owned()),
-                _ => panic!("scenario line `{line}`: expected at, send, tick, garbage, checkpoint, crash or expect"),
+                _ => panic!(
+                    "scenario line `{line}`: expected at, send, tick, garbage, checkpoint, crash or expect"
+                ),
             }
         }
         scenario
@@ -106,17 +128,26 @@ impl Scenario {
                 steps.push(Step::Crash);
             }
         }
-        Scenario { steps, expectations: self.expectations.clone() }
+        Scenario {
+            steps,
+            expectations: self.expectations.clone(),
+        }
     }
 
     /// Every series that is sent.
     fn series(&self) -> Wanted {
         let mut series = HashMap::new();
         for step in &self.steps {
-            let Step::Send { value, .. } = step else { continue };
-            let batch = SampleBatch::decode(&Bytes::copy_from_slice(value)).expect("what was encoded decodes");
+            let Step::Send { value, .. } = step else {
+                continue;
+            };
+            let batch = SampleBatch::decode(&Bytes::copy_from_slice(value))
+                .expect("what was encoded decodes");
             for (metric, labels) in batch.metric_keys().iter().zip(batch.label_keys()) {
-                let id = SeriesId::of(&batch.metrics()[*metric as usize], &batch.label_sets()[*labels as usize]);
+                let id = SeriesId::of(
+                    &batch.metrics()[*metric as usize],
+                    &batch.label_sets()[*labels as usize],
+                );
                 series.insert(id, (Micros::MIN, Micros::MAX));
             }
         }
@@ -129,18 +160,57 @@ impl Scenario {
     /// If an expectation is not met, with the expectation and what there is.
     pub async fn run(&self, stage: &Stage) {
         let topics = Topics::new(&format!("scenario-{}", stage.run));
-        let spec = |name: String, partitions| TopicSpec { name, partitions, retention_ms: -1, log_append_time: false };
-        let specs = [spec(topics.samples(), PARTITIONS), spec(topics.anomalies(), 1), spec(topics.dead_letters(), 1)];
-        stage.bus.create_topics(&specs).await.expect("topics can be created");
+        let spec = |name: String, partitions| TopicSpec {
+            name,
+            partitions,
+            retention_ms: -1,
+            log_append_time: false,
+        };
+        let specs = [
+            spec(topics.samples(), PARTITIONS),
+            spec(topics.anomalies(), 1),
+            spec(topics.dead_letters(), 1),
+        ];
+        stage
+            .bus
+            .create_topics(&specs)
+            .await
+            .expect("topics can be created");
         let url = format!("file://{}", stage.directory.join("archive").display());
         let archive = Archive::open(&url, &BTreeMap::new()).expect("the archive can be opened");
         let mut incarnation = 0;
         let mut running = Some(self.start(stage, &topics, &archive, incarnation).await);
         for step in &self.steps {
             match step {
-                Step::Send { partition, at, value } => append(stage, &topics, *partition, *at, value.clone(), topics::FORMAT_BATCH).await,
-                Step::Tick { at } => append(stage, &topics, 0, *at, Vec::new(), topics::FORMAT_TICK).await,
-                Step::Garbage { at } => append(stage, &topics, 0, *at, b"no batch at all".to_vec(), topics::FORMAT_BATCH).await,
+                Step::Send {
+                    partition,
+                    at,
+                    value,
+                } => {
+                    append(
+                        stage,
+                        &topics,
+                        *partition,
+                        *at,
+                        value.clone(),
+                        topics::FORMAT_BATCH,
+                    )
+                    .await
+                }
+                Step::Tick { at } => {
+                    append(stage, &topics, 0, *at, Vec::new(), topics::FORMAT_TICK).await
+                }
+                Step::Garbage { at } => {
+                    append(
+                        stage,
+                        &topics,
+                        0,
+                        *at,
+                        b"no batch at all".to_vec(),
+                        topics::FORMAT_BATCH,
+                    )
+                    .await
+                }
                 Step::Checkpoint | Step::Crash => {
                     if let Some(pipeline) = running.take() {
                         if *step == Step::Checkpoint {
@@ -163,12 +233,32 @@ impl Scenario {
         for expectation in &self.expectations {
             found.check(expectation, &stage.run);
         }
-        assert!(found.counts.balances(), "C4, run {}: {:?}", stage.run, found.counts);
-        assert_eq!(found.samples.len() as u64, found.counts.accepted - found.counts.replaced, "C4, run {}: {:?}", stage.run, found.counts);
+        assert!(
+            found.counts.balances(),
+            "C4, run {}: {:?}",
+            stage.run,
+            found.counts
+        );
+        assert_eq!(
+            found.samples.len() as u64,
+            found.counts.accepted - found.counts.replaced,
+            "C4, run {}: {:?}",
+            stage.run,
+            found.counts
+        );
     }
 
-    async fn start(&self, stage: &Stage, topics: &Topics, archive: &Archive, incarnation: u32) -> Pipeline {
-        let aggregates = AggregateStore::open(&stage.directory.join(format!("aggregates-{incarnation}")), Retention::default());
+    async fn start(
+        &self,
+        stage: &Stage,
+        topics: &Topics,
+        archive: &Archive,
+        incarnation: u32,
+    ) -> Pipeline {
+        let aggregates = AggregateStore::open(
+            &stage.directory.join(format!("aggregates-{incarnation}")),
+            Retention::default(),
+        );
         let options = PipelineOptions {
             bus: Arc::clone(&stage.bus),
             topics: topics.clone(),
@@ -191,29 +281,65 @@ impl Scenario {
     }
 }
 
-async fn append(stage: &Stage, topics: &Topics, partition: u32, at: Micros, value: Vec<u8>, format: &'static [u8]) {
+async fn append(
+    stage: &Stage,
+    topics: &Topics,
+    partition: u32,
+    at: Micros,
+    value: Vec<u8>,
+    format: &'static [u8],
+) {
     let headers = vec![(topics::HEADER_FORMAT.to_owned(), Bytes::from_static(format))];
-    let record = Record { value: value.into(), headers, append_time_ms: Some((BASE + at) / 1000), ..Record::default() };
-    stage.bus.append(&topics.samples(), partition, vec![record]).await.expect("a record can be appended");
+    let record = Record {
+        value: value.into(),
+        headers,
+        append_time_ms: Some((BASE + at) / 1000),
+        ..Record::default()
+    };
+    stage
+        .bus
+        .append(&topics.samples(), partition, vec![record])
+        .await
+        .expect("a record can be appended");
 }
 
 /// Waits until every record is stepped over.
 async fn caught_up(stage: &Stage, topics: &Topics, pipeline: &Pipeline) {
     let mut ends = HashMap::new();
     for partition in 0..PARTITIONS {
-        ends.insert(partition, stage.bus.retained(&topics.samples(), partition).await.expect("the log answers").end.0);
+        ends.insert(
+            partition,
+            stage
+                .bus
+                .retained(&topics.samples(), partition)
+                .await
+                .expect("the log answers")
+                .end
+                .0,
+        );
     }
     let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
     loop {
         let status = pipeline.status();
-        if let Some(stopped) = status.iter().find(|status| matches!(status.phase, Phase::Stopped(_) | Phase::Fenced)) {
+        if let Some(stopped) = status
+            .iter()
+            .find(|status| matches!(status.phase, Phase::Stopped(_) | Phase::Fenced))
+        {
             panic!("run {}: a partition stopped: {stopped:?}", stage.run);
         }
-        let done = status.iter().filter(|status| ends.get(&status.partition).is_some_and(|end| status.next_offset >= *end) && status.phase == Phase::Running);
+        let done = status.iter().filter(|status| {
+            ends.get(&status.partition)
+                .is_some_and(|end| status.next_offset >= *end)
+                && status.phase == Phase::Running
+        });
         if done.count() == ends.len() {
             return;
         }
-        assert!(tokio::time::Instant::now() < deadline, "run {}: not caught up: {status:?}", stage.run);
+        assert!(
+            tokio::time::Instant::now() < deadline,
+            "run {}: not caught up: {status:?}",
+            stage.run
+        );
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
 }
@@ -228,7 +354,10 @@ fn micros(text: &str) -> Micros {
         "d" => schemas::time::DAY,
         _ => panic!("time `{text}`: expected a number and s, m, h or d"),
     };
-    number.parse::<Micros>().unwrap_or_else(|_| panic!("time `{text}`")) * factor
+    number
+        .parse::<Micros>()
+        .unwrap_or_else(|_| panic!("time `{text}`"))
+        * factor
 }
 
 /// A number; `none` stands for a rate that is not there.
@@ -242,9 +371,18 @@ fn value(text: &str) -> f64 {
 /// `cpu{host=a,core=1}`.
 fn series(text: &str) -> (String, Labels) {
     let (metric, labels) = text.split_once('{').unwrap_or((text, "}"));
-    let labels = labels.trim_end_matches('}').split(',').filter(|pair| !pair.is_empty());
-    let labels = labels.map(|pair| pair.split_once('=').unwrap_or_else(|| panic!("label `{pair}`")));
-    (metric.to_owned(), Labels::try_new(labels).expect("valid labels"))
+    let labels = labels
+        .trim_end_matches('}')
+        .split(',')
+        .filter(|pair| !pair.is_empty());
+    let labels = labels.map(|pair| {
+        pair.split_once('=')
+            .unwrap_or_else(|| panic!("label `{pair}`"))
+    });
+    (
+        metric.to_owned(),
+        Labels::try_new(labels).expect("valid labels"),
+    )
 }
 
 fn id(text: &str) -> SeriesId {
@@ -257,14 +395,24 @@ fn batch(text: &str) -> Vec<u8> {
     for part in text.split(" | ") {
         let mut words = part.split_whitespace();
         let (name, labels) = series(words.next().expect("a series"));
-        let kind = if name.ends_with("_total") { Kind::Counter } else { Kind::Gauge };
+        let kind = if name.ends_with("_total") {
+            Kind::Counter
+        } else {
+            Kind::Gauge
+        };
         let (metric, set) = (builder.metric(&name), builder.label_set(&labels));
         for sample in words {
-            let (time, number) = sample.split_once(':').unwrap_or_else(|| panic!("sample `{sample}`: expected TIME:VALUE"));
+            let (time, number) = sample
+                .split_once(':')
+                .unwrap_or_else(|| panic!("sample `{sample}`: expected TIME:VALUE"));
             builder.push(metric, set, kind, BASE + micros(time), value(number));
         }
     }
-    builder.finish().expect("a valid batch").encode().expect("a batch encodes")
+    builder
+        .finish()
+        .expect("a valid batch")
+        .encode()
+        .expect("a batch encodes")
 }
 
 /// What the archive holds after a run.
@@ -277,23 +425,65 @@ struct Found {
 
 impl Found {
     async fn read(archive: &Archive, topics: &Topics, wanted: Wanted) -> Self {
-        let mut found = Found { samples: HashMap::new(), rollups: HashMap::new(), anomalies: 0, counts: Counts::default() };
+        let mut found = Found {
+            samples: HashMap::new(),
+            rollups: HashMap::new(),
+            anomalies: 0,
+            counts: Counts::default(),
+        };
         for partition in 0..PARTITIONS {
-            let Some(chain) = sinks::load_chain(archive, &topics.samples(), partition).await.expect("the chain is sound") else { continue };
-            for link in sinks::read_links(archive, &topics.samples(), partition, 0..u64::MAX).await.expect("the links are sound") {
+            let Some(chain) = sinks::load_chain(archive, &topics.samples(), partition)
+                .await
+                .expect("the chain is sound")
+            else {
+                continue;
+            };
+            for link in sinks::read_links(archive, &topics.samples(), partition, 0..u64::MAX)
+                .await
+                .expect("the links are sound")
+            {
                 found.counts.add(&link.counts);
             }
-            let of = |table: Table| chain.files.iter().filter(|file| file.table == table).cloned().collect::<Vec<_>>();
-            for ArchivedSample { series, time, value, .. } in archive.read_samples(&of(Table::Samples), &wanted).await.expect("readable") {
-                assert!(found.samples.insert((series, time), value).is_none(), "INV-ONCE: sample {series} at {time} stands twice in the archive");
+            let of = |table: Table| {
+                chain
+                    .files
+                    .iter()
+                    .filter(|file| file.table == table)
+                    .cloned()
+                    .collect::<Vec<_>>()
+            };
+            for ArchivedSample {
+                series,
+                time,
+                value,
+                ..
+            } in archive
+                .read_samples(&of(Table::Samples), &wanted)
+                .await
+                .expect("readable")
+            {
+                assert!(
+                    found.samples.insert((series, time), value).is_none(),
+                    "INV-ONCE: sample {series} at {time} stands twice in the archive"
+                );
             }
             for resolution in Resolution::ALL {
-                for row in archive.read_rollups(&of(Table::Rollups(resolution)), &wanted).await.expect("readable") {
+                for row in archive
+                    .read_rollups(&of(Table::Rollups(resolution)), &wanted)
+                    .await
+                    .expect("readable")
+                {
                     let key = (resolution, row.series, row.start);
-                    assert!(found.rollups.insert(key, row).is_none(), "INV-SEAL: rollup {key:?} stands twice in the archive");
+                    assert!(
+                        found.rollups.insert(key, row).is_none(),
+                        "INV-SEAL: rollup {key:?} stands twice in the archive"
+                    );
                 }
             }
-            found.anomalies += of(Table::Anomalies).iter().map(|file| file.rows).sum::<u64>();
+            found.anomalies += of(Table::Anomalies)
+                .iter()
+                .map(|file| file.rows)
+                .sum::<u64>();
         }
         found
     }
@@ -301,20 +491,44 @@ impl Found {
     fn check(&self, expectation: &str, run: &str) {
         let words: Vec<&str> = expectation.split_whitespace().collect();
         match words.as_slice() {
-            ["samples", count] => assert_eq!(self.samples.len().to_string(), *count, "run {run}: expect {expectation}; there are {:?}", self.samples),
-            ["anomalies", count] => assert_eq!(self.anomalies.to_string(), *count, "run {run}: expect {expectation}"),
+            ["samples", count] => assert_eq!(
+                self.samples.len().to_string(),
+                *count,
+                "run {run}: expect {expectation}; there are {:?}",
+                self.samples
+            ),
+            ["anomalies", count] => assert_eq!(
+                self.anomalies.to_string(),
+                *count,
+                "run {run}: expect {expectation}"
+            ),
             ["sample", series, time, "=", number] => {
-                let there = self.samples.get(&(id(series), BASE + micros(time))).map(|value| value.to_bits());
-                assert_eq!(there, Some(value(number).to_bits()), "run {run}: expect {expectation}; found {:?}", there.map(f64::from_bits));
+                let there = self
+                    .samples
+                    .get(&(id(series), BASE + micros(time)))
+                    .map(|value| value.to_bits());
+                assert_eq!(
+                    there,
+                    Some(value(number).to_bits()),
+                    "run {run}: expect {expectation}; found {:?}",
+                    there.map(f64::from_bits)
+                );
             }
             ["no", "rollup", resolution, series, start] => {
                 let there = self.rollup(resolution, series, start);
-                assert!(there.is_none(), "run {run}: expect {expectation}; found {there:?}");
+                assert!(
+                    there.is_none(),
+                    "run {run}: expect {expectation}; found {there:?}"
+                );
             }
             ["rollup", resolution, series, start, fields @ ..] => {
-                let there = self.rollup(resolution, series, start).unwrap_or_else(|| panic!("run {run}: expect {expectation}; there is none"));
+                let there = self
+                    .rollup(resolution, series, start)
+                    .unwrap_or_else(|| panic!("run {run}: expect {expectation}; there is none"));
                 for field in fields {
-                    let (name, number) = field.split_once('=').unwrap_or_else(|| panic!("field `{field}`"));
+                    let (name, number) = field
+                        .split_once('=')
+                        .unwrap_or_else(|| panic!("field `{field}`"));
                     let actual = match name {
                         "count" => there.count as f64,
                         "sum" => there.sum,
@@ -329,15 +543,23 @@ impl Found {
                         _ => panic!("no such field `{name}`"),
                     };
                     let expected = value(number);
-                    let same = (actual - expected).abs() < 1e-9 || actual.is_nan() && expected.is_nan();
+                    let same =
+                        (actual - expected).abs() < 1e-9 || actual.is_nan() && expected.is_nan();
                     assert!(same, "run {run}: expect {expectation}; {name} is {actual}");
                 }
             }
             ["counts", fields @ ..] => {
                 let all = serde_json::to_value(self.counts).expect("counts are plain");
                 for field in fields {
-                    let (name, number) = field.split_once('=').unwrap_or_else(|| panic!("count `{field}`"));
-                    assert_eq!(all[name].to_string(), number, "run {run}: expect {expectation}; found {:?}", self.counts);
+                    let (name, number) = field
+                        .split_once('=')
+                        .unwrap_or_else(|| panic!("count `{field}`"));
+                    assert_eq!(
+                        all[name].to_string(),
+                        number,
+                        "run {run}: expect {expectation}; found {:?}",
+                        self.counts
+                    );
                 }
             }
             _ => panic!("expectation `{expectation}` is not understood"),
@@ -345,7 +567,11 @@ impl Found {
     }
 
     fn rollup(&self, resolution: &str, series: &str, start: &str) -> Option<&ArchivedRollup> {
-        let resolution = Resolution::ALL.into_iter().find(|r| r.name() == resolution).unwrap_or_else(|| panic!("resolution `{resolution}`"));
-        self.rollups.get(&(resolution, id(series), BASE + micros(start)))
+        let resolution = Resolution::ALL
+            .into_iter()
+            .find(|r| r.name() == resolution)
+            .unwrap_or_else(|| panic!("resolution `{resolution}`"));
+        self.rollups
+            .get(&(resolution, id(series), BASE + micros(start)))
     }
 }

@@ -42,11 +42,25 @@ fn duckdb(source: &serde_json::Value) -> Vec<Row> {
     serde_json::to_writer(child.stdin.take().unwrap(), source).unwrap();
     let output = child.wait_with_output().unwrap();
     assert!(output.status.success(), "DuckDB can't read the archive");
-    String::from_utf8(output.stdout).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    String::from_utf8(output.stdout)
+        .unwrap()
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
 }
 
 fn files(launch: &Launch, directory: &Path) -> serde_json::Value {
-    let list = run_command(directory, &["archive", "files", "--table", "samples", "--data-dir", launch.data_dir().to_str().unwrap()]);
+    let list = run_command(
+        directory,
+        &[
+            "archive",
+            "files",
+            "--table",
+            "samples",
+            "--data-dir",
+            launch.data_dir().to_str().unwrap(),
+        ],
+    );
     list.lines().map(str::to_owned).collect()
 }
 
@@ -72,11 +86,17 @@ fn duckdb_and_sql_agree_under_load_and_after_a_clean_stop() {
             continue;
         }
         let total: i64 = duckdb(&list).iter().map(|row| row.2).sum();
-        assert!(total >= acknowledged_before && total <= load.acknowledged_samples() as i64, "{total} samples by the list");
+        assert!(
+            total >= acknowledged_before && total <= load.acknowledged_samples() as i64,
+            "{total} samples by the list"
+        );
         acknowledged_before = total;
         // SQL sees every acknowledged sample at once, hot rows and files together, none twice.
         let seen = process.sql("SELECT count(*) AS n FROM samples WHERE metric LIKE 'load_%'");
-        assert!(seen[0]["n"].as_i64().unwrap() <= load.acknowledged_samples() as i64, "{seen:?}");
+        assert!(
+            seen[0]["n"].as_i64().unwrap() <= load.acknowledged_samples() as i64,
+            "{seen:?}"
+        );
     }
     process.stop_cleanly();
 
@@ -84,17 +104,40 @@ fn duckdb_and_sql_agree_under_load_and_after_a_clean_stop() {
     let by_glob = duckdb(&serde_json::json!(glob.to_str().unwrap()));
     let by_list = duckdb(&files(&launch, directory.path()));
     assert_eq!(by_glob, by_list, "after a clean stop a plain glob is exact");
-    let sql = format!("{} FROM samples GROUP BY 1, 2 ORDER BY 1, 2", QUESTION.replace("{hour}", HOUR_SQL));
-    let answer = run_command(directory.path(), &["sql", &sql, "--format", "ndjson", "--data-dir", launch.data_dir().to_str().unwrap()]);
+    let sql = format!(
+        "{} FROM samples GROUP BY 1, 2 ORDER BY 1, 2",
+        QUESTION.replace("{hour}", HOUR_SQL)
+    );
+    let answer = run_command(
+        directory.path(),
+        &[
+            "sql",
+            &sql,
+            "--format",
+            "ndjson",
+            "--data-dir",
+            launch.data_dir().to_str().unwrap(),
+        ],
+    );
     let by_sql: Vec<Row> = answer
         .lines()
         .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap())
         .map(|row| {
             let number = |name: &str| row[name].as_f64().unwrap();
             let hour = row["hour"].as_i64().unwrap();
-            (row["metric"].as_str().unwrap().to_owned(), hour, row["n"].as_i64().unwrap(), number("total"), number("low"), number("high"))
+            (
+                row["metric"].as_str().unwrap().to_owned(),
+                hour,
+                row["n"].as_i64().unwrap(),
+                number("total"),
+                number("low"),
+                number("high"),
+            )
         })
         .collect();
     assert_eq!(by_sql, by_list);
-    assert_eq!(by_sql.iter().map(|row| row.2).sum::<i64>(), load.acknowledged_samples() as i64);
+    assert_eq!(
+        by_sql.iter().map(|row| row.2).sum::<i64>(),
+        load.acknowledged_samples() as i64
+    );
 }

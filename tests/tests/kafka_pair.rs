@@ -21,7 +21,10 @@ struct Pair {
 impl Pair {
     /// Two members of one group over a new set of topics.
     fn prepare(brokers: &str, directory: &Path) -> Self {
-        let unique = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_nanos();
+        let unique = SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap()
+            .as_nanos();
         let prefix = format!("pair-{unique}");
         let archive = directory.join("archive");
         let config = format!(
@@ -36,7 +39,11 @@ impl Pair {
         });
         std::fs::write(directory.join("topics.toml"), &config).unwrap();
         run_command(directory, &["topics", "create", "--config", "topics.toml"]);
-        Pair { launches, archive, topic: format!("{prefix}.samples") }
+        Pair {
+            launches,
+            archive,
+            topic: format!("{prefix}.samples"),
+        }
     }
 }
 
@@ -53,7 +60,9 @@ fn c2_a_frozen_owner_is_fenced_and_nothing_stands_twice() {
     if !tests::audit::is_available("kafka_pair") {
         return;
     }
-    let Some(brokers) = tests::kafka::kafka_for_tests() else { return };
+    let Some(brokers) = tests::kafka::kafka_for_tests() else {
+        return;
+    };
     let directory = tempfile::tempdir().unwrap();
     let pair = Pair::prepare(&brokers, directory.path());
     let mut load = Load::new(100);
@@ -83,5 +92,6 @@ fn c2_a_frozen_owner_is_fenced_and_nothing_stands_twice() {
     load.resend(&second);
     load.repeat_last(&second, 20);
     second.stop_cleanly();
-    Book::of_archive(&load, directory.path(), &pair.archive, &pair.topic).audit("after a frozen and a killed owner");
+    Book::of_archive(&load, directory.path(), &pair.archive, &pair.topic)
+        .audit("after a frozen and a killed owner");
 }

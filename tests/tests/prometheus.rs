@@ -31,7 +31,11 @@ fn key(labels: &serde_json::Value) -> String {
 #[test]
 fn every_sample_that_prometheus_holds_arrives() {
     if !has_program("prometheus") {
-        tests::skip("prometheus", "the program `prometheus` (Debian package of that name)", "TIDEWATCH_REQUIRE_PROMETHEUS");
+        tests::skip(
+            "prometheus",
+            "the program `prometheus` (Debian package of that name)",
+            "TIDEWATCH_REQUIRE_PROMETHEUS",
+        );
         return;
     }
     let directory = tempfile::tempdir().unwrap();
@@ -48,7 +52,10 @@ fn every_sample_that_prometheus_holds_arrives() {
     let mut sender = Running(
         Command::new("prometheus")
             .arg(format!("--config.file={}", config_path.display()))
-            .arg(format!("--storage.tsdb.path={}", directory.path().join("tsdb").display()))
+            .arg(format!(
+                "--storage.tsdb.path={}",
+                directory.path().join("tsdb").display()
+            ))
             .arg(format!("--web.listen-address={prometheus}"))
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -57,14 +64,21 @@ fn every_sample_that_prometheus_holds_arrives() {
     );
     let deadline = Instant::now() + Duration::from_secs(30);
     while !tests::http::get(prometheus, "/-/ready").is_ok_and(|answer| answer.is_success()) {
-        assert!(Instant::now() < deadline && sender.0.try_wait().unwrap().is_none(), "prometheus did not start");
+        assert!(
+            Instant::now() < deadline && sender.0.try_wait().unwrap().is_none(),
+            "prometheus did not start"
+        );
         std::thread::sleep(Duration::from_millis(50));
     }
     // A minute of real traffic, as long as it was to be.
     std::thread::sleep(RUN);
 
     // What Prometheus holds of its last minutes, `{__name__=~".+"}[5m]`, up to now.
-    let answer = tests::http::get(prometheus, "/api/v1/query?query=%7B__name__%3D~%22.%2B%22%7D%5B5m%5D").unwrap();
+    let answer = tests::http::get(
+        prometheus,
+        "/api/v1/query?query=%7B__name__%3D~%22.%2B%22%7D%5B5m%5D",
+    )
+    .unwrap();
     assert!(answer.is_success(), "{}", answer.text());
     let held: serde_json::Value = serde_json::from_str(&answer.text()).unwrap();
     let mut expected = Samples::new();
@@ -72,16 +86,26 @@ fn every_sample_that_prometheus_holds_arrives() {
         for pair in series["values"].as_array().unwrap() {
             let time_ms = (pair[0].as_f64().unwrap() * 1000.0).round() as i64;
             let text = pair[1].as_str().unwrap();
-            let value: f64 = text.replace("+Inf", "inf").replace("-Inf", "-inf").parse().unwrap();
+            let value: f64 = text
+                .replace("+Inf", "inf")
+                .replace("-Inf", "-inf")
+                .parse()
+                .unwrap();
             expected.insert((key(&series["metric"]), time_ms), value.to_bits());
         }
     }
-    assert!(expected.len() > 10_000, "only {} samples to compare", expected.len());
+    assert!(
+        expected.len() > 10_000,
+        "only {} samples to compare",
+        expected.len()
+    );
 
     let deadline = Instant::now() + Duration::from_secs(60);
     loop {
         let mut found = Samples::new();
-        for row in process.sql("SELECT metric, labels, CAST(time AS BIGINT) AS us, value FROM samples") {
+        for row in
+            process.sql("SELECT metric, labels, CAST(time AS BIGINT) AS us, value FROM samples")
+        {
             let mut labels = row["labels"].clone();
             labels["__name__"] = row["metric"].clone();
             // JSON has no NaN and no infinity: they come as null or text, and are compared by presence.
@@ -90,13 +114,22 @@ fn every_sample_that_prometheus_holds_arrives() {
         }
         let missing: Vec<_> = expected
             .iter()
-            .filter(|(key, bits)| found.get(key).is_none_or(|there| there != *bits && f64::from_bits(**bits).is_finite()))
+            .filter(|(key, bits)| {
+                found
+                    .get(key)
+                    .is_none_or(|there| there != *bits && f64::from_bits(**bits).is_finite())
+            })
             .take(5)
             .collect();
         if missing.is_empty() {
             break;
         }
-        assert!(Instant::now() < deadline, "of {} samples some did not arrive, such as {missing:?}\n{}", expected.len(), process.log());
+        assert!(
+            Instant::now() < deadline,
+            "of {} samples some did not arrive, such as {missing:?}\n{}",
+            expected.len(),
+            process.log()
+        );
         std::thread::sleep(Duration::from_millis(500));
     }
     drop(sender);

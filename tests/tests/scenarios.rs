@@ -8,27 +8,50 @@ use bus::kafka::{KafkaBus, KafkaOptions};
 use tests::scenario::{Scenario, Stage};
 
 fn check(name: &str, text: &str) {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap();
     runtime.block_on(async {
         let scenario = Scenario::parse(text);
         let directory = tempfile::tempdir().unwrap();
-        let embedded: Arc<dyn Bus> = EmbeddedBus::open(&directory.path().join("log"), EmbeddedOptions::default()).unwrap();
-        let play = async |bus: &Arc<dyn Bus>, scenario: &Scenario, run: String, commit_samples: usize| {
-            let stage = Stage { bus: Arc::clone(bus), directory: directory.path().join(&run), run, commit_samples };
-            scenario.run(&stage).await;
-        };
+        let embedded: Arc<dyn Bus> =
+            EmbeddedBus::open(&directory.path().join("log"), EmbeddedOptions::default()).unwrap();
+        let play =
+            async |bus: &Arc<dyn Bus>, scenario: &Scenario, run: String, commit_samples: usize| {
+                let stage = Stage {
+                    bus: Arc::clone(bus),
+                    directory: directory.path().join(&run),
+                    run,
+                    commit_samples,
+                };
+                scenario.run(&stage).await;
+            };
         play(&embedded, &scenario, format!("{name}-plain"), usize::MAX).await;
         play(&embedded, &scenario, format!("{name}-every-record"), 1).await;
         for boundary in 0..scenario.boundaries() {
             let commit_samples = if boundary % 2 == 0 { usize::MAX } else { 1 };
             let crashing = scenario.crashing_after(|step| step == boundary);
-            play(&embedded, &crashing, format!("{name}-crash-{boundary}"), commit_samples).await;
+            play(
+                &embedded,
+                &crashing,
+                format!("{name}-crash-{boundary}"),
+                commit_samples,
+            )
+            .await;
         }
         if let Some(brokers) = tests::kafka::kafka_for_tests() {
             let kafka: Arc<dyn Bus> = KafkaBus::connect(KafkaOptions::new(&brokers)).unwrap();
             let unique = std::process::id();
             play(&kafka, &scenario, format!("{name}-kafka-{unique}"), 1).await;
-            play(&kafka, &scenario.crashing_after(|_| true), format!("{name}-kafka-crashes-{unique}"), usize::MAX).await;
+            play(
+                &kafka,
+                &scenario.crashing_after(|_| true),
+                format!("{name}-kafka-crashes-{unique}"),
+                usize::MAX,
+            )
+            .await;
         }
     });
 }

@@ -72,7 +72,9 @@ fn stop_on_signals(stop: &CancellationToken) -> Result<(), CommandError> {
                 _ = terminate.recv() => {}
             }
             if stop.is_cancelled() {
-                warn!("second signal, ending at once; the next start reads again what was not checkpointed");
+                warn!(
+                    "second signal, ending at once; the next start reads again what was not checkpointed"
+                );
                 std::process::exit(1);
             }
             info!("stopping; a second signal ends at once");
@@ -85,7 +87,10 @@ fn stop_on_signals(stop: &CancellationToken) -> Result<(), CommandError> {
 /// The address of the instance that runs, or ran, on a data directory.
 pub(crate) fn read_address(data_dir: &Path) -> Option<String> {
     let text = std::fs::read_to_string(data_dir.join(ADDRESS_FILE)).ok()?;
-    text.trim().parse::<SocketAddr>().ok().map(|address| address.to_string())
+    text.trim()
+        .parse::<SocketAddr>()
+        .ok()
+        .map(|address| address.to_string())
 }
 
 /// Everything that runs.
@@ -110,7 +115,9 @@ impl App {
         let metrics = telemetry::install();
         let data_dir = stores::create_data_dir(&config)?;
         let listener = listen(config.server.listen).await?;
-        let address = listener.local_addr().map_err(|error| CommandError::surroundings(format!("the listening address: {error}")))?;
+        let address = listener.local_addr().map_err(|error| {
+            CommandError::surroundings(format!("the listening address: {error}"))
+        })?;
 
         let topics = stores::topics(&config);
         let log = stores::open_log(&config, &data_dir).await?;
@@ -119,7 +126,9 @@ impl App {
         let aggregates = Arc::new(stores::open_aggregates(&config, &data_dir).await?);
         if config.query.spill_bytes > 0 {
             let spill = data_dir.join("spill");
-            std::fs::create_dir_all(&spill).map_err(|error| CommandError::surroundings(format!("`{}`: {error}", spill.display())))?;
+            std::fs::create_dir_all(&spill).map_err(|error| {
+                CommandError::surroundings(format!("`{}`: {error}", spill.display()))
+            })?;
             config.query.spill_directory = Some(spill);
         }
 
@@ -136,15 +145,27 @@ impl App {
             compaction: config.archive.compaction,
             tick_interval: config.tick_interval,
         });
-        let pipeline = pipeline.await.map_err(|error| CommandError::of("the pipeline", error))?;
+        let pipeline = pipeline
+            .await
+            .map_err(|error| CommandError::of("the pipeline", error))?;
         let partitions = pipeline.partitions();
         let running: Running = Arc::new(RwLock::new(Some(pipeline)));
-        let tables =
-            PipelineTables::new(Arc::clone(&running), &archive, Arc::clone(&aggregates), &config.archive.rollups, Arc::clone(&log.bus), topics.clone());
+        let tables = PipelineTables::new(
+            Arc::clone(&running),
+            &archive,
+            Arc::clone(&aggregates),
+            &config.archive.rollups,
+            Arc::clone(&log.bus),
+            topics.clone(),
+        );
 
         let counters = Arc::new(IngestCounters::default());
         let publisher = Publisher::new(Arc::clone(&log.bus), &topics.samples(), partitions);
-        let receivers = Arc::new(Receivers::new(publisher.clone(), config.ingest, Arc::clone(&counters)));
+        let receivers = Arc::new(Receivers::new(
+            publisher.clone(),
+            config.ingest,
+            Arc::clone(&counters),
+        ));
         let intake = CancellationToken::new();
         let collector = config.host_interval.map(|interval| {
             let host = HostCollector::new(HostOptions::default());
@@ -153,7 +174,10 @@ impl App {
 
         let partitions_own = (config.bus.kind == BusKind::Embedded).then_some(partitions);
         let context = Arc::new(Context {
-            instance: Instance { version: env!("CARGO_PKG_VERSION").to_owned(), data_dir: data_dir.clone() },
+            instance: Instance {
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+                data_dir: data_dir.clone(),
+            },
             engine: Engine::new(archive.store(), Arc::new(tables), config.query.clone()),
             bus: log.bus,
             topics,
@@ -170,11 +194,28 @@ impl App {
             request_timeout: config.server.request_timeout,
         });
         let router = http::router(context, ingest::http::router(receivers));
-        let default_address = Config::defaults().is_some_and(|defaults| defaults.server.listen == address);
-        let server = tokio::spawn(http::server::serve(listener, router, config.server.clone(), stop.clone()));
+        let default_address =
+            Config::defaults().is_some_and(|defaults| defaults.server.listen == address);
+        let server = tokio::spawn(http::server::serve(
+            listener,
+            router,
+            config.server.clone(),
+            stop.clone(),
+        ));
         let housekeeping = tokio::spawn(keep_house(metrics, Arc::clone(&aggregates)));
         info!(%address, data_dir = %data_dir.display(), partitions, bus = ?config.bus.kind, archive = archive.url(), "started");
-        Ok(App { address, default_address, data_dir, running, aggregates, partitions_own, intake, collector, server, housekeeping })
+        Ok(App {
+            address,
+            default_address,
+            data_dir,
+            running,
+            aggregates,
+            partitions_own,
+            intake,
+            collector,
+            server,
+            housekeeping,
+        })
     }
 
     /// Tells on standard output where we are and what to try, once every partition runs or one can't.
@@ -183,7 +224,9 @@ impl App {
         loop {
             let partitions = status(&self.running);
             let waiting = http::not_ready(&partitions, self.partitions_own, false);
-            let stuck = partitions.iter().any(|partition| matches!(partition.phase, Phase::Stopped(_) | Phase::Retrying(_)));
+            let stuck = partitions
+                .iter()
+                .any(|partition| matches!(partition.phase, Phase::Stopped(_) | Phase::Retrying(_)));
             if waiting.is_none() || stuck {
                 told = waiting;
                 break;
@@ -197,11 +240,21 @@ impl App {
             return;
         }
         // A convenience for `tidewatch sql`: without it the address must be given there.
-        if let Err(error) = std::fs::write(self.data_dir.join(ADDRESS_FILE), format!("{}\n", self.address)) {
+        if let Err(error) = std::fs::write(
+            self.data_dir.join(ADDRESS_FILE),
+            format!("{}\n", self.address),
+        ) {
             warn!(%error, file = ADDRESS_FILE, "the address could not be noted in the data directory");
         }
-        let state = told.map_or_else(|| "is ready".to_owned(), |reason| format!("runs, but is not ready: {reason}"));
-        let arguments = if self.default_address { String::new() } else { format!(" --url http://{}", self.address) };
+        let state = told.map_or_else(
+            || "is ready".to_owned(),
+            |reason| format!("runs, but is not ready: {reason}"),
+        );
+        let arguments = if self.default_address {
+            String::new()
+        } else {
+            format!(" --url http://{}", self.address)
+        };
         let text = format!(
             "tidewatch {} {state}\n  listens on      http://{}\n  data directory  {}\n\nTry next:\n{}\n\nCtrl-C stops.\n",
             env!("CARGO_PKG_VERSION"),
@@ -222,11 +275,20 @@ impl App {
         if let Some(collector) = self.collector.take() {
             let _ = tokio::time::timeout_at(requests_end, collector).await;
         }
-        if tokio::time::timeout_at(requests_end, &mut self.server).await.is_err() {
-            warn!("requests that took too long were cut; what they were not told is durable must be sent again");
+        if tokio::time::timeout_at(requests_end, &mut self.server)
+            .await
+            .is_err()
+        {
+            warn!(
+                "requests that took too long were cut; what they were not told is durable must be sent again"
+            );
             self.server.abort();
         }
-        let pipeline = self.running.write().unwrap_or_else(PoisonError::into_inner).take();
+        let pipeline = self
+            .running
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
         let stopped = match pipeline {
             None => Vec::new(),
             Some(pipeline) => tokio::time::timeout_at(deadline, pipeline.shutdown()).await.map_err(|_| {
@@ -245,7 +307,10 @@ impl App {
         if stopped.is_empty() {
             return Ok(());
         }
-        let reasons: Vec<String> = stopped.iter().map(|(partition, reason)| format!("partition {partition}: {reason}")).collect();
+        let reasons: Vec<String> = stopped
+            .iter()
+            .map(|(partition, reason)| format!("partition {partition}: {reason}"))
+            .collect();
         Err(CommandError::surroundings(format!(
             "partitions had stopped before the end, and what the log holds for them is not in the archive yet: {}",
             reasons.join("; ")
@@ -266,11 +331,20 @@ async fn listen(address: SocketAddr) -> Result<TcpListener, CommandError> {
 
 /// Who we are in the chain: for people, not compared with anything.
 fn owner() -> String {
-    format!("{}:{}", rustix::system::uname().nodename().to_string_lossy(), std::process::id())
+    format!(
+        "{}:{}",
+        rustix::system::uname().nodename().to_string_lossy(),
+        std::process::id()
+    )
 }
 
 fn status(running: &Running) -> Vec<PartitionStatus> {
-    running.read().unwrap_or_else(PoisonError::into_inner).as_ref().map(Pipeline::status).unwrap_or_default()
+    running
+        .read()
+        .unwrap_or_else(PoisonError::into_inner)
+        .as_ref()
+        .map(Pipeline::status)
+        .unwrap_or_default()
 }
 
 /// Brings the metrics of intake and log up to date.
@@ -289,8 +363,16 @@ fn record(counters: &IngestCounters, embedded: Option<&EmbeddedBus>) {
             telemetry::reached(metric, &label, total.load(Ordering::Relaxed));
         }
     }
-    telemetry::set(Metric::IngestInFlightBytes, &[], counters.in_flight_bytes.load(Ordering::Relaxed) as f64);
-    telemetry::set(Metric::IngestInFlightRequests, &[], counters.in_flight_requests.load(Ordering::Relaxed) as f64);
+    telemetry::set(
+        Metric::IngestInFlightBytes,
+        &[],
+        counters.in_flight_bytes.load(Ordering::Relaxed) as f64,
+    );
+    telemetry::set(
+        Metric::IngestInFlightRequests,
+        &[],
+        counters.in_flight_requests.load(Ordering::Relaxed) as f64,
+    );
     if let Some(stats) = embedded.map(EmbeddedBus::stats) {
         telemetry::reached(Metric::LogAppendsTotal, &[], stats.appends);
         telemetry::reached(Metric::LogRecordsTotal, &[], stats.records);

@@ -39,15 +39,28 @@ const HOSTS_PER_BODY: usize = 1_000;
 type Body = (i64, Vec<u8>);
 
 fn main() {
-    let arguments: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
+    let arguments: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|word| word != "--bench")
+        .collect();
     if let [role, directory] = arguments.as_slice()
         && role == "serve"
     {
         return serve::run(directory);
     }
-    let hosts: Vec<usize> = arguments.iter().filter_map(|word| word.parse().ok()).collect();
-    let hosts = if hosts.is_empty() { vec![1_000, 10_000] } else { hosts };
-    println!("{:<38} {:>9} {:>11} {:>14} {:>10} {:>10}", "system, protocol, series", "samples", "CPU-s", "CPU-s/M", "wall s", "peak MB");
+    let hosts: Vec<usize> = arguments
+        .iter()
+        .filter_map(|word| word.parse().ok())
+        .collect();
+    let hosts = if hosts.is_empty() {
+        vec![1_000, 10_000]
+    } else {
+        hosts
+    };
+    println!(
+        "{:<38} {:>9} {:>11} {:>14} {:>10} {:>10}",
+        "system, protocol, series", "samples", "CPU-s", "CPU-s/M", "wall s", "peak MB"
+    );
     for hosts in hosts {
         // About 3 million samples, and at least two minutes of data beyond the lateness, so that 1 m windows are sealed too.
         let scrapes = (300_000 / hosts).clamp(24, 300);
@@ -64,7 +77,11 @@ fn main() {
 }
 
 fn path(protocol: &str) -> &'static str {
-    if protocol == "lines" { "/write?precision=ms" } else { "/api/v1/write" }
+    if protocol == "lines" {
+        "/write?precision=ms"
+    } else {
+        "/api/v1/write"
+    }
 }
 
 fn ours(hosts: usize, protocol: &str, samples: usize, bodies: &[Body]) {
@@ -76,7 +93,9 @@ fn ours(hosts: usize, protocol: &str, samples: usize, bodies: &[Body]) {
         .spawn()
         .expect("this program can be started");
     let mut line = String::new();
-    BufReader::new(child.stdout.take().expect("piped")).read_line(&mut line).expect("the server says its address");
+    BufReader::new(child.stdout.take().expect("piped"))
+        .read_line(&mut line)
+        .expect("the server says its address");
     let mut client = Client::connect(line.trim());
     let before = cpu_seconds(&child);
     let started = Instant::now();
@@ -85,15 +104,37 @@ fn ours(hosts: usize, protocol: &str, samples: usize, bodies: &[Body]) {
         client.post(path(protocol), content_type(protocol), body);
     }
     let accepted = client.post("/finish", "text/plain", &[]);
-    report("tidewatch", hosts, protocol, samples, cpu_seconds(&child) - before, started, peak_mb(&child));
-    assert_eq!(accepted.trim(), samples.to_string(), "samples counted back from the chain");
+    report(
+        "tidewatch",
+        hosts,
+        protocol,
+        samples,
+        cpu_seconds(&child) - before,
+        started,
+        peak_mb(&child),
+    );
+    assert_eq!(
+        accepted.trim(),
+        samples.to_string(),
+        "samples counted back from the chain"
+    );
     let bytes = archive_bytes(&directory.path().join("archive/samples"));
-    println!("{:<38} {:.2} bytes per sample in the archive before compaction", "", bytes as f64 / samples as f64);
+    println!(
+        "{:<38} {:.2} bytes per sample in the archive before compaction",
+        "",
+        bytes as f64 / samples as f64
+    );
     child.kill().expect("it can be ended");
     child.wait().expect("it ends");
 }
 
-fn victoria_metrics(peer: VictoriaMetrics, hosts: usize, protocol: &str, samples: usize, bodies: &[Body]) {
+fn victoria_metrics(
+    peer: VictoriaMetrics,
+    hosts: usize,
+    protocol: &str,
+    samples: usize,
+    bodies: &[Body],
+) {
     let mut client = Client::connect(&peer.address);
     let before = cpu_seconds(&peer.child);
     let started = Instant::now();
@@ -102,40 +143,93 @@ fn victoria_metrics(peer: VictoriaMetrics, hosts: usize, protocol: &str, samples
     }
     let counted = client.get("/internal/force_flush");
     assert!(counted.is_empty(), "flush: {counted}");
-    report("VictoriaMetrics 1.130.0", hosts, protocol, samples, cpu_seconds(&peer.child) - before, started, peak_mb(&peer.child));
+    report(
+        "VictoriaMetrics 1.130.0",
+        hosts,
+        protocol,
+        samples,
+        cpu_seconds(&peer.child) - before,
+        started,
+        peak_mb(&peer.child),
+    );
     let end_s = bodies.last().map_or(0, |(time_ms, _)| time_ms / 1000);
-    let query = format!("/api/v1/query?time={end_s}&query=sum(count_over_time(%7B__name__%3D~%22cpu_.%2A%22%7D%5B2h%5D))");
+    let query = format!(
+        "/api/v1/query?time={end_s}&query=sum(count_over_time(%7B__name__%3D~%22cpu_.%2A%22%7D%5B2h%5D))"
+    );
     let answer = client.get(&query);
-    assert!(answer.contains(&format!("\"{samples}\"")), "samples counted back: {answer}");
+    assert!(
+        answer.contains(&format!("\"{samples}\"")),
+        "samples counted back: {answer}"
+    );
 }
 
 fn content_type(protocol: &str) -> &'static str {
-    if protocol == "lines" { "text/plain" } else { "application/x-protobuf" }
+    if protocol == "lines" {
+        "text/plain"
+    } else {
+        "application/x-protobuf"
+    }
 }
 
-fn report(system: &str, hosts: usize, protocol: &str, samples: usize, cpu_s: f64, started: Instant, peak_mb: u64) {
+fn report(
+    system: &str,
+    hosts: usize,
+    protocol: &str,
+    samples: usize,
+    cpu_s: f64,
+    started: Instant,
+    peak_mb: u64,
+) {
     let name = format!("{system}, {protocol}, {}", hosts * FIELDS.len());
     let per_million = cpu_s / samples as f64 * 1e6;
-    println!("{name:<38} {samples:>9} {cpu_s:>11.2} {per_million:>14.3} {:>10.1} {peak_mb:>10}", started.elapsed().as_secs_f64());
+    println!(
+        "{name:<38} {samples:>9} {cpu_s:>11.2} {per_million:>14.3} {:>10.1} {peak_mb:>10}",
+        started.elapsed().as_secs_f64()
+    );
 }
 
 /// User and system time of a process, seconds.
 fn cpu_seconds(child: &Child) -> f64 {
-    let stat = std::fs::read_to_string(format!("/proc/{}/stat", child.id())).expect("the process runs");
-    let fields: Vec<&str> = stat.rsplit(") ").next().unwrap_or_default().split(' ').collect();
-    let ticks: f64 = [11, 12].iter().map(|i| fields[*i].parse::<f64>().unwrap_or(0.0)).sum();
+    let stat =
+        std::fs::read_to_string(format!("/proc/{}/stat", child.id())).expect("the process runs");
+    let fields: Vec<&str> = stat
+        .rsplit(") ")
+        .next()
+        .unwrap_or_default()
+        .split(' ')
+        .collect();
+    let ticks: f64 = [11, 12]
+        .iter()
+        .map(|i| fields[*i].parse::<f64>().unwrap_or(0.0))
+        .sum();
     ticks / 100.0
 }
 
 fn peak_mb(child: &Child) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();
-    let line = status.lines().find(|line| line.starts_with("VmHWM")).unwrap_or_default();
-    line.split_whitespace().nth(1).and_then(|kb| kb.parse::<u64>().ok()).unwrap_or(0) / 1024
+    let status =
+        std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();
+    let line = status
+        .lines()
+        .find(|line| line.starts_with("VmHWM"))
+        .unwrap_or_default();
+    line.split_whitespace()
+        .nth(1)
+        .and_then(|kb| kb.parse::<u64>().ok())
+        .unwrap_or(0)
+        / 1024
 }
 
 fn archive_bytes(directory: &std::path::Path) -> u64 {
     let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
-    entries.map(|entry| if entry.path().is_dir() { archive_bytes(&entry.path()) } else { entry.metadata().map_or(0, |m| m.len()) }).sum()
+    entries
+        .map(|entry| {
+            if entry.path().is_dir() {
+                archive_bytes(&entry.path())
+            } else {
+                entry.metadata().map_or(0, |m| m.len())
+            }
+        })
+        .sum()
 }
 
 fn tags(host: usize) -> [(&'static str, String); 10] {
@@ -161,15 +255,26 @@ fn value(host: usize, field: usize, scrape: usize) -> i64 {
 }
 
 fn bodies(hosts: usize, scrapes: usize, protocol: &str) -> Vec<Body> {
-    let now_ms = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_millis() as i64;
+    let now_ms = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .expect("after 1970")
+        .as_millis() as i64;
     let start_ms = now_ms / 1000 * 1000 - scrapes as i64 * STEP_S * 1000;
     let all: Vec<usize> = (0..hosts).collect();
     let mut bodies = Vec::new();
     for scrape in 0..scrapes {
         let time_ms = start_ms + scrape as i64 * STEP_S * 1000;
         // A remote-write request of Prometheus carries 2,000 samples by default.
-        for chunk in all.chunks(if protocol == "lines" { HOSTS_PER_BODY } else { 200 }) {
-            let body = if protocol == "lines" { lines(chunk, scrape, time_ms) } else { remote_write(chunk, scrape, time_ms) };
+        for chunk in all.chunks(if protocol == "lines" {
+            HOSTS_PER_BODY
+        } else {
+            200
+        }) {
+            let body = if protocol == "lines" {
+                lines(chunk, scrape, time_ms)
+            } else {
+                remote_write(chunk, scrape, time_ms)
+            };
             bodies.push((time_ms, body));
         }
     }
@@ -184,7 +289,13 @@ fn lines(hosts: &[usize], scrape: usize, time_ms: i64) -> Vec<u8> {
             write!(body, ",{key}={text}").expect("a string takes all");
         }
         for (i, field) in FIELDS.iter().enumerate() {
-            write!(body, "{}{field}={}i", if i == 0 { ' ' } else { ',' }, value(*host, i, scrape)).expect("a string takes all");
+            write!(
+                body,
+                "{}{field}={}i",
+                if i == 0 { ' ' } else { ',' },
+                value(*host, i, scrape)
+            )
+            .expect("a string takes all");
         }
         writeln!(body, " {time_ms}").expect("a string takes all");
     }
@@ -222,15 +333,28 @@ struct Sample {
 }
 
 fn remote_write(hosts: &[usize], scrape: usize, time_ms: i64) -> Vec<u8> {
-    let label = |name: &str, value: String| Label { name: name.to_owned(), value };
+    let label = |name: &str, value: String| Label {
+        name: name.to_owned(),
+        value,
+    };
     let series = hosts.iter().flat_map(|host| {
         FIELDS.iter().enumerate().map(move |(i, field)| {
             let mut labels = vec![label("__name__", format!("cpu_{field}"))];
             labels.extend(tags(*host).map(|(key, text)| label(key, text)));
             labels.sort_by(|a, b| a.name.cmp(&b.name));
-            TimeSeries { labels, samples: vec![Sample { value: value(*host, i, scrape) as f64, timestamp: time_ms }] }
+            TimeSeries {
+                labels,
+                samples: vec![Sample {
+                    value: value(*host, i, scrape) as f64,
+                    timestamp: time_ms,
+                }],
+            }
         })
     });
-    let request = WriteRequest { timeseries: series.collect() };
-    snap::raw::Encoder::new().compress_vec(&request.encode_to_vec()).expect("a request fits snappy")
+    let request = WriteRequest {
+        timeseries: series.collect(),
+    };
+    snap::raw::Encoder::new()
+        .compress_vec(&request.encode_to_vec())
+        .expect("a request fits snappy")
 }

@@ -20,7 +20,10 @@ impl VictoriaMetrics {
     pub(crate) fn start() -> Result<Self, String> {
         let program = build()?;
         let data = tempfile::tempdir().map_err(|error| error.to_string())?;
-        let address = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).map_err(|error| error.to_string())?.to_string();
+        let address = TcpListener::bind("127.0.0.1:0")
+            .and_then(|listener| listener.local_addr())
+            .map_err(|error| error.to_string())?
+            .to_string();
         let child = Command::new(program)
             .arg(format!("-httpListenAddr={address}"))
             .arg(format!("-storageDataPath={}", data.path().display()))
@@ -29,7 +32,11 @@ impl VictoriaMetrics {
             .stderr(Stdio::null())
             .spawn()
             .map_err(|error| error.to_string())?;
-        let peer = VictoriaMetrics { child, address, _data: data };
+        let peer = VictoriaMetrics {
+            child,
+            address,
+            _data: data,
+        };
         let deadline = Instant::now() + Duration::from_secs(30);
         while TcpStream::connect(&peer.address).is_err() {
             if Instant::now() > deadline {
@@ -51,8 +58,12 @@ impl Drop for VictoriaMetrics {
 /// The program in the user's cache, built there if it is missing.
 fn build() -> Result<PathBuf, String> {
     let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
-    let cache = cache.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache"))).ok_or("neither XDG_CACHE_HOME nor HOME is set")?;
-    let directory = cache.join("tidewatch").join(format!("victoria-metrics-{VERSION}"));
+    let cache = cache
+        .or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")))
+        .ok_or("neither XDG_CACHE_HOME nor HOME is set")?;
+    let directory = cache
+        .join("tidewatch")
+        .join(format!("victoria-metrics-{VERSION}"));
     let program = directory.join("victoria-metrics");
     if program.exists() {
         return Ok(program);
@@ -61,8 +72,20 @@ fn build() -> Result<PathBuf, String> {
     let module = "github.com/VictoriaMetrics/VictoriaMetrics";
     let package = format!("{module}/app/victoria-metrics");
     let go = |arguments: &[&str]| -> Result<(), String> {
-        let output = Command::new("go").args(arguments).current_dir(&directory).output().map_err(|error| format!("go: {error}"))?;
-        if output.status.success() { Ok(()) } else { Err(format!("go {}: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr))) }
+        let output = Command::new("go")
+            .args(arguments)
+            .current_dir(&directory)
+            .output()
+            .map_err(|error| format!("go: {error}"))?;
+        if output.status.success() {
+            Ok(())
+        } else {
+            Err(format!(
+                "go {}: {}",
+                arguments.join(" "),
+                String::from_utf8_lossy(&output.stderr)
+            ))
+        }
     };
     if !directory.join("go.mod").exists() {
         go(&["mod", "init", "peer"])?;
@@ -82,12 +105,23 @@ impl Client {
     pub(crate) fn connect(address: &str) -> Self {
         let stream = TcpStream::connect(address).expect("the server listens");
         stream.set_nodelay(true).expect("a socket option");
-        Client { stream: BufReader::new(stream), host: address.to_owned() }
+        Client {
+            stream: BufReader::new(stream),
+            host: address.to_owned(),
+        }
     }
 
     pub(crate) fn post(&mut self, path: &str, content_type: &str, body: &[u8]) -> String {
-        let encoding = if content_type == "application/x-protobuf" { "Content-Encoding: snappy\r\nX-Prometheus-Remote-Write-Version: 0.1.0\r\n" } else { "" };
-        let head = format!("POST {path} HTTP/1.1\r\nHost: {}\r\nContent-Type: {content_type}\r\n{encoding}Content-Length: {}\r\n\r\n", self.host, body.len());
+        let encoding = if content_type == "application/x-protobuf" {
+            "Content-Encoding: snappy\r\nX-Prometheus-Remote-Write-Version: 0.1.0\r\n"
+        } else {
+            ""
+        };
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nHost: {}\r\nContent-Type: {content_type}\r\n{encoding}Content-Length: {}\r\n\r\n",
+            self.host,
+            body.len()
+        );
         self.ask(&head, body)
     }
 
@@ -101,11 +135,15 @@ impl Client {
         stream.write_all(head.as_bytes()).expect("the server reads");
         stream.write_all(body).expect("the server reads");
         let mut status = String::new();
-        self.stream.read_line(&mut status).expect("the server answers");
+        self.stream
+            .read_line(&mut status)
+            .expect("the server answers");
         let (mut length, mut chunked) = (0, false);
         loop {
             let mut line = String::new();
-            self.stream.read_line(&mut line).expect("the server answers");
+            self.stream
+                .read_line(&mut line)
+                .expect("the server answers");
             let line = line.trim().to_ascii_lowercase();
             if line.is_empty() {
                 break;

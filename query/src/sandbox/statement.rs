@@ -31,7 +31,11 @@ pub(crate) fn check(statement: &Statement, tokens: &[Token]) -> Result<(), Query
     if let ControlFlow::Break(error) = inner.visit(&mut visitor) {
         return Err(*error);
     }
-    check_tables(innermost(statement))
+    match inner.as_ref() {
+        // These name no table but the one whose columns they show, and that the planner looks up.
+        ast::Statement::ShowTables { .. } | ast::Statement::ShowColumns { .. } | ast::Statement::ShowFunctions { .. } => Ok(()),
+        _ => check_tables(innermost(statement)),
+    }
 }
 
 fn innermost(statement: &Statement) -> &Statement {

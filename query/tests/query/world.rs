@@ -145,6 +145,11 @@ impl World {
         world
     }
 
+    /// Another engine over the same store and tables.
+    pub(crate) fn restart(&mut self, limits: Limits) {
+        self.engine = Engine::new(Arc::clone(&self.store) as _, Arc::clone(&self.held) as _, limits);
+    }
+
     /// Writes a file and makes it part of the archive.
     pub(crate) fn commit(&self, path: &str, table: Table, batch: &RecordBatch) -> ArchiveFile {
         let file = self.write(path, table, batch);

@@ -123,16 +123,24 @@ fn remove_staged(root: &FsPath, snapshots: PathBuf, partition: u32, epoch: u64) 
 /// Removes the staged links (`….json#123`) of places in the chain that are taken: whoever still wanted one of them has lost it.
 fn remove_staged_links(chain: &FsPath) -> u64 {
     let files = read(chain);
-    let number = |name: &str| name.split('.').next().and_then(|number| number.parse::<u64>().ok());
+    let number = |name: &str| {
+        name.split('.')
+            .next()
+            .and_then(|number| number.parse::<u64>().ok())
+    };
     let last = files
         .iter()
-        .filter(|file| file.extension().is_some_and(|extension| extension == "json"))
+        .filter(|file| {
+            file.extension()
+                .is_some_and(|extension| extension == "json")
+        })
         .filter_map(|file| number(name_of(file)))
         .max();
     let mut removed = 0;
     for file in &files {
         let name = name_of(file);
-        let lost = name.contains(".json#") && number(name).is_some_and(|number| Some(number) <= last);
+        let lost =
+            name.contains(".json#") && number(name).is_some_and(|number| Some(number) <= last);
         if lost && std::fs::remove_file(file).is_ok() {
             removed += 1;
         }

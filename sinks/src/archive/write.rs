@@ -274,11 +274,7 @@ fn rollup_columns(rows: &[&RollupRow]) -> Vec<ArrayRef> {
         number(|row| row.rollup.first),
         number(|row| row.rollup.last),
         number(|row| row.rollup.sum_squares),
-        Arc::new(
-            rows.iter()
-                .map(|row| row.rate)
-                .collect::<Float64Array>(),
-        ),
+        Arc::new(rows.iter().map(|row| row.rate).collect::<Float64Array>()),
         number(|row| row.completeness),
         Arc::new(Int32Array::from_iter_values(
             rows.iter()

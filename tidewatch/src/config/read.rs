@@ -346,6 +346,7 @@ fn take_query(layers: &mut Layers) -> query::Limits {
         } else {
             threads
         },
+        verify_files: layers.take("query.verify_files"),
         spill_directory: None,
         spill_bytes: take_bytes(layers, "query.spill", 0),
     }

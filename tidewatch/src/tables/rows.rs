@@ -2,24 +2,36 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Float64Array, Int32Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
+use arrow::array::{
+    ArrayRef, Float64Array, Int32Array, Int64Array, RecordBatch, StringArray,
+    TimestampMicrosecondArray,
+};
 use arrow::error::ArrowError;
 use pipeline::{HotRows, PartitionView};
 use query::ScanBounds;
 use schemas::batch::labels_array;
 use schemas::columns::table_schema;
-use schemas::{Anomaly, Direction, Kind, Micros, RollupRow, SampleRows, Series, SeriesDirectory, Table};
+use schemas::{
+    Anomaly, Direction, Kind, Micros, RollupRow, SampleRows, Series, SeriesDirectory, Table,
+};
 
 /// Rows of one batch. 65,536: small enough that a query's operators share the work, large enough that batches cost nothing.
 const BATCH_ROWS: usize = 65_536;
 
 /// The hot rows of some partitions of one table, within bounds.
-pub(super) fn hot_batches(views: Vec<PartitionView>, bounds: &ScanBounds) -> Result<Vec<RecordBatch>, ArrowError> {
+pub(super) fn hot_batches(
+    views: Vec<PartitionView>,
+    bounds: &ScanBounds,
+) -> Result<Vec<RecordBatch>, ArrowError> {
     let mut batches = Vec::new();
     for view in views {
         match view.hot {
-            HotRows::Samples(directory, rows) => sample_batches(&directory, &rows, bounds, &mut batches)?,
-            HotRows::Rollups(directory, rows) => rollup_batches(&directory, &rows, bounds, &mut batches)?,
+            HotRows::Samples(directory, rows) => {
+                sample_batches(&directory, &rows, bounds, &mut batches)?
+            }
+            HotRows::Rollups(directory, rows) => {
+                rollup_batches(&directory, &rows, bounds, &mut batches)?
+            }
             HotRows::Anomalies(events) => anomaly_batches(&events, bounds, &mut batches)?,
         }
     }
@@ -35,7 +47,10 @@ struct Wanted<'a> {
 impl<'a> Wanted<'a> {
     fn new(directory: &SeriesDirectory, bounds: &'a ScanBounds) -> Self {
         let wanted = |series: &Arc<Series>| wants_metric(bounds, &series.metric);
-        Wanted { series: directory.iter().map(wanted).collect(), bounds }
+        Wanted {
+            series: directory.iter().map(wanted).collect(),
+            bounds,
+        }
     }
 
     fn has(&self, series: u32, time: Micros) -> bool {
@@ -44,7 +59,10 @@ impl<'a> Wanted<'a> {
 }
 
 fn wants_metric(bounds: &ScanBounds, metric: &str) -> bool {
-    bounds.metrics.as_ref().is_none_or(|metrics| metrics.iter().any(|wanted| wanted == metric))
+    bounds
+        .metrics
+        .as_ref()
+        .is_none_or(|metrics| metrics.iter().any(|wanted| wanted == metric))
 }
 
 fn wants_time(bounds: &ScanBounds, time: Micros) -> bool {
@@ -62,38 +80,90 @@ fn numbers(values: impl Iterator<Item = f64>) -> ArrayRef {
 /// `metric`, `series_id`, `labels`, `host`, `service` of some rows.
 fn series_columns(series: &[&Series]) -> Vec<ArrayRef> {
     vec![
-        Arc::new(StringArray::from_iter_values(series.iter().map(|series| &*series.metric))),
-        Arc::new(StringArray::from_iter_values(series.iter().map(|series| series.id.to_string()))),
+        Arc::new(StringArray::from_iter_values(
+            series.iter().map(|series| &*series.metric),
+        )),
+        Arc::new(StringArray::from_iter_values(
+            series.iter().map(|series| series.id.to_string()),
+        )),
         Arc::new(labels_array(series.iter().map(|series| &series.labels))),
-        Arc::new(series.iter().map(|series| series.host()).collect::<StringArray>()),
-        Arc::new(series.iter().map(|series| series.service()).collect::<StringArray>()),
+        Arc::new(
+            series
+                .iter()
+                .map(|series| series.host())
+                .collect::<StringArray>(),
+        ),
+        Arc::new(
+            series
+                .iter()
+                .map(|series| series.service())
+                .collect::<StringArray>(),
+        ),
     ]
 }
 
-fn batch(table: Table, time: ArrayRef, series: &[&Series], own: Vec<ArrayRef>) -> Result<RecordBatch, ArrowError> {
-    let columns = std::iter::once(time).chain(series_columns(series)).chain(own).collect();
+fn batch(
+    table: Table,
+    time: ArrayRef,
+    series: &[&Series],
+    own: Vec<ArrayRef>,
+) -> Result<RecordBatch, ArrowError> {
+    let columns = std::iter::once(time)
+        .chain(series_columns(series))
+        .chain(own)
+        .collect();
     RecordBatch::try_new(table_schema(table), columns)
 }
 
-fn sample_batches(directory: &SeriesDirectory, rows: &SampleRows, bounds: &ScanBounds, into: &mut Vec<RecordBatch>) -> Result<(), ArrowError> {
+fn sample_batches(
+    directory: &SeriesDirectory,
+    rows: &SampleRows,
+    bounds: &ScanBounds,
+    into: &mut Vec<RecordBatch>,
+) -> Result<(), ArrowError> {
     let wanted = Wanted::new(directory, bounds);
-    let kept: Vec<usize> = (0..rows.len()).filter(|row| wanted.has(rows.series[*row], rows.time[*row])).collect();
+    let kept: Vec<usize> = (0..rows.len())
+        .filter(|row| wanted.has(rows.series[*row], rows.time[*row]))
+        .collect();
     for chunk in kept.chunks(BATCH_ROWS) {
-        let series: Vec<&Series> = chunk.iter().map(|row| &*directory[rows.series[*row] as usize]).collect();
+        let series: Vec<&Series> = chunk
+            .iter()
+            .map(|row| &*directory[rows.series[*row] as usize])
+            .collect();
         let own = vec![numbers(chunk.iter().map(|row| rows.value[*row]))];
-        into.push(batch(Table::Samples, times(chunk.iter().map(|row| rows.time[*row])), &series, own)?);
+        into.push(batch(
+            Table::Samples,
+            times(chunk.iter().map(|row| rows.time[*row])),
+            &series,
+            own,
+        )?);
     }
     Ok(())
 }
 
-fn rollup_batches(directory: &SeriesDirectory, rows: &[RollupRow], bounds: &ScanBounds, into: &mut Vec<RecordBatch>) -> Result<(), ArrowError> {
+fn rollup_batches(
+    directory: &SeriesDirectory,
+    rows: &[RollupRow],
+    bounds: &ScanBounds,
+    into: &mut Vec<RecordBatch>,
+) -> Result<(), ArrowError> {
     let wanted = Wanted::new(directory, bounds);
-    let kept: Vec<&RollupRow> = rows.iter().filter(|row| wanted.has(row.series, row.start)).collect();
+    let kept: Vec<&RollupRow> = rows
+        .iter()
+        .filter(|row| wanted.has(row.series, row.start))
+        .collect();
     for chunk in kept.chunks(BATCH_ROWS) {
-        let series: Vec<&Series> = chunk.iter().map(|row| &*directory[row.series as usize]).collect();
+        let series: Vec<&Series> = chunk
+            .iter()
+            .map(|row| &*directory[row.series as usize])
+            .collect();
         let number = |of: fn(&RollupRow) -> f64| numbers(chunk.iter().map(|row| of(row)));
         let own: Vec<ArrayRef> = vec![
-            Arc::new(Int64Array::from_iter_values(chunk.iter().map(|row| i64::try_from(row.rollup.count).unwrap_or(i64::MAX)))),
+            Arc::new(Int64Array::from_iter_values(
+                chunk
+                    .iter()
+                    .map(|row| i64::try_from(row.rollup.count).unwrap_or(i64::MAX)),
+            )),
             number(|row| row.rollup.sum),
             number(|row| row.rollup.min),
             number(|row| row.rollup.max),
@@ -102,31 +172,58 @@ fn rollup_batches(directory: &SeriesDirectory, rows: &[RollupRow], bounds: &Scan
             number(|row| row.rollup.sum_squares),
             Arc::new(chunk.iter().map(|row| row.rate).collect::<Float64Array>()),
             number(|row| row.completeness),
-            Arc::new(Int32Array::from_iter_values(chunk.iter().map(|row| i32::try_from(row.revision).unwrap_or(i32::MAX)))),
+            Arc::new(Int32Array::from_iter_values(
+                chunk
+                    .iter()
+                    .map(|row| i32::try_from(row.revision).unwrap_or(i32::MAX)),
+            )),
         ];
         // All rows of a view are of one table.
-        into.push(batch(Table::Rollups(chunk[0].resolution), times(chunk.iter().map(|row| row.start)), &series, own)?);
+        into.push(batch(
+            Table::Rollups(chunk[0].resolution),
+            times(chunk.iter().map(|row| row.start)),
+            &series,
+            own,
+        )?);
     }
     Ok(())
 }
 
-fn anomaly_batches(events: &[Anomaly], bounds: &ScanBounds, into: &mut Vec<RecordBatch>) -> Result<(), ArrowError> {
+fn anomaly_batches(
+    events: &[Anomaly],
+    bounds: &ScanBounds,
+    into: &mut Vec<RecordBatch>,
+) -> Result<(), ArrowError> {
     let micros = |text: &str| -> Result<Micros, ArrowError> {
         let time: Result<jiff::Timestamp, _> = text.parse();
-        time.map(|time| time.as_microsecond()).map_err(|error| ArrowError::ParseError(format!("event time `{text}`: {error}")))
+        time.map(|time| time.as_microsecond())
+            .map_err(|error| ArrowError::ParseError(format!("event time `{text}`: {error}")))
     };
     let mut kept = Vec::new();
     for event in events {
-        let (time, start, end) = (micros(&event.time)?, micros(&event.window_start)?, micros(&event.window_end)?);
+        let (time, start, end) = (
+            micros(&event.time)?,
+            micros(&event.window_start)?,
+            micros(&event.window_end)?,
+        );
         if wants_metric(bounds, &event.metric) && wants_time(bounds, time) {
-            let series = Series { id: event.series_id, metric: Arc::from(event.metric.as_str()), labels: event.labels.clone(), kind: Kind::Gauge };
+            let series = Series {
+                id: event.series_id,
+                metric: Arc::from(event.metric.as_str()),
+                labels: event.labels.clone(),
+                kind: Kind::Gauge,
+            };
             kept.push((time, start, end, series, event));
         }
     }
     for chunk in kept.chunks(BATCH_ROWS) {
         let series: Vec<&Series> = chunk.iter().map(|(_, _, _, series, _)| series).collect();
         let number = |of: fn(&Anomaly) -> f64| numbers(chunk.iter().map(|row| of(row.4)));
-        let text = |of: &dyn Fn(&Anomaly) -> String| -> ArrayRef { Arc::new(StringArray::from_iter_values(chunk.iter().map(|row| of(row.4)))) };
+        let text = |of: &dyn Fn(&Anomaly) -> String| -> ArrayRef {
+            Arc::new(StringArray::from_iter_values(
+                chunk.iter().map(|row| of(row.4)),
+            ))
+        };
         let own = vec![
             text(&|event| event.event_id.clone()),
             times(chunk.iter().map(|row| row.1)),
@@ -143,7 +240,12 @@ fn anomaly_batches(events: &[Anomaly], bounds: &ScanBounds, into: &mut Vec<Recor
             number(|event| event.completeness),
             text(&|event| event.explanation.clone()),
         ];
-        into.push(batch(Table::Anomalies, times(chunk.iter().map(|row| row.0)), &series, own)?);
+        into.push(batch(
+            Table::Anomalies,
+            times(chunk.iter().map(|row| row.0)),
+            &series,
+            own,
+        )?);
     }
     Ok(())
 }
@@ -162,12 +264,23 @@ mod tests {
     use super::*;
 
     fn directory() -> SeriesDirectory {
-        let series = |metric: &str, host: &str| Arc::new(Series::new(metric, Labels::try_new([("host", host)]).unwrap(), Kind::Gauge));
+        let series = |metric: &str, host: &str| {
+            Arc::new(Series::new(
+                metric,
+                Labels::try_new([("host", host)]).unwrap(),
+                Kind::Gauge,
+            ))
+        };
         vec![series("cpu", "a"), series("mem", "b")]
     }
 
     fn view(hot: HotRows) -> PartitionView {
-        PartitionView { partition: 0, files: Arc::default(), end: NextOffset(0), hot }
+        PartitionView {
+            partition: 0,
+            files: Arc::default(),
+            end: NextOffset(0),
+            hot,
+        }
     }
 
     fn show(hot: HotRows, bounds: &ScanBounds) -> String {
@@ -190,8 +303,13 @@ mod tests {
     #[test]
     fn samples_have_the_public_columns() {
         let id = SeriesId::of("cpu", &Labels::try_new([("host", "a")]).unwrap());
-        let bounds = ScanBounds { time_max: Some(1_000_000), ..ScanBounds::default() };
-        let expected = format!("{{\"time\":\"1970-01-01T00:00:01Z\",\"metric\":\"cpu\",\"series_id\":\"{id}\",\"labels\":{{\"host\":\"a\"}},\"host\":\"a\",\"value\":1.5}}\n");
+        let bounds = ScanBounds {
+            time_max: Some(1_000_000),
+            ..ScanBounds::default()
+        };
+        let expected = format!(
+            "{{\"time\":\"1970-01-01T00:00:01Z\",\"metric\":\"cpu\",\"series_id\":\"{id}\",\"labels\":{{\"host\":\"a\"}},\"host\":\"a\",\"value\":1.5}}\n"
+        );
         assert_eq!(show(samples(), &bounds), expected);
     }
 
@@ -199,16 +317,52 @@ mod tests {
     fn bounds_leave_out_what_is_not_asked() {
         let lines = |bounds: ScanBounds| show(samples(), &bounds).lines().count();
         assert_eq!(lines(ScanBounds::default()), 3);
-        assert_eq!(lines(ScanBounds { time_min: Some(2_000_000), time_max: Some(3_000_000), metrics: None }), 2);
-        assert_eq!(lines(ScanBounds { metrics: Some(vec!["mem".into()]), ..ScanBounds::default() }), 1);
-        assert_eq!(lines(ScanBounds { metrics: Some(vec!["me".into()]), ..ScanBounds::default() }), 0);
+        assert_eq!(
+            lines(ScanBounds {
+                time_min: Some(2_000_000),
+                time_max: Some(3_000_000),
+                metrics: None
+            }),
+            2
+        );
+        assert_eq!(
+            lines(ScanBounds {
+                metrics: Some(vec!["mem".into()]),
+                ..ScanBounds::default()
+            }),
+            1
+        );
+        assert_eq!(
+            lines(ScanBounds {
+                metrics: Some(vec!["me".into()]),
+                ..ScanBounds::default()
+            }),
+            0
+        );
     }
 
     #[test]
     fn rollups_and_anomalies_fit_their_tables() {
-        let row = RollupRow { series: 1, resolution: Resolution::Minute, start: 0, rollup: Rollup::of(5, 2.0), rate: None, completeness: 0.5, revision: 1 };
-        let text = show(HotRows::Rollups(directory(), vec![row]), &ScanBounds::default());
-        assert!(text.contains("\"metric\":\"mem\"") && text.contains("\"count\":1") && text.contains("\"revision\":1") && !text.contains("rate"), "{text}");
+        let row = RollupRow {
+            series: 1,
+            resolution: Resolution::Minute,
+            start: 0,
+            rollup: Rollup::of(5, 2.0),
+            rate: None,
+            completeness: 0.5,
+            revision: 1,
+        };
+        let text = show(
+            HotRows::Rollups(directory(), vec![row]),
+            &ScanBounds::default(),
+        );
+        assert!(
+            text.contains("\"metric\":\"mem\"")
+                && text.contains("\"count\":1")
+                && text.contains("\"revision\":1")
+                && !text.contains("rate"),
+            "{text}"
+        );
         let anomaly = Anomaly {
             event_id: "e".into(),
             series_id: SeriesId(7),
@@ -229,6 +383,11 @@ mod tests {
             explanation: "low".into(),
         };
         let text = show(HotRows::Anomalies(vec![anomaly]), &ScanBounds::default());
-        assert!(text.contains("\"time\":\"1970-01-01T00:00:03.000001Z\"") && text.contains("\"direction\":\"low\"") && text.contains("\"votes\":\"[]\""), "{text}");
+        assert!(
+            text.contains("\"time\":\"1970-01-01T00:00:03.000001Z\"")
+                && text.contains("\"direction\":\"low\"")
+                && text.contains("\"votes\":\"[]\""),
+            "{text}"
+        );
     }
 }
