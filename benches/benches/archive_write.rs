@@ -1,5 +1,11 @@
 //! Writing a checkpoint's samples to the archive: 100,000 series × 6 samples, encoded, hashed, written and synced. Prints rows/s and bytes/sample.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a bench that can't run stops"
+)]
+
 use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::sync::Arc;

@@ -1,5 +1,11 @@
 //! The step of a partition: series resolved, duplicates looked for, five rollup levels, with and without detection; 1 k to 1 M series.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a bench that can't run stops"
+)]
+
 use std::hint::black_box;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};

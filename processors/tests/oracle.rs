@@ -1,6 +1,8 @@
 //! The operators against an oracle: whatever the order, the duplicates, the conflicts, the lateness, the checkpoints and the crashes,
 //! the archive holds what a plain map of all samples says.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::collections::{BTreeMap, HashMap};
 
 use processors::late::ArchivedValue;
@@ -339,7 +341,7 @@ proptest! {
 }
 
 #[test]
-fn the_series_limit_counts_what_it_refuses() {
+fn c7_the_series_limit_counts_what_it_refuses() {
     let mut state = PartitionState::new(ProcessingConfig {
         series_max: 2,
         ..ProcessingConfig::default()

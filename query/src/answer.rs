@@ -31,8 +31,16 @@ impl Notes {
 impl fmt::Display for Notes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if !self.is_empty() {
-            let partitions: Vec<_> = self.partitions_without_hot_rows.iter().map(u32::to_string).collect();
-            write!(f, "rows since the last checkpoint are missing for partitions {}: they are in the log, or another process holds them", partitions.join(", "))?;
+            let partitions: Vec<_> = self
+                .partitions_without_hot_rows
+                .iter()
+                .map(u32::to_string)
+                .collect();
+            write!(
+                f,
+                "rows since the last checkpoint are missing for partitions {}: they are in the log, or another process holds them",
+                partitions.join(", ")
+            )?;
         }
         Ok(())
     }
@@ -60,13 +68,20 @@ impl Answer {
 
 impl fmt::Debug for Answer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Answer").field("schema", &self.schema).field("notes", &self.notes).finish_non_exhaustive()
+        f.debug_struct("Answer")
+            .field("schema", &self.schema)
+            .field("notes", &self.notes)
+            .finish_non_exhaustive()
     }
 }
 
 /// The schema with unique column names: in JSON a repeated name would hide a column.
 pub(crate) fn unique_names(schema: &Schema) -> SchemaRef {
-    let mut taken: BTreeSet<String> = schema.fields().iter().map(|field| field.name().clone()).collect();
+    let mut taken: BTreeSet<String> = schema
+        .fields()
+        .iter()
+        .map(|field| field.name().clone())
+        .collect();
     let mut used = BTreeSet::new();
     let rename = |(position, field): (usize, &Arc<Field>)| {
         let mut name = field.name().clone();
@@ -79,5 +94,12 @@ pub(crate) fn unique_names(schema: &Schema) -> SchemaRef {
         // Whether nulls can occur is the planner's guess; a wrong one must not fail the answer.
         Arc::new(field.as_ref().clone().with_name(name).with_nullable(true))
     };
-    Arc::new(Schema::new(schema.fields().iter().enumerate().map(rename).collect::<Vec<_>>()))
+    Arc::new(Schema::new(
+        schema
+            .fields()
+            .iter()
+            .enumerate()
+            .map(rename)
+            .collect::<Vec<_>>(),
+    ))
 }

@@ -13,7 +13,10 @@ const DEPTH_MAX: usize = 200;
 
 /// The bounds that all filters together put on a scan.
 pub(crate) fn of_filters(filters: &[Expr]) -> ScanBounds {
-    filters.iter().map(|filter| of(filter, DEPTH_MAX)).fold(ScanBounds::default(), both)
+    filters
+        .iter()
+        .map(|filter| of(filter, DEPTH_MAX))
+        .fold(ScanBounds::default(), both)
 }
 
 /// What both bounds allow.
@@ -52,21 +55,37 @@ pub(crate) fn either(a: ScanBounds, b: ScanBounds) -> ScanBounds {
 }
 
 fn of(filter: &Expr, depth: usize) -> ScanBounds {
-    let Some(depth) = depth.checked_sub(1) else { return ScanBounds::default() };
+    let Some(depth) = depth.checked_sub(1) else {
+        return ScanBounds::default();
+    };
     match filter {
-        Expr::BinaryExpr(BinaryExpr { left, op: Operator::And, right }) => both(of(left, depth), of(right, depth)),
-        Expr::BinaryExpr(BinaryExpr { left, op: Operator::Or, right }) => either(of(left, depth), of(right, depth)),
+        Expr::BinaryExpr(BinaryExpr {
+            left,
+            op: Operator::And,
+            right,
+        }) => both(of(left, depth), of(right, depth)),
+        Expr::BinaryExpr(BinaryExpr {
+            left,
+            op: Operator::Or,
+            right,
+        }) => either(of(left, depth), of(right, depth)),
         Expr::BinaryExpr(BinaryExpr { left, op, right }) => match (left.as_ref(), right.as_ref()) {
             (column, Expr::Literal(value, _)) => compare(column, *op, value),
-            (Expr::Literal(value, _), column) => op.swap().map(|op| compare(column, op, value)).unwrap_or_default(),
+            (Expr::Literal(value, _), column) => op
+                .swap()
+                .map(|op| compare(column, op, value))
+                .unwrap_or_default(),
             _ => ScanBounds::default(),
         },
-        Expr::Between(between) if !between.negated => match (between.low.as_ref(), between.high.as_ref()) {
-            (Expr::Literal(low, _), Expr::Literal(high, _)) => {
-                both(compare(&between.expr, Operator::GtEq, low), compare(&between.expr, Operator::LtEq, high))
+        Expr::Between(between) if !between.negated => {
+            match (between.low.as_ref(), between.high.as_ref()) {
+                (Expr::Literal(low, _), Expr::Literal(high, _)) => both(
+                    compare(&between.expr, Operator::GtEq, low),
+                    compare(&between.expr, Operator::LtEq, high),
+                ),
+                _ => ScanBounds::default(),
             }
-            _ => ScanBounds::default(),
-        },
+        }
         Expr::InList(list) if !list.negated => {
             let each = list.list.iter().map(|item| match item {
                 Expr::Literal(value, _) => compare(&list.expr, Operator::Eq, value),
@@ -81,18 +100,30 @@ fn of(filter: &Expr, depth: usize) -> ScanBounds {
 fn compare(column: &Expr, op: Operator, value: &ScalarValue) -> ScanBounds {
     match name(column) {
         Some("metric") if op == Operator::Eq => {
-            let metric = value.try_as_str().flatten().map(|metric| vec![metric.to_owned()]);
-            ScanBounds { metrics: metric, ..ScanBounds::default() }
+            let metric = value
+                .try_as_str()
+                .flatten()
+                .map(|metric| vec![metric.to_owned()]);
+            ScanBounds {
+                metrics: metric,
+                ..ScanBounds::default()
+            }
         }
         Some("time") => {
-            let Some((earliest, latest)) = moment(value) else { return ScanBounds::default() };
+            let Some((earliest, latest)) = moment(value) else {
+                return ScanBounds::default();
+            };
             let (time_min, time_max) = match op {
                 Operator::Eq => (Some(earliest), Some(latest)),
                 Operator::Gt | Operator::GtEq => (Some(earliest), None),
                 Operator::Lt | Operator::LtEq => (None, Some(latest)),
                 _ => (None, None),
             };
-            ScanBounds { time_min, time_max, metrics: None }
+            ScanBounds {
+                time_min,
+                time_max,
+                metrics: None,
+            }
         }
         _ => ScanBounds::default(),
     }
@@ -102,7 +133,9 @@ fn compare(column: &Expr, op: Operator, value: &ScalarValue) -> ScanBounds {
 fn name(column: &Expr) -> Option<&str> {
     match column {
         Expr::Column(column) => Some(&column.name),
-        Expr::Cast(cast) if is_moment(cast.field.data_type()) => name(&cast.expr).filter(|name| *name == "time"),
+        Expr::Cast(cast) if is_moment(cast.field.data_type()) => {
+            name(&cast.expr).filter(|name| *name == "time")
+        }
         _ => None,
     }
 }
@@ -114,17 +147,34 @@ fn is_moment(data_type: &DataType) -> bool {
 /// The times, first and last, that compare equal to a literal once cast to its type.
 fn moment(value: &ScalarValue) -> Option<(Micros, Micros)> {
     let span = |value: i64, unit: TimeUnit| match unit {
-        TimeUnit::Second => (value.saturating_mul(SECOND), value.saturating_add(1).saturating_mul(SECOND)),
-        TimeUnit::Millisecond => (value.saturating_mul(1_000), value.saturating_add(1).saturating_mul(1_000)),
+        TimeUnit::Second => (
+            value.saturating_mul(SECOND),
+            value.saturating_add(1).saturating_mul(SECOND),
+        ),
+        TimeUnit::Millisecond => (
+            value.saturating_mul(1_000),
+            value.saturating_add(1).saturating_mul(1_000),
+        ),
         TimeUnit::Microsecond => (value, value),
-        TimeUnit::Nanosecond => (value.div_euclid(1_000), value.div_euclid(1_000).saturating_add(1)),
+        TimeUnit::Nanosecond => (
+            value.div_euclid(1_000),
+            value.div_euclid(1_000).saturating_add(1),
+        ),
     };
     match value {
         ScalarValue::TimestampSecond(Some(value), _) => Some(span(*value, TimeUnit::Second)),
-        ScalarValue::TimestampMillisecond(Some(value), _) => Some(span(*value, TimeUnit::Millisecond)),
-        ScalarValue::TimestampMicrosecond(Some(value), _) => Some(span(*value, TimeUnit::Microsecond)),
-        ScalarValue::TimestampNanosecond(Some(value), _) => Some(span(*value, TimeUnit::Nanosecond)),
-        ScalarValue::Date32(Some(day)) => Some((i64::from(*day) * DAY, (i64::from(*day) + 1) * DAY)),
+        ScalarValue::TimestampMillisecond(Some(value), _) => {
+            Some(span(*value, TimeUnit::Millisecond))
+        }
+        ScalarValue::TimestampMicrosecond(Some(value), _) => {
+            Some(span(*value, TimeUnit::Microsecond))
+        }
+        ScalarValue::TimestampNanosecond(Some(value), _) => {
+            Some(span(*value, TimeUnit::Nanosecond))
+        }
+        ScalarValue::Date32(Some(day)) => {
+            Some((i64::from(*day) * DAY, (i64::from(*day) + 1) * DAY))
+        }
         _ => None,
     }
 }

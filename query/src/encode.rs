@@ -47,7 +47,14 @@ pub enum Format {
 
 impl Format {
     /// All formats.
-    pub const ALL: [Format; 6] = [Format::Json, Format::Ndjson, Format::Csv, Format::ArrowStream, Format::Parquet, Format::Text];
+    pub const ALL: [Format; 6] = [
+        Format::Json,
+        Format::Ndjson,
+        Format::Csv,
+        Format::ArrowStream,
+        Format::Parquet,
+        Format::Text,
+    ];
 
     /// `json`, `ndjson`, `csv`, `arrow`, `parquet`, `text`: as in URLs and on the command line.
     pub fn name(self) -> &'static str {
@@ -80,7 +87,10 @@ impl Format {
 }
 
 /// Writes an answer. The stream ends after the last bytes, or after the first `Err`.
-pub fn encode(answer: Answer, format: Format) -> impl Stream<Item = Result<Bytes, QueryError>> + Send + 'static {
+pub fn encode(
+    answer: Answer,
+    format: Format,
+) -> impl Stream<Item = Result<Bytes, QueryError>> + Send + 'static {
     let Answer { schema, rows, .. } = answer;
     let sink = Sink::default();
     let begun = begin(format, &schema, &sink).map_err(|error| broken(&error));
@@ -161,11 +171,16 @@ struct Sink(Arc<Mutex<Vec<u8>>>);
 
 impl Sink {
     fn push(&self, bytes: &[u8]) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .extend_from_slice(bytes);
     }
 
     fn take(&self) -> Bytes {
-        Bytes::from(std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner)))
+        Bytes::from(std::mem::take(
+            &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner),
+        ))
     }
 }
 

@@ -10,7 +10,9 @@ use crate::ViewError;
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum QueryError {
     /// The statement is not one that reads tables.
-    #[error("{what} is not allowed: only queries that read tables run here (SELECT, WITH, VALUES, EXPLAIN, SHOW TABLES, SHOW COLUMNS, DESCRIBE). {help}")]
+    #[error(
+        "{what} is not allowed: only queries that read tables run here (SELECT, WITH, VALUES, EXPLAIN, SHOW TABLES, SHOW COLUMNS, DESCRIBE). {help}"
+    )]
     Forbidden {
         /// What was found.
         what: String,
@@ -69,20 +71,27 @@ pub enum QueryError {
     #[error("{0}")]
     View(#[from] ViewError),
     /// The archive's store does not answer.
-    #[error("the archive can't be read: {0}. Check that its store is reachable, then run the query again")]
+    #[error(
+        "the archive can't be read: {0}. Check that its store is reachable, then run the query again"
+    )]
     Store(String),
     /// The engine was stopped while the query ran.
     #[error("the query engine was stopped while the query ran. Run the query again")]
     Stopped,
     /// Our own mistake.
-    #[error("the query engine failed, which is a fault of Tidewatch, not of the query: {0}. Please report it with the query")]
+    #[error(
+        "the query engine failed, which is a fault of Tidewatch, not of the query: {0}. Please report it with the query"
+    )]
     Bug(String),
 }
 
 impl HasFault for QueryError {
     fn fault(&self) -> Fault {
         match self {
-            QueryError::Forbidden { .. } | QueryError::Sql(_) | QueryError::Limit { .. } | QueryError::Data(_) => Fault::BadInput,
+            QueryError::Forbidden { .. }
+            | QueryError::Sql(_)
+            | QueryError::Limit { .. }
+            | QueryError::Data(_) => Fault::BadInput,
             QueryError::Busy { .. } | QueryError::Store(_) | QueryError::Stopped => Fault::Outage,
             QueryError::Damaged { .. } | QueryError::Missing { .. } => Fault::Corruption,
             QueryError::View(error) => error.fault,
@@ -138,8 +147,13 @@ impl Failure {
                 | ArrowError::NotYetImplemented(_) => Failure::Data(text),
                 _ => Failure::Read(text),
             },
-            DataFusionError::ParquetError(_) | DataFusionError::ObjectStore(_) | DataFusionError::IoError(_) => Failure::Read(text),
-            DataFusionError::External(error) => match (error.downcast_ref::<QueryError>(), error.downcast_ref::<ViewError>()) {
+            DataFusionError::ParquetError(_)
+            | DataFusionError::ObjectStore(_)
+            | DataFusionError::IoError(_) => Failure::Read(text),
+            DataFusionError::External(error) => match (
+                error.downcast_ref::<QueryError>(),
+                error.downcast_ref::<ViewError>(),
+            ) {
                 (Some(ours), _) => Failure::Ours(ours.clone()),
                 (_, Some(ours)) => Failure::Ours(ours.clone().into()),
                 _ => Failure::Read(text),
@@ -152,9 +166,19 @@ impl Failure {
 /// The message without DataFusion's own prefixes and appeals to report to its project.
 fn message(error: &DataFusionError) -> String {
     let text = error.strip_backtrace();
-    let text = text.split("\n\nThis issue was likely caused by a bug in DataFusion").next().unwrap_or_default();
+    let text = text
+        .split("\n\nThis issue was likely caused by a bug in DataFusion")
+        .next()
+        .unwrap_or_default();
     let mut text = text.trim();
-    for prefix in ["Error during planning: ", "Execution error: ", "SQL error: ", "Arrow error: ", "External error: ", "Internal error: "] {
+    for prefix in [
+        "Error during planning: ",
+        "Execution error: ",
+        "SQL error: ",
+        "Arrow error: ",
+        "External error: ",
+        "Internal error: ",
+    ] {
         text = text.strip_prefix(prefix).unwrap_or(text);
     }
     text.trim_end_matches('.').to_owned()

@@ -35,15 +35,23 @@ pub(crate) const SERIES_ROWS_MAX: u64 = 10_000_000;
 /// The allowed scalar functions, guarded where they need it.
 pub(crate) fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
     let guard = |function: Arc<ScalarUDF>| match call::Growth::of(function.name()) {
-        Some(growth) => Arc::new(ScalarUDF::new_from_impl(call::Guarded::new(function, growth))),
+        Some(growth) => Arc::new(ScalarUDF::new_from_impl(call::Guarded::new(
+            function, growth,
+        ))),
         None => function,
     };
-    let defaults = SessionStateDefaults::default_scalar_functions().into_iter().filter(|function| is_allowed(function.name()));
+    let defaults = SessionStateDefaults::default_scalar_functions()
+        .into_iter()
+        .filter(|function| is_allowed(function.name()));
     defaults.map(guard).chain([literals::operator()]).collect()
 }
 
-static GUARDED: LazyLock<HashMap<String, Arc<ScalarUDF>>> =
-    LazyLock::new(|| scalar_functions().into_iter().map(|function| (function.name().to_owned(), function)).collect());
+static GUARDED: LazyLock<HashMap<String, Arc<ScalarUDF>>> = LazyLock::new(|| {
+    scalar_functions()
+        .into_iter()
+        .map(|function| (function.name().to_owned(), function))
+        .collect()
+});
 
 /// Puts the guarded functions in place of the plain ones: literals such as `[a, a]` and operators call those directly.
 pub(crate) fn apply(plan: LogicalPlan) -> Result<LogicalPlan> {
@@ -57,14 +65,25 @@ pub(crate) fn apply(plan: LogicalPlan) -> Result<LogicalPlan> {
         },
         other => Ok(Transformed::no(other)),
     };
-    let swapped = plan.transform_down_with_subqueries(|node| node.map_expressions(|expression| expression.transform_up(swap)))?;
+    let swapped = plan.transform_down_with_subqueries(|node| {
+        node.map_expressions(|expression| expression.transform_up(swap))
+    })?;
     Ok(swapped.data)
 }
 
 /// The allowed table functions, guarded.
 pub(crate) fn table_functions() -> Vec<Arc<TableFunction>> {
-    let defaults = SessionStateDefaults::default_table_functions().into_iter().filter(|function| is_allowed_table_function(function.name()));
-    defaults.map(|function| Arc::new(TableFunction::new(function.name().to_owned(), Arc::new(series::Guarded(function))))).collect()
+    let defaults = SessionStateDefaults::default_table_functions()
+        .into_iter()
+        .filter(|function| is_allowed_table_function(function.name()));
+    defaults
+        .map(|function| {
+            Arc::new(TableFunction::new(
+                function.name().to_owned(),
+                Arc::new(series::Guarded(function)),
+            ))
+        })
+        .collect()
 }
 
 /// Turns operators and literals that make values into guarded calls.

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Int32Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
+use arrow::array::{
+    ArrayRef, Int32Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
+};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
@@ -66,12 +68,25 @@ pub fn dead_letters_schema() -> SchemaRef {
 pub(crate) fn checkpoint_rows(links: &[Checkpoint]) -> Result<RecordBatch> {
     // Offsets and counts above i64::MAX can't occur; a damaged link shows as the largest number.
     let number = |value: &dyn Fn(&Checkpoint) -> u64| -> ArrayRef {
-        Arc::new(links.iter().map(|link| Some(i64::try_from(value(link)).unwrap_or(i64::MAX))).collect::<Int64Array>())
+        Arc::new(
+            links
+                .iter()
+                .map(|link| Some(i64::try_from(value(link)).unwrap_or(i64::MAX)))
+                .collect::<Int64Array>(),
+        )
     };
-    let text = |value: &dyn for<'a> Fn(&'a Checkpoint) -> Option<&'a str>| -> ArrayRef { Arc::new(links.iter().map(value).collect::<StringArray>()) };
+    let text = |value: &dyn for<'a> Fn(&'a Checkpoint) -> Option<&'a str>| -> ArrayRef {
+        Arc::new(links.iter().map(value).collect::<StringArray>())
+    };
     let time = |value: &dyn Fn(&Checkpoint) -> Micros| -> ArrayRef {
         let known = |time: Micros| (-TIME_MAX..TIME_MAX).contains(&time).then_some(time);
-        Arc::new(links.iter().map(|link| known(value(link))).collect::<TimestampMicrosecondArray>().with_timezone("UTC"))
+        Arc::new(
+            links
+                .iter()
+                .map(|link| known(value(link)))
+                .collect::<TimestampMicrosecondArray>()
+                .with_timezone("UTC"),
+        )
     };
     let kind = |link: &Checkpoint| match link.kind {
         LinkKind::Claim => "claim",
@@ -79,7 +94,12 @@ pub(crate) fn checkpoint_rows(links: &[Checkpoint]) -> Result<RecordBatch> {
         LinkKind::Compaction => "compaction",
     };
     let columns: Vec<ArrayRef> = vec![
-        Arc::new(links.iter().map(|link| Some(i32::try_from(link.partition).unwrap_or(i32::MAX))).collect::<Int32Array>()),
+        Arc::new(
+            links
+                .iter()
+                .map(|link| Some(i32::try_from(link.partition).unwrap_or(i32::MAX)))
+                .collect::<Int32Array>(),
+        ),
         number(&|link| link.sequence),
         number(&|link| link.epoch),
         text(&|link| Some(&link.owner)),
@@ -100,7 +120,11 @@ pub(crate) fn checkpoint_rows(links: &[Checkpoint]) -> Result<RecordBatch> {
         number(&|link| link.counts.dead_letters),
         time(&|link| link.watermark.0),
         time(&|link| link.log_clock),
-        text(&|link| link.snapshot.as_ref().map(|snapshot| snapshot.path.as_str())),
+        text(&|link| {
+            link.snapshot
+                .as_ref()
+                .map(|snapshot| snapshot.path.as_str())
+        }),
         text(&|link| Some(&link.log_id)),
     ];
     Ok(RecordBatch::try_new(checkpoints_schema(), columns)?)
@@ -118,7 +142,9 @@ pub(crate) enum Ledger {
 impl Ledger {
     /// The table of a name.
     pub(crate) fn from_name(name: &str) -> Option<Self> {
-        [Ledger::Checkpoints, Ledger::DeadLetters].into_iter().find(|ledger| ledger.name() == name)
+        [Ledger::Checkpoints, Ledger::DeadLetters]
+            .into_iter()
+            .find(|ledger| ledger.name() == name)
     }
 
     /// Its name in SQL.

@@ -7,6 +7,7 @@
 //! Nothing here lists a directory, writes a byte or opens a file that a chain does not name.
 
 mod answer;
+mod attempt;
 mod bounds;
 mod chain_tables;
 pub mod encode;
@@ -22,6 +23,7 @@ mod session;
 mod snapshot;
 mod store;
 mod tables;
+mod yielding;
 
 pub use answer::{Answer, Batches, Notes};
 pub use chain_tables::ChainTables;

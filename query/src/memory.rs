@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use datafusion::error::Result;
-use datafusion::execution::memory_pool::{MemoryConsumer, MemoryLimit, MemoryPool, MemoryReservation};
+use datafusion::execution::memory_pool::{
+    MemoryConsumer, MemoryLimit, MemoryPool, MemoryReservation,
+};
 
 /// Which bound refused memory last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,7 +31,11 @@ pub(crate) struct NestedPool {
 impl NestedPool {
     /// A pool for one query.
     pub(crate) fn new(own: Arc<dyn MemoryPool>, all: Arc<dyn MemoryPool>) -> Self {
-        NestedPool { own, all, refused: AtomicU8::new(0) }
+        NestedPool {
+            own,
+            all,
+            refused: AtomicU8::new(0),
+        }
     }
 
     /// Which bound refused memory last.
@@ -74,7 +80,9 @@ impl MemoryPool for NestedPool {
     }
 
     fn try_grow(&self, reservation: &MemoryReservation, additional: usize) -> Result<()> {
-        self.own.try_grow(reservation, additional).inspect_err(|_| self.refused.store(1, Ordering::Relaxed))?;
+        self.own
+            .try_grow(reservation, additional)
+            .inspect_err(|_| self.refused.store(1, Ordering::Relaxed))?;
         self.all.try_grow(reservation, additional).inspect_err(|_| {
             self.own.shrink(reservation, additional);
             self.refused.store(2, Ordering::Relaxed);

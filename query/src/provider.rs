@@ -38,7 +38,11 @@ pub(crate) struct ArchiveTable {
 impl ArchiveTable {
     /// The table within a snapshot.
     pub(crate) fn new(table: Table, snapshot: Arc<Snapshot>) -> Self {
-        ArchiveTable { table, schema: table_schema(table), snapshot }
+        ArchiveTable {
+            table,
+            schema: table_schema(table),
+            snapshot,
+        }
     }
 
     /// Which table it is.
@@ -56,18 +60,24 @@ impl ArchiveTable {
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let mut scanned = Vec::with_capacity(files.len());
         for file in files {
-            let location = Path::parse(&file.path).map_err(|error| {
-                QueryError::Damaged { files: vec![format!("`{}`", file.path)], cause: format!("the chain names an impossible path: {error}") }
+            let location = Path::parse(&file.path).map_err(|error| QueryError::Damaged {
+                files: vec![format!("`{}`", file.path)],
+                cause: format!("the chain names an impossible path: {error}"),
             })?;
             self.snapshot.store.grant(location.clone(), file.clone());
-            let mut part = PartitionedFile::new(file.path.clone(), file.size).with_statistics(Arc::new(self.statistics(file)));
+            let mut part = PartitionedFile::new(file.path.clone(), file.size)
+                .with_statistics(Arc::new(self.statistics(file)));
             part.object_meta.location = location;
             scanned.push(part);
         }
-        let statistics = Statistics::try_merge_iter(scanned.iter().filter_map(|file| file.statistics.as_deref()), &self.schema)?;
+        let statistics = Statistics::try_merge_iter(
+            scanned.iter().filter_map(|file| file.statistics.as_deref()),
+            &self.schema,
+        )?;
         let groups_max = state.config().target_partitions().max(1);
         scanned.sort_by_key(|file| std::cmp::Reverse(file.object_meta.size));
-        let mut groups: Vec<(u64, Vec<PartitionedFile>)> = vec![(0, Vec::new()); groups_max.min(scanned.len())];
+        let mut groups: Vec<(u64, Vec<PartitionedFile>)> =
+            vec![(0, Vec::new()); groups_max.min(scanned.len())];
         for file in scanned {
             if let Some((bytes, group)) = groups.iter_mut().min_by_key(|(bytes, _)| *bytes) {
                 *bytes += file.object_meta.size.max(1);
@@ -80,9 +90,16 @@ impl ArchiveTable {
         options.global = state.config_options().execution.parquet.clone();
         let source = ParquetSource::new(Arc::clone(&self.schema))
             .with_table_parquet_options(options)
-            .with_parquet_file_reader_factory(Arc::new(CachedParquetFileReaderFactory::new(store, cache)));
+            .with_parquet_file_reader_factory(Arc::new(CachedParquetFileReaderFactory::new(
+                store, cache,
+            )));
         let config = FileScanConfigBuilder::new(archive_url()?, Arc::new(source))
-            .with_file_groups(groups.into_iter().map(|(_, files)| FileGroup::new(files)).collect())
+            .with_file_groups(
+                groups
+                    .into_iter()
+                    .map(|(_, files)| FileGroup::new(files))
+                    .collect(),
+            )
             .with_statistics(statistics)
             .with_projection_indices(projection.cloned())?
             .with_limit(limit)
@@ -95,13 +112,31 @@ impl ArchiveTable {
         let mut statistics = Statistics::new_unknown(&self.schema)
             .with_num_rows(usize::try_from(file.rows).map_or(Precision::Absent, Precision::Exact))
             .with_total_byte_size(Precision::Absent);
-        let time = |value| Precision::Exact(ScalarValue::TimestampMicrosecond(Some(value), Some("UTC".into())));
+        let time = |value| {
+            Precision::Exact(ScalarValue::TimestampMicrosecond(
+                Some(value),
+                Some("UTC".into()),
+            ))
+        };
         let metric = |value: &String| Precision::Exact(ScalarValue::Utf8(Some(value.clone())));
-        for (field, column) in self.schema.fields().iter().zip(&mut statistics.column_statistics) {
+        for (field, column) in self
+            .schema
+            .fields()
+            .iter()
+            .zip(&mut statistics.column_statistics)
+        {
             let known = ColumnStatistics::new_unknown().with_null_count(Precision::Exact(0));
             match field.name().as_str() {
-                "time" => *column = known.with_min_value(time(file.time_min)).with_max_value(time(file.time_max)),
-                "metric" => *column = known.with_min_value(metric(&file.metric_min)).with_max_value(metric(&file.metric_max)),
+                "time" => {
+                    *column = known
+                        .with_min_value(time(file.time_min))
+                        .with_max_value(time(file.time_max))
+                }
+                "metric" => {
+                    *column = known
+                        .with_min_value(metric(&file.metric_min))
+                        .with_max_value(metric(&file.metric_max))
+                }
                 _ => {}
             }
         }
@@ -120,7 +155,10 @@ impl TableProvider for ArchiveTable {
     }
 
     // Inexact: every filter is shown to the scan, which skips what it can, and stays above it.
-    fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
+    fn supports_filters_pushdown(
+        &self,
+        filters: &[&Expr],
+    ) -> Result<Vec<TableProviderFilterPushDown>> {
         Ok(vec![TableProviderFilterPushDown::Inexact; filters.len()])
     }
 
@@ -133,16 +171,28 @@ impl TableProvider for ArchiveTable {
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let view = self.snapshot.view(self.table).await?;
         let bounds = bounds::of_filters(filters);
-        let files: Vec<_> = view.files.iter().filter(|file| bounds.may_hold(file)).collect();
+        let files: Vec<_> = view
+            .files
+            .iter()
+            .filter(|file| bounds.may_hold(file))
+            .collect();
         let mut inputs = Vec::new();
         if !files.is_empty() {
             inputs.push(self.cold(state, files, projection, limit)?);
         }
         if view.hot.iter().any(|batch| batch.num_rows() > 0) {
-            inputs.push(memory_scan(self.table.name(), &view.hot, &self.schema, projection)?);
+            inputs.push(memory_scan(
+                self.table.name(),
+                &view.hot,
+                &self.schema,
+                projection,
+            )?);
         }
         if inputs.is_empty() {
-            inputs.push(Arc::new(EmptyExec::new(projected(&self.schema, projection)?)));
+            inputs.push(Arc::new(EmptyExec::new(projected(
+                &self.schema,
+                projection,
+            )?)));
         }
         UnionExec::try_new(inputs)
     }
@@ -157,11 +207,17 @@ pub(crate) fn memory_scan(
 ) -> Result<Arc<dyn ExecutionPlan>> {
     let conform = |batch: &RecordBatch| {
         RecordBatch::try_new(Arc::clone(schema), batch.columns().to_vec()).map_err(|error| {
-            DataFusionError::Internal(format!("rows in memory do not have the columns of `{table}`: {error}"))
+            DataFusionError::Internal(format!(
+                "rows in memory do not have the columns of `{table}`: {error}"
+            ))
         })
     };
     let batches = batches.iter().map(conform).collect::<Result<Vec<_>>>()?;
-    Ok(MemorySourceConfig::try_new_exec(&[batches], Arc::clone(schema), projection.cloned())?)
+    Ok(MemorySourceConfig::try_new_exec(
+        &[batches],
+        Arc::clone(schema),
+        projection.cloned(),
+    )?)
 }
 
 fn projected(schema: &SchemaRef, projection: Option<&Vec<usize>>) -> Result<SchemaRef> {

@@ -41,7 +41,9 @@ pub(crate) fn check_size(sql: &str) -> Result<(), QueryError> {
 /// Reads the text as one allowed statement.
 pub(crate) fn parse(sql: &str) -> Result<Statement, QueryError> {
     check_size(sql)?;
-    let tokens = Tokenizer::new(&GenericDialect {}, sql).tokenize().map_err(|error| QueryError::Sql(format!("not SQL: {error}")))?;
+    let tokens = Tokenizer::new(&GenericDialect {}, sql)
+        .tokenize()
+        .map_err(|error| QueryError::Sql(format!("not SQL: {error}")))?;
     let operators = tokens.iter().filter(|token| nests(token)).count();
     if operators > OPERATORS_MAX {
         return Err(QueryError::Limit {
@@ -51,11 +53,17 @@ pub(crate) fn parse(sql: &str) -> Result<Statement, QueryError> {
             help: "Simplify it: IN (…) instead of many ORs, several queries instead of one",
         });
     }
-    let parsed = DFParserBuilder::new(sql).build().and_then(|mut parser| parser.parse_statements());
+    let parsed = DFParserBuilder::new(sql)
+        .build()
+        .and_then(|mut parser| parser.parse_statements());
     let mut statements = match parsed {
         Ok(statements) => statements,
         // What is forbidden is told as such, also where this dialect can't read it.
-        Err(error) => return Err(statement::refuse_first_word(&tokens).unwrap_or_else(|| statement::not_sql(&error))),
+        Err(error) => {
+            return Err(
+                statement::refuse_first_word(&tokens).unwrap_or_else(|| statement::not_sql(&error))
+            );
+        }
     };
     match (statements.pop_front(), statements.len()) {
         (Some(one), more) => {
@@ -64,9 +72,14 @@ pub(crate) fn parse(sql: &str) -> Result<Statement, QueryError> {
                 return Ok(one);
             }
             let help = "Send one statement at a time.".to_owned();
-            Err(QueryError::Forbidden { what: format!("a text of {} statements", more + 1), help })
+            Err(QueryError::Forbidden {
+                what: format!("a text of {} statements", more + 1),
+                help,
+            })
         }
-        (None, _) => Err(QueryError::Sql("there is no statement in the query".to_owned())),
+        (None, _) => Err(QueryError::Sql(
+            "there is no statement in the query".to_owned(),
+        )),
     }
 }
 
@@ -74,11 +87,41 @@ pub(crate) fn parse(sql: &str) -> Result<Statement, QueryError> {
 /// the nesting of those itself).
 fn nests(token: &Token) -> bool {
     const WORDS: [&str; 27] = [
-        "AND", "OR", "XOR", "NOT", "IS", "IN", "LIKE", "ILIKE", "SIMILAR", "BETWEEN", "REGEXP", "RLIKE", "OVERLAPS", "DIV", "COLLATE", "AT",
-        "UNION", "INTERSECT", "EXCEPT", "MINUS", "JOIN", "APPLY", "WITH", "LATERAL", "ISNULL", "NOTNULL", "EXPLAIN",
+        "AND",
+        "OR",
+        "XOR",
+        "NOT",
+        "IS",
+        "IN",
+        "LIKE",
+        "ILIKE",
+        "SIMILAR",
+        "BETWEEN",
+        "REGEXP",
+        "RLIKE",
+        "OVERLAPS",
+        "DIV",
+        "COLLATE",
+        "AT",
+        "UNION",
+        "INTERSECT",
+        "EXCEPT",
+        "MINUS",
+        "JOIN",
+        "APPLY",
+        "WITH",
+        "LATERAL",
+        "ISNULL",
+        "NOTNULL",
+        "EXPLAIN",
     ];
     match token {
-        Token::Word(word) => word.quote_style.is_none() && WORDS.iter().any(|known| word.value.eq_ignore_ascii_case(known)),
+        Token::Word(word) => {
+            word.quote_style.is_none()
+                && WORDS
+                    .iter()
+                    .any(|known| word.value.eq_ignore_ascii_case(known))
+        }
         Token::Whitespace(_)
         | Token::Number(..)
         | Token::SingleQuotedString(_)

@@ -4,7 +4,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use datafusion::catalog::{CatalogProvider, CatalogProviderList, MemoryCatalogProvider, MemoryCatalogProviderList, SchemaProvider, TableProvider};
+use datafusion::catalog::{
+    CatalogProvider, CatalogProviderList, MemoryCatalogProvider, MemoryCatalogProviderList,
+    SchemaProvider, TableProvider,
+};
 use datafusion::error::Result;
 use datafusion::execution::disk_manager::{DiskManager, DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::{FairSpillPool, GreedyMemoryPool, MemoryPool};
@@ -27,7 +30,10 @@ pub(crate) const SCHEMA: &str = "public";
 
 /// All tables, by name.
 pub(crate) fn table_names() -> Vec<&'static str> {
-    Table::all().map(Table::name).chain([Ledger::Checkpoints.name(), Ledger::DeadLetters.name()]).collect()
+    Table::all()
+        .map(Table::name)
+        .chain([Ledger::Checkpoints.name(), Ledger::DeadLetters.name()])
+        .collect()
 }
 
 /// What all sessions share: functions and rules, the memory of all queries, the disk of all spills, the cache of Parquet footers.
@@ -82,7 +88,12 @@ impl Sessions {
             .with_window_functions(SessionStateDefaults::default_window_functions())
             .with_table_function_list(guard::table_functions())
             .build();
-        Ok(Sessions { base, runtime, memory_bytes: limits.memory_bytes, spills: limits.spill_directory.is_some() })
+        Ok(Sessions {
+            base,
+            runtime,
+            memory_bytes: limits.memory_bytes,
+            spills: limits.spill_directory.is_some(),
+        })
     }
 
     /// A session that sees one snapshot.
@@ -114,9 +125,9 @@ impl Sessions {
 
 fn disk_manager(directory: Option<PathBuf>, bytes_max: u64) -> DiskManagerBuilder {
     match directory {
-        Some(directory) => {
-            DiskManager::builder().with_mode(DiskManagerMode::Directories(vec![directory])).with_max_temp_directory_size(bytes_max)
-        }
+        Some(directory) => DiskManager::builder()
+            .with_mode(DiskManagerMode::Directories(vec![directory]))
+            .with_max_temp_directory_size(bytes_max),
         None => DiskManager::builder().with_mode(DiskManagerMode::Disabled),
     }
 }
@@ -133,8 +144,13 @@ impl SchemaProvider for TablesSchema {
 
     async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
         let snapshot = || Arc::clone(&self.0);
-        let archive = Table::from_name(name).map(|table| Arc::new(ArchiveTable::new(table, snapshot())) as Arc<dyn TableProvider>);
-        Ok(archive.or_else(|| Ledger::from_name(name).map(|ledger| Arc::new(LedgerTable::new(ledger, snapshot())) as Arc<dyn TableProvider>)))
+        let archive = Table::from_name(name)
+            .map(|table| Arc::new(ArchiveTable::new(table, snapshot())) as Arc<dyn TableProvider>);
+        Ok(archive.or_else(|| {
+            Ledger::from_name(name).map(|ledger| {
+                Arc::new(LedgerTable::new(ledger, snapshot())) as Arc<dyn TableProvider>
+            })
+        }))
     }
 
     fn table_exist(&self, name: &str) -> bool {

@@ -35,7 +35,13 @@ impl fmt::Debug for Snapshot {
 impl Snapshot {
     /// A snapshot that has not looked yet.
     pub(crate) fn new(tables: Arc<dyn Tables>, store: Arc<QueryStore>) -> Self {
-        Snapshot { tables, store, views: Mutex::default(), checkpoints: OnceCell::new(), dead_letters: OnceCell::new() }
+        Snapshot {
+            tables,
+            store,
+            views: Mutex::default(),
+            checkpoints: OnceCell::new(),
+            dead_letters: OnceCell::new(),
+        }
     }
 
     /// Looks at every table that a plan scans, once each, within the bounds of all its scans together.
@@ -43,7 +49,8 @@ impl Snapshot {
         let mut wanted: BTreeMap<Table, ScanBounds> = BTreeMap::new();
         plan.apply_with_subqueries(|node| {
             if let LogicalPlan::TableScan(scan) = node
-                && let Some(archive) = source_as_provider(&scan.source)?.downcast_ref::<ArchiveTable>()
+                && let Some(archive) =
+                    source_as_provider(&scan.source)?.downcast_ref::<ArchiveTable>()
             {
                 let asked = bounds::of_filters(&scan.filters);
                 let hull = match wanted.remove(&archive.table()) {
@@ -57,19 +64,40 @@ impl Snapshot {
         let wanted: Vec<_> = wanted.into_iter().collect();
         let views = self.tables.views(&wanted).await.map_err(QueryError::from)?;
         let mut known = self.views.lock().unwrap_or_else(PoisonError::into_inner);
-        known.extend(wanted.into_iter().map(|(table, _)| table).zip(views.into_iter().map(Arc::new)));
+        known.extend(
+            wanted
+                .into_iter()
+                .map(|(table, _)| table)
+                .zip(views.into_iter().map(Arc::new)),
+        );
         Ok(())
     }
 
     /// The view of a table.
     pub(crate) async fn view(&self, table: Table) -> Result<Arc<TableView>> {
-        let known = self.views.lock().unwrap_or_else(PoisonError::into_inner).get(&table).cloned();
+        let known = self
+            .views
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&table)
+            .cloned();
         if let Some(view) = known {
             return Ok(view);
         }
         // The physical planner came upon a scan that the logical plan did not show: everything is asked for, and kept.
-        let view = Arc::new(self.tables.view(table, &ScanBounds::default()).await.map_err(QueryError::from)?);
-        Ok(Arc::clone(self.views.lock().unwrap_or_else(PoisonError::into_inner).entry(table).or_insert(view)))
+        let view = Arc::new(
+            self.tables
+                .view(table, &ScanBounds::default())
+                .await
+                .map_err(QueryError::from)?,
+        );
+        Ok(Arc::clone(
+            self.views
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .entry(table)
+                .or_insert(view),
+        ))
     }
 
     /// The table `checkpoints`.
@@ -83,14 +111,21 @@ impl Snapshot {
 
     /// The table `dead_letters`.
     pub(crate) async fn dead_letters(&self) -> Result<Vec<RecordBatch>> {
-        let rows = self.dead_letters.get_or_try_init(|| async { Ok(self.tables.dead_letters().await.map_err(QueryError::from)?) });
+        let rows = self.dead_letters.get_or_try_init(|| async {
+            Ok(self.tables.dead_letters().await.map_err(QueryError::from)?)
+        });
         rows.await.cloned()
     }
 
     /// What the answer lacks.
     pub(crate) fn notes(&self) -> Notes {
         let views = self.views.lock().unwrap_or_else(PoisonError::into_inner);
-        let lacking: BTreeSet<u32> = views.values().flat_map(|view| view.partitions_without_hot_rows.iter().copied()).collect();
-        Notes { partitions_without_hot_rows: lacking.into_iter().collect() }
+        let lacking: BTreeSet<u32> = views
+            .values()
+            .flat_map(|view| view.partitions_without_hot_rows.iter().copied())
+            .collect();
+        Notes {
+            partitions_without_hot_rows: lacking.into_iter().collect(),
+        }
     }
 }

@@ -11,8 +11,8 @@ use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt, stream};
 use object_store::path::Path;
 use object_store::{
-    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, ObjectStoreExt, PutMultipartOptions, PutOptions,
-    PutPayload, PutResult, Result,
+    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
+    ObjectStoreExt, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
 };
 use schemas::ArchiveFile;
 use sha2::{Digest, Sha256};
@@ -69,7 +69,11 @@ pub(crate) struct QueryStore {
 impl QueryStore {
     /// A store that grants no file yet. With `verified`, each file is compared with the chain before its first byte is used.
     pub(crate) fn new(archive: Arc<dyn ObjectStore>, verified: Option<Arc<Verified>>) -> Self {
-        QueryStore { archive, verified, seen: Mutex::default() }
+        QueryStore {
+            archive,
+            verified,
+            seen: Mutex::default(),
+        }
     }
 
     /// Lets the query read a file.
@@ -95,7 +99,10 @@ impl QueryStore {
         }
         let opened: Vec<(Path, ArchiveFile)> = {
             let seen = self.seen();
-            seen.opened.iter().filter_map(|path| Some((path.clone(), seen.granted.get(path)?.clone()))).collect()
+            seen.opened
+                .iter()
+                .filter_map(|path| Some((path.clone(), seen.granted.get(path)?.clone())))
+                .collect()
         };
         let mut damaged = Vec::new();
         for (location, file) in opened {
@@ -109,26 +116,41 @@ impl QueryStore {
     async fn compare(&self, location: &Path, file: &ArchiveFile) -> Result<Option<String>> {
         let (size, sha256) = self.hash(location).await?;
         Ok(if size != file.size {
-            Some(format!("`{}` ({size} bytes, the chain says {})", file.path, file.size))
+            Some(format!(
+                "`{}` ({size} bytes, the chain says {})",
+                file.path, file.size
+            ))
         } else if sha256 != file.sha256 {
-            Some(format!("`{}` (its SHA-256 is {sha256}, the chain says {})", file.path, file.sha256))
+            Some(format!(
+                "`{}` (its SHA-256 is {sha256}, the chain says {})",
+                file.path, file.sha256
+            ))
         } else {
             None
         })
     }
 
     async fn verify(&self, location: &Path, file: &ArchiveFile) -> Result<()> {
-        let Some(verified) = &self.verified else { return Ok(()) };
+        let Some(verified) = &self.verified else {
+            return Ok(());
+        };
         let check = || async {
             match self.compare(location, file).await? {
                 None => Ok(()),
                 Some(damage) => {
                     self.seen().damaged.insert(damage.clone());
-                    Err(object_store::Error::Generic { store: "archive", source: damage.into() })
+                    Err(object_store::Error::Generic {
+                        store: "archive",
+                        source: damage.into(),
+                    })
                 }
             }
         };
-        verified.cell(&file.sha256).get_or_try_init(check).await.map(|_| ())
+        verified
+            .cell(&file.sha256)
+            .get_or_try_init(check)
+            .await
+            .map(|_| ())
     }
 
     async fn hash(&self, location: &Path) -> Result<(u64, String)> {
@@ -154,7 +176,9 @@ impl fmt::Display for QueryStore {
 }
 
 fn refused(operation: &'static str) -> object_store::Error {
-    object_store::Error::NotSupported { source: format!("queries only read the archive; {operation} is refused").into() }
+    object_store::Error::NotSupported {
+        source: format!("queries only read the archive; {operation} is refused").into(),
+    }
 }
 
 #[async_trait]
@@ -164,7 +188,10 @@ impl ObjectStore for QueryStore {
             let mut seen = self.seen();
             let Some(file) = seen.granted.get(location).cloned() else {
                 let source = "the chain does not name this file".into();
-                return Err(object_store::Error::PermissionDenied { path: location.to_string(), source });
+                return Err(object_store::Error::PermissionDenied {
+                    path: location.to_string(),
+                    source,
+                });
             };
             seen.opened.insert(location.clone());
             file
@@ -183,11 +210,18 @@ impl ObjectStore for QueryStore {
         Err(refused("a write"))
     }
 
-    async fn put_multipart_opts(&self, _: &Path, _: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
+    async fn put_multipart_opts(
+        &self,
+        _: &Path,
+        _: PutMultipartOptions,
+    ) -> Result<Box<dyn MultipartUpload>> {
         Err(refused("a write"))
     }
 
-    fn delete_stream(&self, _: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
+    fn delete_stream(
+        &self,
+        _: BoxStream<'static, Result<Path>>,
+    ) -> BoxStream<'static, Result<Path>> {
         stream::once(async { Err(refused("a removal")) }).boxed()
     }
 
@@ -217,7 +251,9 @@ impl ObjectStoreRegistry for OneStore {
         if url.as_str() == ARCHIVE_URL {
             Ok(Arc::clone(&self.0) as Arc<dyn ObjectStore>)
         } else {
-            Err(DataFusionError::Plan(format!("`{url}` can't be read: queries read the tables of the archive, no files or addresses")))
+            Err(DataFusionError::Plan(format!(
+                "`{url}` can't be read: queries read the tables of the archive, no files or addresses"
+            )))
         }
     }
 }

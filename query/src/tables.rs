@@ -21,7 +21,9 @@ impl ScanBounds {
         self.time_min.is_none_or(|min| file.time_max >= min)
             && self.time_max.is_none_or(|max| file.time_min <= max)
             && self.metrics.as_ref().is_none_or(|metrics| {
-                metrics.iter().any(|metric| *metric >= file.metric_min && *metric <= file.metric_max)
+                metrics
+                    .iter()
+                    .any(|metric| *metric >= file.metric_min && *metric <= file.metric_max)
             })
     }
 }

@@ -1,5 +1,11 @@
 //! SQL over real Parquet files and hot rows: answers, pruning, the sandbox, the limits, damage, formats.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test fails by panicking"
+)]
+
 #[path = "query/answers.rs"]
 mod answers;
 #[path = "query/chains.rs"]

@@ -230,6 +230,13 @@ impl Scenario {
             pipeline.shutdown().await;
         }
         let found = Found::read(&archive, &topics, self.series()).await;
+        let events = published_events(stage, &topics).await;
+        assert_eq!(
+            events.len() as u64,
+            found.anomalies,
+            "C3, run {}: as many different events as the archive holds: {events:?}",
+            stage.run
+        );
         for expectation in &self.expectations {
             found.check(expectation, &stage.run);
         }
@@ -301,6 +308,36 @@ async fn append(
         .append(&topics.samples(), partition, vec![record])
         .await
         .expect("a record can be appended");
+}
+
+/// The events on the anomaly topic by their id. One that was sent again must be the same, byte for byte.
+async fn published_events(stage: &Stage, topics: &Topics) -> HashMap<Bytes, Bytes> {
+    let topic = topics.anomalies();
+    let retained = stage
+        .bus
+        .retained(&topic, 0)
+        .await
+        .expect("the log answers");
+    let mut events: HashMap<Bytes, Bytes> = HashMap::new();
+    let mut next = retained.start;
+    let mut reader = stage
+        .bus
+        .reader(&topic, 0, next)
+        .await
+        .expect("the topic can be read");
+    while next < retained.end {
+        for record in reader.next(1 << 20).await.expect("the topic can be read") {
+            next = record.offset.next();
+            let id = record.header("ce_id").expect("an event has an id").clone();
+            let before = events.insert(id, record.value.clone());
+            assert!(
+                before.is_none_or(|before| before == record.value),
+                "C3, run {}: an event was sent again with other contents",
+                stage.run
+            );
+        }
+    }
+    events
 }
 
 /// Waits until every record is stepped over.

@@ -1,5 +1,7 @@
 //! What the stream operators promise, as scenarios: each run plain, with a checkpoint after every record, with a crash after every step, on both logs.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::sync::Arc;
 
 use bus::Bus;
@@ -54,6 +56,25 @@ fn check(name: &str, text: &str) {
             .await;
         }
     });
+}
+
+#[test]
+fn c3_an_event_keeps_its_id_whatever_happens() {
+    use std::fmt::Write as _;
+    let mut text = String::from("send cpu{host=a}");
+    for i in 0..60 {
+        write!(text, " {}s:{}", i * 10, 10 + i % 3).unwrap();
+    }
+    text.push_str(
+        "
+        at 600s
+        send cpu{host=a} 600s:1000
+        send cpu{host=b} 600s:1
+        tick 20m
+        expect anomalies 1
+        expect samples 62",
+    );
+    check("c3_an_event_keeps_its_id_whatever_happens", &text);
 }
 
 macro_rules! scenarios {
@@ -181,14 +202,14 @@ scenarios! {
         tick 200s
         expect rollup 10s cpu{host=a} 0s count=4 sum=18 first=1 last=9 revision=0
         expect counts accepted=4 revised=0"
-    too_late_is_counted_and_left_out: "
+    c4_too_late_is_counted_and_left_out: "
         at 2d
         send cpu{host=a} 2d:1
         send cpu{host=a} 10m:5
         tick 49h
         expect samples 1
         expect counts accepted=1 late=1 read=2"
-    the_future_is_refused: "
+    c4_the_future_is_refused_and_counted: "
         send cpu{host=a} 0s:1 11m:2 10m:3
         tick 15m
         expect samples 2
@@ -252,7 +273,7 @@ scenarios! {
         expect rollup 10s cpu{host=a} 0s count=1
         expect no rollup 10s cpu{host=b} 0s
         expect samples 2"
-    what_is_no_batch_goes_to_the_dead_letters: "
+    c4_what_is_no_batch_goes_to_the_dead_letters: "
         send cpu{host=a} 0s:1
         garbage
         send cpu{host=a} 1s:2

@@ -6,6 +6,12 @@
 //!
 //! `cargo bench -p benches --bench whole_path -- [hosts …]` (default 1000 and 10000 hosts of 10 metrics with 10 tags).
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a bench that can't run stops"
+)]
+
 mod peers;
 mod serve;
 

@@ -44,8 +44,14 @@ pub(super) struct Parquet(Option<ArrowWriter<Sink>>);
 impl Parquet {
     /// Writes the magic bytes.
     pub(super) fn begin(schema: &SchemaRef, sink: Sink) -> Result<Self, ArrowError> {
-        let properties = WriterProperties::builder().set_compression(Compression::ZSTD(ZstdLevel::try_new(1)?)).build();
-        Ok(Parquet(Some(ArrowWriter::try_new(sink, SchemaRef::clone(schema), Some(properties))?)))
+        let properties = WriterProperties::builder()
+            .set_compression(Compression::ZSTD(ZstdLevel::try_new(1)?))
+            .build();
+        Ok(Parquet(Some(ArrowWriter::try_new(
+            sink,
+            SchemaRef::clone(schema),
+            Some(properties),
+        )?)))
     }
 }
 

@@ -14,7 +14,8 @@ fn writer<F: JsonFormat>(sink: Sink) -> Writer<Sink, F> {
 }
 
 fn error_object(error: &QueryError) -> String {
-    serde_json::json!({ "error": { "message": error.to_string(), "fault": error.fault().name() } }).to_string()
+    serde_json::json!({ "error": { "message": error.to_string(), "fault": error.fault().name() } })
+        .to_string()
 }
 
 /// An array of objects.
@@ -26,7 +27,10 @@ pub(super) struct Array {
 impl Array {
     /// An array that has not begun.
     pub(super) fn new(sink: Sink) -> Self {
-        Array { writer: writer(sink), begun: false }
+        Array {
+            writer: writer(sink),
+            begun: false,
+        }
     }
 }
 
@@ -41,7 +45,12 @@ impl Encoder for Array {
     }
 
     fn error(&self, error: &QueryError) -> Vec<u8> {
-        format!("{}{}]", if self.begun { "," } else { "[" }, error_object(error)).into_bytes()
+        format!(
+            "{}{}]",
+            if self.begun { "," } else { "[" },
+            error_object(error)
+        )
+        .into_bytes()
     }
 }
 
@@ -53,7 +62,9 @@ pub(super) struct Lines {
 impl Lines {
     /// No line yet.
     pub(super) fn new(sink: Sink) -> Self {
-        Lines { writer: writer(sink) }
+        Lines {
+            writer: writer(sink),
+        }
     }
 }
 

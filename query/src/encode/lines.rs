@@ -24,7 +24,9 @@ impl Csv {
             true => Arc::new(Field::new(field.name(), DataType::Utf8, true)),
             false => Arc::clone(field),
         };
-        let schema = Arc::new(Schema::new(schema.fields().iter().map(flat).collect::<Vec<_>>()));
+        let schema = Arc::new(Schema::new(
+            schema.fields().iter().map(flat).collect::<Vec<_>>(),
+        ));
         let mut writer = WriterBuilder::new().with_header(true).build(sink);
         writer.write(&RecordBatch::new_empty(Arc::clone(&schema)))?;
         Ok(Csv { writer, schema })
@@ -40,7 +42,8 @@ impl Encoder for Csv {
             false => Ok(Arc::clone(column)),
         });
         let columns = columns.collect::<Result<Vec<_>, _>>()?;
-        self.writer.write(&RecordBatch::try_new(Arc::clone(&self.schema), columns)?)
+        self.writer
+            .write(&RecordBatch::try_new(Arc::clone(&self.schema), columns)?)
     }
 
     fn end(&mut self) -> Result<(), ArrowError> {

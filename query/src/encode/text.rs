@@ -22,7 +22,11 @@ pub(super) struct Table {
 impl Table {
     /// A table whose widths are not known yet.
     pub(super) fn begin(schema: &SchemaRef, sink: Sink) -> Self {
-        Table { sink, schema: Arc::clone(schema), widths: None }
+        Table {
+            sink,
+            schema: Arc::clone(schema),
+            widths: None,
+        }
     }
 
     fn line(&self, cells: &[String]) -> String {
@@ -32,7 +36,11 @@ impl Table {
             let gap = if index == 0 { "" } else { "  " };
             let right = self.schema.field(index).data_type().is_numeric();
             // Writing to a String can't fail.
-            let _ = if right { write!(line, "{gap}{cell:>width$}") } else { write!(line, "{gap}{cell:<width$}") };
+            let _ = if right {
+                write!(line, "{gap}{cell:>width$}")
+            } else {
+                write!(line, "{gap}{cell:<width$}")
+            };
         }
         line.truncate(line.trim_end().len());
         line.push('\n');
@@ -40,10 +48,30 @@ impl Table {
     }
 
     fn header(&mut self, rows: &[Vec<String>]) {
-        let names: Vec<String> = self.schema.fields().iter().map(|field| field.name().clone()).collect();
-        let widest = |index: usize| rows.iter().filter_map(|row| row.get(index)).chain(names.get(index)).map(|cell| cell.chars().count()).max();
-        self.widths = Some((0..names.len()).map(|index| widest(index).unwrap_or(0)).collect());
-        let rule: Vec<String> = self.widths.iter().flatten().map(|width| "-".repeat(*width)).collect();
+        let names: Vec<String> = self
+            .schema
+            .fields()
+            .iter()
+            .map(|field| field.name().clone())
+            .collect();
+        let widest = |index: usize| {
+            rows.iter()
+                .filter_map(|row| row.get(index))
+                .chain(names.get(index))
+                .map(|cell| cell.chars().count())
+                .max()
+        };
+        self.widths = Some(
+            (0..names.len())
+                .map(|index| widest(index).unwrap_or(0))
+                .collect(),
+        );
+        let rule: Vec<String> = self
+            .widths
+            .iter()
+            .flatten()
+            .map(|width| "-".repeat(*width))
+            .collect();
         self.sink.push(self.line(&names).as_bytes());
         self.sink.push(self.line(&rule).as_bytes());
     }
@@ -53,14 +81,28 @@ impl Encoder for Table {
     fn rows(&mut self, batch: &RecordBatch) -> Result<(), ArrowError> {
         let options = FormatOptions::default().with_null("");
         let schema = batch.schema();
-        let flat = schema.fields().iter().zip(batch.columns()).map(|(field, column)| match column.data_type().is_nested() {
-            true => json_text(field, column),
-            false => Ok(Arc::clone(column)),
-        });
+        let flat = schema
+            .fields()
+            .iter()
+            .zip(batch.columns())
+            .map(|(field, column)| match column.data_type().is_nested() {
+                true => json_text(field, column),
+                false => Ok(Arc::clone(column)),
+            });
         let flat = flat.collect::<Result<Vec<ArrayRef>, _>>()?;
-        let formatters = flat.iter().map(|column| ArrayFormatter::try_new(column.as_ref() as &dyn Array, &options)).collect::<Result<Vec<_>, _>>()?;
-        let row = |row: usize| formatters.iter().map(|column| column.value(row).try_to_string()).collect::<Result<Vec<_>, _>>();
-        let rows = (0..batch.num_rows()).map(row).collect::<Result<Vec<_>, _>>()?;
+        let formatters = flat
+            .iter()
+            .map(|column| ArrayFormatter::try_new(column.as_ref() as &dyn Array, &options))
+            .collect::<Result<Vec<_>, _>>()?;
+        let row = |row: usize| {
+            formatters
+                .iter()
+                .map(|column| column.value(row).try_to_string())
+                .collect::<Result<Vec<_>, _>>()
+        };
+        let rows = (0..batch.num_rows())
+            .map(row)
+            .collect::<Result<Vec<_>, _>>()?;
         if self.widths.is_none() {
             self.header(&rows);
         }

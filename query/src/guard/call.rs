@@ -8,7 +8,8 @@ use arrow::datatypes::{DataType, FieldRef};
 use datafusion::common::ExprSchema;
 use datafusion::error::Result;
 use datafusion::logical_expr::{
-    ColumnarValue, Documentation, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
+    ColumnarValue, Documentation, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF,
+    ScalarUDFImpl, Signature,
 };
 use datafusion::scalar::ScalarValue;
 
@@ -39,8 +40,9 @@ impl Growth {
         match function {
             "repeat" | "array_repeat" => Some(Growth::Repeat),
             "lpad" | "rpad" | "array_resize" => Some(Growth::Pad),
-            "concat" | "concat_ws" | "overlay" | "array_concat" | "array_append" | "array_prepend" | "make_array" | "array_union"
-            | "struct" | "row" | "named_struct" | "map" => Some(Growth::Sum),
+            "concat" | "concat_ws" | "overlay" | "array_concat" | "array_append"
+            | "array_prepend" | "make_array" | "array_union" | "struct" | "row"
+            | "named_struct" | "map" => Some(Growth::Sum),
             "replace" => Some(Growth::Replace),
             "regexp_replace" => Some(Growth::Product),
             "generate_series" | "range" => Some(Growth::Series),
@@ -64,9 +66,15 @@ impl Guarded {
     }
 
     fn check(&self, args: &ScalarFunctionArgs) -> Result<()> {
-        let constant = args.args.iter().all(|value| matches!(value, ColumnarValue::Scalar(_)));
+        let constant = args
+            .args
+            .iter()
+            .all(|value| matches!(value, ColumnarValue::Scalar(_)));
         let rows = if constant { 1 } else { args.number_rows };
-        let sizes = Sizes { args: &args.args, rows };
+        let sizes = Sizes {
+            args: &args.args,
+            rows,
+        };
         let (mut longest, mut all) = (0u64, 0u64);
         let mut add = |size: u64| {
             longest = longest.max(size);
@@ -83,15 +91,22 @@ impl Guarded {
                 (0..rows).for_each(|row| add(length[row].max(size[row].saturating_mul(4))));
             }
             Growth::Sum => {
-                let lengths = (0..args.args.len()).map(|index| sizes.bytes(index)).collect::<Result<Vec<_>>>()?;
+                let lengths = (0..args.args.len())
+                    .map(|index| sizes.bytes(index))
+                    .collect::<Result<Vec<_>>>()?;
                 (0..rows).for_each(|row| add(lengths.iter().map(|length| length[row]).sum()));
             }
             Growth::Replace => {
                 let (text, from, to) = (sizes.text(0)?, sizes.text(1)?, sizes.bytes(2)?);
                 let (text, from) = (text.as_string::<i32>(), from.as_string::<i32>());
                 (0..rows).for_each(|row| {
-                    let matches = if from.value(row).is_empty() { 0 } else { text.value(row).matches(from.value(row)).count() as u64 };
-                    add((text.value_length(row) as u64).saturating_add(matches.saturating_mul(to[row])));
+                    let matches = if from.value(row).is_empty() {
+                        0
+                    } else {
+                        text.value(row).matches(from.value(row)).count() as u64
+                    };
+                    add((text.value_length(row) as u64)
+                        .saturating_add(matches.saturating_mul(to[row])));
                 });
             }
             Growth::Product => {
@@ -100,15 +115,27 @@ impl Guarded {
                 (0..rows).for_each(|row| add((text[row] + 1).saturating_mul(to[row] + 1)));
             }
             Growth::Series => {
-                let arrays = args.args.iter().map(|value| value.to_array(rows)).collect::<Result<Vec<_>>>()?;
+                let arrays = args
+                    .args
+                    .iter()
+                    .map(|value| value.to_array(rows))
+                    .collect::<Result<Vec<_>>>()?;
                 for row in 0..rows {
-                    let values = arrays.iter().map(|array| ScalarValue::try_from_array(array, row)).collect::<Result<Vec<_>>>()?;
-                    add(series::rows(&values.iter().collect::<Vec<_>>()).unwrap_or(0).saturating_mul(8));
+                    let values = arrays
+                        .iter()
+                        .map(|array| ScalarValue::try_from_array(array, row))
+                        .collect::<Result<Vec<_>>>()?;
+                    add(series::rows(&values.iter().collect::<Vec<_>>())
+                        .unwrap_or(0)
+                        .saturating_mul(8));
                 }
             }
             Growth::Joined => {
                 let (elements, delimiter) = (sizes.bytes(0)?, sizes.bytes(1)?);
-                (0..rows).for_each(|row| add(elements[row].saturating_add(elements[row].saturating_mul(delimiter[row]) / 4)));
+                (0..rows).for_each(|row| {
+                    add(elements[row]
+                        .saturating_add(elements[row].saturating_mul(delimiter[row]) / 4))
+                });
             }
         }
         Ok(check_growth(self.inner.name(), longest, all)?)
@@ -123,24 +150,41 @@ struct Sizes<'a> {
 
 impl Sizes<'_> {
     fn array(&self, index: usize) -> Result<Option<ArrayRef>> {
-        self.args.get(index).map(|value| value.to_array(self.rows)).transpose()
+        self.args
+            .get(index)
+            .map(|value| value.to_array(self.rows))
+            .transpose()
     }
 
     /// Bytes of an argument's values: exact for texts, by the average for others. An argument that is not there has none.
     fn bytes(&self, index: usize) -> Result<Vec<u64>> {
-        let Some(array) = self.array(index)? else { return Ok(vec![0; self.rows]) };
-        let lengths = |length: &dyn Fn(usize) -> usize| (0..self.rows).map(|row| length(row) as u64).collect();
+        let Some(array) = self.array(index)? else {
+            return Ok(vec![0; self.rows]);
+        };
+        let lengths = |length: &dyn Fn(usize) -> usize| {
+            (0..self.rows).map(|row| length(row) as u64).collect()
+        };
         Ok(match array.data_type() {
             DataType::Utf8 => lengths(&|row| array.as_string::<i32>().value(row).len()),
             DataType::LargeUtf8 => lengths(&|row| array.as_string::<i64>().value(row).len()),
             DataType::Utf8View => lengths(&|row| array.as_string_view().value(row).len()),
             DataType::List(_) => lengths(&|row| {
                 let values = array.as_list::<i32>().value(row);
-                values.to_data().get_slice_memory_size().unwrap_or_else(|_| values.get_array_memory_size())
+                values
+                    .to_data()
+                    .get_slice_memory_size()
+                    .unwrap_or_else(|_| values.get_array_memory_size())
             }),
             other => {
-                let size = |array: &ArrayRef| array.to_data().get_slice_memory_size().unwrap_or_else(|_| array.get_array_memory_size());
-                let width = other.primitive_width().unwrap_or_else(|| size(&array) / self.rows.max(1));
+                let size = |array: &ArrayRef| {
+                    array
+                        .to_data()
+                        .get_slice_memory_size()
+                        .unwrap_or_else(|_| array.get_array_memory_size())
+                };
+                let width = other
+                    .primitive_width()
+                    .unwrap_or_else(|| size(&array) / self.rows.max(1));
                 vec![width as u64; self.rows]
             }
         })
@@ -148,14 +192,21 @@ impl Sizes<'_> {
 
     /// An argument's values as numbers; what is negative or null counts as 0.
     fn number(&self, index: usize) -> Result<Vec<u64>> {
-        let Some(array) = self.array(index)? else { return Ok(vec![0; self.rows]) };
+        let Some(array) = self.array(index)? else {
+            return Ok(vec![0; self.rows]);
+        };
         let numbers = cast(&array, &DataType::Int64)?;
         let numbers: &Int64Array = numbers.as_primitive();
-        Ok(numbers.iter().map(|number| u64::try_from(number.unwrap_or(0)).unwrap_or(0)).collect())
+        Ok(numbers
+            .iter()
+            .map(|number| u64::try_from(number.unwrap_or(0)).unwrap_or(0))
+            .collect())
     }
 
     fn text(&self, index: usize) -> Result<ArrayRef> {
-        let array = self.array(index)?.unwrap_or_else(|| arrow::array::new_null_array(&DataType::Utf8, self.rows));
+        let array = self
+            .array(index)?
+            .unwrap_or_else(|| arrow::array::new_null_array(&DataType::Utf8, self.rows));
         Ok(cast(&array, &DataType::Utf8)?)
     }
 }

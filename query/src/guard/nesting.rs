@@ -21,7 +21,11 @@ pub(crate) fn check_node<'a>(types: impl Iterator<Item = &'a DataType>) -> Resul
     check(types, NODE_TYPES_MAX, "NODE_TYPES_MAX, fixed")
 }
 
-fn check<'a>(mut types: impl Iterator<Item = &'a DataType>, max: usize, setting: &'static str) -> Result<(), QueryError> {
+fn check<'a>(
+    mut types: impl Iterator<Item = &'a DataType>,
+    max: usize,
+    setting: &'static str,
+) -> Result<(), QueryError> {
     let mut left = max;
     if types.all(|data_type| within(data_type, &mut left)) {
         return Ok(());
@@ -36,7 +40,9 @@ fn check<'a>(mut types: impl Iterator<Item = &'a DataType>, max: usize, setting:
 
 /// Counts a type and those inside it off `left`; false once nothing is left.
 fn within(data_type: &DataType, left: &mut usize) -> bool {
-    let Some(rest) = left.checked_sub(1) else { return false };
+    let Some(rest) = left.checked_sub(1) else {
+        return false;
+    };
     *left = rest;
     match data_type {
         DataType::List(inner)
@@ -47,7 +53,9 @@ fn within(data_type: &DataType, left: &mut usize) -> bool {
         | DataType::Map(inner, _)
         | DataType::RunEndEncoded(_, inner) => within(inner.data_type(), left),
         DataType::Struct(fields) => fields.iter().all(|field| within(field.data_type(), left)),
-        DataType::Union(fields, _) => fields.iter().all(|(_, field)| within(field.data_type(), left)),
+        DataType::Union(fields, _) => fields
+            .iter()
+            .all(|(_, field)| within(field.data_type(), left)),
         DataType::Dictionary(_, value) => within(value, left),
         _ => true,
     }

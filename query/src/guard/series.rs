@@ -49,13 +49,19 @@ pub(crate) fn rows(args: &[&ScalarValue]) -> Option<u64> {
     };
     // A step of zero is an error of DataFusion's own.
     let steps = (end - start).checked_div(step)?;
-    u64::try_from(steps).ok().map(|steps| steps.saturating_add(1))
+    u64::try_from(steps)
+        .ok()
+        .map(|steps| steps.saturating_add(1))
 }
 
 const DAY_NANOS: i128 = 86_400_000_000_000;
 
 fn unit(start: &ScalarValue) -> i128 {
-    if matches!(start, ScalarValue::Int64(_)) { 1 } else { DAY_NANOS }
+    if matches!(start, ScalarValue::Int64(_)) {
+        1
+    } else {
+        DAY_NANOS
+    }
 }
 
 /// A number as it is; a time in nanoseconds.
@@ -63,8 +69,12 @@ fn position(value: &ScalarValue) -> Option<i128> {
     match value {
         ScalarValue::Int64(value) => value.map(i128::from),
         ScalarValue::Date32(day) => day.map(|day| i128::from(day) * DAY_NANOS),
-        ScalarValue::TimestampSecond(value, _) => value.map(|value| i128::from(value) * 1_000_000_000),
-        ScalarValue::TimestampMillisecond(value, _) => value.map(|value| i128::from(value) * 1_000_000),
+        ScalarValue::TimestampSecond(value, _) => {
+            value.map(|value| i128::from(value) * 1_000_000_000)
+        }
+        ScalarValue::TimestampMillisecond(value, _) => {
+            value.map(|value| i128::from(value) * 1_000_000)
+        }
         ScalarValue::TimestampMicrosecond(value, _) => value.map(|value| i128::from(value) * 1_000),
         ScalarValue::TimestampNanosecond(value, _) => value.map(i128::from),
         _ => None,
@@ -73,11 +83,17 @@ fn position(value: &ScalarValue) -> Option<i128> {
 
 /// A number as it is; an interval in nanoseconds, months counted as the shortest.
 fn stride(value: &ScalarValue) -> Option<i128> {
-    let of = |months: i32, days: i32, nanos: i128| (i128::from(months) * 28 + i128::from(days)) * DAY_NANOS + nanos;
+    let of = |months: i32, days: i32, nanos: i128| {
+        (i128::from(months) * 28 + i128::from(days)) * DAY_NANOS + nanos
+    };
     match value {
         ScalarValue::Int64(value) => value.map(i128::from),
-        ScalarValue::IntervalMonthDayNano(value) => value.map(|value| of(value.months, value.days, i128::from(value.nanoseconds))),
-        ScalarValue::IntervalDayTime(value) => value.map(|value| of(0, value.days, i128::from(value.milliseconds) * 1_000_000)),
+        ScalarValue::IntervalMonthDayNano(value) => {
+            value.map(|value| of(value.months, value.days, i128::from(value.nanoseconds)))
+        }
+        ScalarValue::IntervalDayTime(value) => {
+            value.map(|value| of(0, value.days, i128::from(value.milliseconds) * 1_000_000))
+        }
         ScalarValue::IntervalYearMonth(months) => months.map(|months| of(months, 0, 0)),
         _ => None,
     }

@@ -6,7 +6,9 @@ use datafusion::common::TableReference;
 use datafusion::error::DataFusionError;
 use datafusion::sql::parser::Statement;
 use datafusion::sql::resolve::resolve_table_references;
-use datafusion::sql::sqlparser::ast::{self, ObjectName, Query, Select, SetExpr, TableFactor, Visit, Visitor};
+use datafusion::sql::sqlparser::ast::{
+    self, ObjectName, Query, Select, SetExpr, TableFactor, Visit, Visitor,
+};
 use datafusion::sql::sqlparser::tokenizer::Token;
 
 use super::{RELATIONS_MAX, is_allowed_table_function};
@@ -14,10 +16,20 @@ use crate::QueryError;
 use crate::session::{CATALOG, SCHEMA, table_names};
 
 /// The tables of `information_schema` that tell of tables and functions. `df_settings` tells of the machine and is left out.
-const INFORMATION_TABLES: [&str; 6] = ["tables", "columns", "schemata", "views", "routines", "parameters"];
+const INFORMATION_TABLES: [&str; 6] = [
+    "tables",
+    "columns",
+    "schemata",
+    "views",
+    "routines",
+    "parameters",
+];
 
 fn forbidden(what: impl Into<String>, help: impl Into<String>) -> QueryError {
-    QueryError::Forbidden { what: what.into(), help: help.into() }
+    QueryError::Forbidden {
+        what: what.into(),
+        help: help.into(),
+    }
 }
 
 /// Refuses every statement that is not a plain read of our tables.
@@ -27,13 +39,18 @@ pub(crate) fn check(statement: &Statement, tokens: &[Token]) -> Result<(), Query
         Statement::Statement(inner) => inner,
         _ => return Err(refuse(tokens)),
     };
-    let mut visitor = Reader { depth: 0, relations: 0 };
+    let mut visitor = Reader {
+        depth: 0,
+        relations: 0,
+    };
     if let ControlFlow::Break(error) = inner.visit(&mut visitor) {
         return Err(*error);
     }
     match inner.as_ref() {
         // These name no table but the one whose columns they show, and that the planner looks up.
-        ast::Statement::ShowTables { .. } | ast::Statement::ShowColumns { .. } | ast::Statement::ShowFunctions { .. } => Ok(()),
+        ast::Statement::ShowTables { .. }
+        | ast::Statement::ShowColumns { .. }
+        | ast::Statement::ShowFunctions { .. } => Ok(()),
         _ => check_tables(innermost(statement)),
     }
 }
@@ -55,7 +72,10 @@ fn check_kind(statement: &Statement, tokens: &[Token]) -> Result<(), QueryError>
             | ast::Statement::ShowFunctions { .. }
             | ast::Statement::ExplainTable { .. } => Ok(()),
             ast::Statement::ShowVariable { .. } | ast::Statement::ShowVariables { .. } => {
-                Err(forbidden("SHOW of a setting", "SHOW TABLES, SHOW COLUMNS FROM t and SHOW FUNCTIONS are there."))
+                Err(forbidden(
+                    "SHOW of a setting",
+                    "SHOW TABLES, SHOW COLUMNS FROM t and SHOW FUNCTIONS are there.",
+                ))
             }
             _ => Err(refuse(tokens)),
         },
@@ -65,19 +85,70 @@ fn check_kind(statement: &Statement, tokens: &[Token]) -> Result<(), QueryError>
 
 /// The refusal of a text that this dialect can't read, if it begins like a statement that is forbidden anyway.
 pub(crate) fn refuse_first_word(tokens: &[Token]) -> Option<QueryError> {
-    const READS: [&str; 9] = ["SELECT", "WITH", "VALUES", "TABLE", "FROM", "SHOW", "DESCRIBE", "DESC", "EXPLAIN"];
+    const READS: [&str; 9] = [
+        "SELECT", "WITH", "VALUES", "TABLE", "FROM", "SHOW", "DESCRIBE", "DESC", "EXPLAIN",
+    ];
     let words = words(tokens);
-    let first = words.iter().find(|word| !["EXPLAIN", "ANALYZE", "VERBOSE"].contains(&word.as_str())).or(words.first())?;
+    let first = words
+        .iter()
+        .find(|word| !["EXPLAIN", "ANALYZE", "VERBOSE"].contains(&word.as_str()))
+        .or(words.first())?;
     let known = !READS.contains(&first.as_str()) && STATEMENTS.contains(&first.as_str());
     known.then(|| refuse(tokens))
 }
 
 /// Words that begin statements of some dialect which do more than read.
 const STATEMENTS: [&str; 50] = [
-    "ALTER", "ANALYZE", "ATTACH", "BEGIN", "CACHE", "CALL", "CLOSE", "CLUSTER", "COMMENT", "COMMIT", "COPY", "CREATE", "DEALLOCATE", "DECLARE",
-    "DELETE", "DETACH", "DISCARD", "DO", "DROP", "EXECUTE", "EXEC", "EXPORT", "FETCH", "FLUSH", "GRANT", "IMPORT", "INSERT", "INSTALL", "KILL",
-    "LISTEN", "LOAD", "LOCK", "MERGE", "MSCK", "NOTIFY", "OPTIMIZE", "PRAGMA", "PREPARE", "REFRESH", "RENAME", "REPLACE", "RESET", "REVOKE",
-    "ROLLBACK", "SAVEPOINT", "SET", "TRUNCATE", "UNLOAD", "UPDATE", "USE",
+    "ALTER",
+    "ANALYZE",
+    "ATTACH",
+    "BEGIN",
+    "CACHE",
+    "CALL",
+    "CLOSE",
+    "CLUSTER",
+    "COMMENT",
+    "COMMIT",
+    "COPY",
+    "CREATE",
+    "DEALLOCATE",
+    "DECLARE",
+    "DELETE",
+    "DETACH",
+    "DISCARD",
+    "DO",
+    "DROP",
+    "EXECUTE",
+    "EXEC",
+    "EXPORT",
+    "FETCH",
+    "FLUSH",
+    "GRANT",
+    "IMPORT",
+    "INSERT",
+    "INSTALL",
+    "KILL",
+    "LISTEN",
+    "LOAD",
+    "LOCK",
+    "MERGE",
+    "MSCK",
+    "NOTIFY",
+    "OPTIMIZE",
+    "PRAGMA",
+    "PREPARE",
+    "REFRESH",
+    "RENAME",
+    "REPLACE",
+    "RESET",
+    "REVOKE",
+    "ROLLBACK",
+    "SAVEPOINT",
+    "SET",
+    "TRUNCATE",
+    "UNLOAD",
+    "UPDATE",
+    "USE",
 ];
 
 fn words(tokens: &[Token]) -> Vec<String> {
@@ -91,7 +162,10 @@ fn words(tokens: &[Token]) -> Vec<String> {
 /// The refusal of a statement by its first words.
 fn refuse(tokens: &[Token]) -> QueryError {
     let words = words(tokens);
-    let skipped = words.iter().take_while(|word| ["EXPLAIN", "ANALYZE", "VERBOSE"].contains(&word.as_str())).count();
+    let skipped = words
+        .iter()
+        .take_while(|word| ["EXPLAIN", "ANALYZE", "VERBOSE"].contains(&word.as_str()))
+        .count();
     let skipped = if skipped == words.len() { 0 } else { skipped };
     let first = words.get(skipped).map_or("this statement", String::as_str);
     let what = match (first, words.get(skipped + 1)) {
@@ -99,11 +173,17 @@ fn refuse(tokens: &[Token]) -> QueryError {
         _ => first.to_owned(),
     };
     let help = match first {
-        "COPY" | "EXPORT" | "UNLOAD" => "To save an answer, ask for it in the format you need (CSV, Parquet, Arrow, JSON).",
+        "COPY" | "EXPORT" | "UNLOAD" => {
+            "To save an answer, ask for it in the format you need (CSV, Parquet, Arrow, JSON)."
+        }
         "PREPARE" | "EXECUTE" | "EXEC" | "DEALLOCATE" => "Send the query itself.",
         "SET" | "RESET" | "USE" | "PRAGMA" => "Settings are part of the configuration.",
-        "BEGIN" | "COMMIT" | "ROLLBACK" | "START" | "SAVEPOINT" => "Every query sees one moment by itself; no transaction is needed.",
-        "INSERT" | "UPDATE" | "DELETE" | "MERGE" | "TRUNCATE" | "REPLACE" => "The tables follow from the log and change only with it; send samples instead.",
+        "BEGIN" | "COMMIT" | "ROLLBACK" | "START" | "SAVEPOINT" => {
+            "Every query sees one moment by itself; no transaction is needed."
+        }
+        "INSERT" | "UPDATE" | "DELETE" | "MERGE" | "TRUNCATE" | "REPLACE" => {
+            "The tables follow from the log and change only with it; send samples instead."
+        }
         _ => "The tables are fixed; files and other databases can't be reached from here.",
     };
     forbidden(what, help)
@@ -121,7 +201,10 @@ pub(crate) fn not_sql(error: &DataFusionError) -> QueryError {
             help: "Use WITH to give inner queries names, and fewer parentheses",
         };
     }
-    let text = text.strip_prefix("ParserError(\"").and_then(|text| text.strip_suffix("\")")).unwrap_or(text);
+    let text = text
+        .strip_prefix("ParserError(\"")
+        .and_then(|text| text.strip_suffix("\")"))
+        .unwrap_or(text);
     QueryError::Sql(format!("not SQL: {text}"))
 }
 
@@ -143,19 +226,35 @@ impl Visitor for Reader {
     fn pre_visit_statement(&mut self, _: &ast::Statement) -> ControlFlow<Self::Break> {
         self.depth += 1;
         // A statement inside a statement is data-changing: WITH x AS (DELETE …), EXPLAIN of sqlparser's own.
-        if self.depth > 1 { Self::refuse("a statement inside a query", "Only queries can stand in WITH and in subqueries.") } else { ControlFlow::Continue(()) }
+        if self.depth > 1 {
+            Self::refuse(
+                "a statement inside a query",
+                "Only queries can stand in WITH and in subqueries.",
+            )
+        } else {
+            ControlFlow::Continue(())
+        }
     }
 
     fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<Self::Break> {
         if !query.locks.is_empty() {
-            return Self::refuse("FOR UPDATE or FOR SHARE", "Leave it out: every query sees one moment by itself.");
+            return Self::refuse(
+                "FOR UPDATE or FOR SHARE",
+                "Leave it out: every query sees one moment by itself.",
+            );
         }
         if query.settings.is_some() || query.format_clause.is_some() || query.for_clause.is_some() {
-            return Self::refuse("SETTINGS, FORMAT or FOR after a query", "Leave it out; the format of an answer is chosen with the request.");
+            return Self::refuse(
+                "SETTINGS, FORMAT or FOR after a query",
+                "Leave it out; the format of an answer is chosen with the request.",
+            );
         }
         match query.body.as_ref() {
             SetExpr::Insert(_) | SetExpr::Update(_) | SetExpr::Delete(_) | SetExpr::Merge(_) => {
-                Self::refuse("a change of data inside a query", "Only queries can stand in WITH and in subqueries.")
+                Self::refuse(
+                    "a change of data inside a query",
+                    "Only queries can stand in WITH and in subqueries.",
+                )
             }
             _ => ControlFlow::Continue(()),
         }
@@ -163,7 +262,10 @@ impl Visitor for Reader {
 
     fn pre_visit_select(&mut self, select: &Select) -> ControlFlow<Self::Break> {
         if select.into.is_some() {
-            return Self::refuse("SELECT … INTO", "To save an answer, ask for it in the format you need (CSV, Parquet, Arrow, JSON).");
+            return Self::refuse(
+                "SELECT … INTO",
+                "To save an answer, ask for it in the format you need (CSV, Parquet, Arrow, JSON).",
+            );
         }
         ControlFlow::Continue(())
     }
@@ -174,10 +276,19 @@ impl Visitor for Reader {
                 return Self::refuse("a computed table name", "Write the table's name.");
             };
             let file = part.value.contains(['/', '\\', ':', '*']) || part.quote_style == Some('\'');
-            let extension = [".parquet", ".csv", ".json", ".ndjson", ".arrow", ".avro", ".gz", ".zst"];
-            if file || extension.iter().any(|extension| part.value.to_ascii_lowercase().ends_with(extension)) {
+            let extension = [
+                ".parquet", ".csv", ".json", ".ndjson", ".arrow", ".avro", ".gz", ".zst",
+            ];
+            if file
+                || extension
+                    .iter()
+                    .any(|extension| part.value.to_ascii_lowercase().ends_with(extension))
+            {
                 let what = format!("reading `{}`, a file or an address,", part.value);
-                return Self::refuse(&what, &format!("The tables are: {}.", table_names().join(", ")));
+                return Self::refuse(
+                    &what,
+                    &format!("The tables are: {}.", table_names().join(", ")),
+                );
             }
         }
         ControlFlow::Continue(())
@@ -195,7 +306,11 @@ impl Visitor for Reader {
         }
         let functions = "The table functions are: generate_series, range, unnest.";
         match factor {
-            TableFactor::Table { name, args: Some(_), .. } if !is_allowed_table_function(&name.to_string()) => {
+            TableFactor::Table {
+                name,
+                args: Some(_),
+                ..
+            } if !is_allowed_table_function(&name.to_string()) => {
                 Self::refuse(&format!("the table function `{name}`"), functions)
             }
             TableFactor::Function { name, .. } if !is_allowed_table_function(&name.to_string()) => {
@@ -213,9 +328,12 @@ impl Visitor for Reader {
 
 /// Refuses names that are no table of ours, with a hint at the nearest one.
 fn check_tables(statement: &Statement) -> Result<(), QueryError> {
-    let (references, _) = resolve_table_references(statement, true).map_err(|error| not_sql(&error))?;
+    let (references, _) =
+        resolve_table_references(statement, true).map_err(|error| not_sql(&error))?;
     for reference in references {
-        if is_allowed_table_function(reference.table()) && matches!(reference, TableReference::Bare { .. }) {
+        if is_allowed_table_function(reference.table())
+            && matches!(reference, TableReference::Bare { .. })
+        {
             continue;
         }
         let catalog = reference.catalog().unwrap_or(CATALOG);
@@ -224,7 +342,10 @@ fn check_tables(statement: &Statement) -> Result<(), QueryError> {
             _ if catalog != CATALOG => false,
             "information_schema" => {
                 if reference.table() == "df_settings" {
-                    return Err(forbidden("reading the engine's settings", "SHOW TABLES, SHOW COLUMNS FROM t and SHOW FUNCTIONS are there."));
+                    return Err(forbidden(
+                        "reading the engine's settings",
+                        "SHOW TABLES, SHOW COLUMNS FROM t and SHOW FUNCTIONS are there.",
+                    ));
                 }
                 INFORMATION_TABLES.contains(&reference.table())
             }

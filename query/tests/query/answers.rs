@@ -18,9 +18,24 @@ async fn hot_and_cold_rows_count_once() {
              mem     2   30.0  2026-11-21T01:00:00Z",
         )
         .await;
-    world.check("SELECT count(*) FROM samples", "count(*)\n--------\n       7").await;
-    world.check("SELECT count(*) FROM samples WHERE value > 2.5", "count(*)\n--------\n       5").await;
-    world.check("SELECT value FROM samples ORDER BY value DESC LIMIT 2", "value\n-----\n 20.0\n 10.0").await;
+    world
+        .check(
+            "SELECT count(*) FROM samples",
+            "count(*)\n--------\n       7",
+        )
+        .await;
+    world
+        .check(
+            "SELECT count(*) FROM samples WHERE value > 2.5",
+            "count(*)\n--------\n       5",
+        )
+        .await;
+    world
+        .check(
+            "SELECT value FROM samples ORDER BY value DESC LIMIT 2",
+            "value\n-----\n 20.0\n 10.0",
+        )
+        .await;
 }
 
 #[tokio::test]
@@ -38,21 +53,57 @@ async fn only_files_that_can_matter_are_opened_and_none_is_listed() {
     let cases = [
         ("metric = 'mem'", vec!["p00001-mem.parquet"]),
         ("metric IN ('mem', 'none')", vec!["p00001-mem.parquet"]),
-        ("metric = 'mem' OR metric = 'disk'", vec!["p00001-mem.parquet"]),
-        ("metric = 'cpu' AND time >= '2026-11-21T01:00:00Z'", vec!["p00000-cpu-2.parquet"]),
-        ("metric = 'cpu' AND time < '2026-11-21T01:00:00Z'", vec!["p00000-cpu-1.parquet"]),
-        ("metric = 'cpu' AND time BETWEEN '2026-11-21T00:59:00Z' AND '2026-11-21T01:30:00Z'", vec!["p00000-cpu-2.parquet"]),
-        ("metric = 'cpu' AND '2026-11-21T00:30:00Z' >= time", vec!["p00000-cpu-1.parquet"]),
-        ("metric = 'cpu' AND time = TIMESTAMP '2026-11-21T01:00:00Z'", vec!["p00000-cpu-2.parquet"]),
-        ("metric = 'cpu' AND time > '2026-11-21T02:00:00Z'::timestamptz - INTERVAL '61 minutes'", vec!["p00000-cpu-2.parquet"]),
-        ("metric = 'cpu' AND CAST(time AS DATE) = DATE '2026-11-20'", vec![]),
+        (
+            "metric = 'mem' OR metric = 'disk'",
+            vec!["p00001-mem.parquet"],
+        ),
+        (
+            "metric = 'cpu' AND time >= '2026-11-21T01:00:00Z'",
+            vec!["p00000-cpu-2.parquet"],
+        ),
+        (
+            "metric = 'cpu' AND time < '2026-11-21T01:00:00Z'",
+            vec!["p00000-cpu-1.parquet"],
+        ),
+        (
+            "metric = 'cpu' AND time BETWEEN '2026-11-21T00:59:00Z' AND '2026-11-21T01:30:00Z'",
+            vec!["p00000-cpu-2.parquet"],
+        ),
+        (
+            "metric = 'cpu' AND '2026-11-21T00:30:00Z' >= time",
+            vec!["p00000-cpu-1.parquet"],
+        ),
+        (
+            "metric = 'cpu' AND time = TIMESTAMP '2026-11-21T01:00:00Z'",
+            vec!["p00000-cpu-2.parquet"],
+        ),
+        (
+            "metric = 'cpu' AND time > '2026-11-21T02:00:00Z'::timestamptz - INTERVAL '61 minutes'",
+            vec!["p00000-cpu-2.parquet"],
+        ),
+        (
+            "metric = 'cpu' AND CAST(time AS DATE) = DATE '2026-11-20'",
+            vec![],
+        ),
         ("time > now() + INTERVAL '100 years'", vec![]),
         ("metric = 'none'", vec![]),
-        ("(metric = 'mem' AND time > '2026-11-20') OR (metric = 'none' AND time < '2026-11-22')", vec!["p00001-mem.parquet"]),
-        ("NOT metric = 'mem' AND metric = 'cpu' AND time < '2026-11-21T01:00:00Z'", vec!["p00000-cpu-1.parquet"]),
+        (
+            "(metric = 'mem' AND time > '2026-11-20') OR (metric = 'none' AND time < '2026-11-22')",
+            vec!["p00001-mem.parquet"],
+        ),
+        (
+            "NOT metric = 'mem' AND metric = 'cpu' AND time < '2026-11-21T01:00:00Z'",
+            vec!["p00000-cpu-1.parquet"],
+        ),
     ];
     for (filter, files) in cases {
-        world.ask(&format!("SELECT host, value FROM samples WHERE {filter}")).await.unwrap().collect().await.unwrap();
+        world
+            .ask(&format!("SELECT host, value FROM samples WHERE {filter}"))
+            .await
+            .unwrap()
+            .collect()
+            .await
+            .unwrap();
         assert_eq!(world.opened(), files, "{filter}");
     }
 }
@@ -61,14 +112,26 @@ async fn only_files_that_can_matter_are_opened_and_none_is_listed() {
 async fn tables_are_told_the_bounds() {
     let world = World::small();
     world.ask("SELECT 1 FROM samples WHERE metric = 'cpu' AND time >= '2026-11-21T01:00:00Z' AND time < '2026-11-21T02:00:00Z'").await.unwrap();
-    let bounds = ScanBounds { time_min: Some(START + HOUR), time_max: Some(START + 2 * HOUR), metrics: Some(vec!["cpu".to_owned()]) };
-    assert_eq!(*world.held.asked.lock().unwrap(), [(Table::Samples, bounds)]);
+    let bounds = ScanBounds {
+        time_min: Some(START + HOUR),
+        time_max: Some(START + 2 * HOUR),
+        metrics: Some(vec!["cpu".to_owned()]),
+    };
+    assert_eq!(
+        *world.held.asked.lock().unwrap(),
+        [(Table::Samples, bounds)]
+    );
 }
 
 #[tokio::test]
 async fn a_table_that_occurs_twice_is_looked_at_once_within_the_bounds_of_both() {
     let world = World::small();
-    world.held.after_view.lock().unwrap().replace(Box::new(|held| held.files.lock().unwrap().clear()));
+    world
+        .held
+        .after_view
+        .lock()
+        .unwrap()
+        .replace(Box::new(|held| held.files.lock().unwrap().clear()));
     world
         .check(
             "SELECT (SELECT count(value) FROM samples WHERE metric = 'mem') AS mem, count(*) AS cpu FROM samples WHERE metric = 'cpu'",
@@ -77,7 +140,10 @@ async fn a_table_that_occurs_twice_is_looked_at_once_within_the_bounds_of_both()
         .await;
     let asked = world.held.asked.lock().unwrap().clone();
     assert_eq!(asked.len(), 1, "{asked:?}");
-    assert_eq!(asked[0].1.metrics, Some(vec!["cpu".to_owned(), "mem".to_owned()]));
+    assert_eq!(
+        asked[0].1.metrics,
+        Some(vec!["cpu".to_owned(), "mem".to_owned()])
+    );
 }
 
 #[tokio::test]
@@ -112,7 +178,12 @@ async fn labels_are_a_map() {
                eu    {"host":"a","zone":"eu"}"#,
         )
         .await;
-    world.check("SELECT count(*) AS n FROM samples WHERE labels['host'] = 'b'", "n\n-\n2").await;
+    world
+        .check(
+            "SELECT count(*) AS n FROM samples WHERE labels['host'] = 'b'",
+            "n\n-\n2",
+        )
+        .await;
 }
 
 #[tokio::test]
@@ -137,18 +208,50 @@ async fn windows_and_buckets_of_time() {
              b      2.0",
         )
         .await;
-    world.check("SELECT now() > TIMESTAMP '2026-01-01' AS later, now() = now() AS same", "later  same\n-----  ----\ntrue   true").await;
-    world.check("SELECT round(sqrt(16.0), 1) AS r, abs(-2) AS a", "  r  a\n---  -\n4.0  2").await;
-    world.check("SELECT 'a' || 1 || NULL AS n, 'a' || 'b' AS ab, concat('x', NULL, 'y') AS xy", "n  ab  xy\n-  --  --\nab  xy").await;
-    world.check("SELECT value FROM range(1, 7, 2)", "value\n-----\n1\n3\n5").await;
+    world
+        .check(
+            "SELECT now() > TIMESTAMP '2026-01-01' AS later, now() = now() AS same",
+            "later  same\n-----  ----\ntrue   true",
+        )
+        .await;
+    world
+        .check(
+            "SELECT round(sqrt(16.0), 1) AS r, abs(-2) AS a",
+            "  r  a\n---  -\n4.0  2",
+        )
+        .await;
+    world
+        .check(
+            "SELECT 'a' || 1 || NULL AS n, 'a' || 'b' AS ab, concat('x', NULL, 'y') AS xy",
+            "n  ab  xy\n-  --  --\nab  xy",
+        )
+        .await;
+    world
+        .check("SELECT value FROM range(1, 7, 2)", "value\n-----\n1\n3\n5")
+        .await;
 }
 
 #[tokio::test]
 async fn empty_tables_have_columns() {
     let world = World::empty(Limits::default());
-    world.check("SELECT metric, score FROM anomalies", "metric  score\n------  -----").await;
-    world.check("SELECT count(*) AS n, max(time) AS t FROM samples", "n  t\n-  -\n0").await;
-    world.check("SELECT reason, source_offset FROM dead_letters", "reason  source_offset\n------  -------------").await;
+    world
+        .check(
+            "SELECT metric, score FROM anomalies",
+            "metric  score\n------  -----",
+        )
+        .await;
+    world
+        .check(
+            "SELECT count(*) AS n, max(time) AS t FROM samples",
+            "n  t\n-  -\n0",
+        )
+        .await;
+    world
+        .check(
+            "SELECT reason, source_offset FROM dead_letters",
+            "reason  source_offset\n------  -------------",
+        )
+        .await;
 }
 
 #[tokio::test]
@@ -185,15 +288,35 @@ async fn the_catalogue_tells_of_itself() {
                value        Float64                                                                       NO"#,
         )
         .await;
-    for sql in ["SHOW TABLES", "SHOW COLUMNS FROM samples", "SHOW FUNCTIONS", "EXPLAIN SELECT * FROM samples", "EXPLAIN ANALYZE SELECT count(value) FROM samples"] {
-        assert!(!world.ask(sql).await.unwrap().collect().await.unwrap().is_empty(), "{sql}");
+    for sql in [
+        "SHOW TABLES",
+        "SHOW COLUMNS FROM samples",
+        "SHOW FUNCTIONS",
+        "EXPLAIN SELECT * FROM samples",
+        "EXPLAIN ANALYZE SELECT count(value) FROM samples",
+    ] {
+        assert!(
+            !world
+                .ask(sql)
+                .await
+                .unwrap()
+                .collect()
+                .await
+                .unwrap()
+                .is_empty(),
+            "{sql}"
+        );
     }
 }
 
 #[tokio::test]
 async fn checkpoints_and_dead_letters_are_tables() {
     let world = World::empty(Limits::default());
-    let file = world.write("samples/x.parquet", Table::Samples, &samples("cpu", &[("a", START, 1.0)]));
+    let file = world.write(
+        "samples/x.parquet",
+        Table::Samples,
+        &samples("cpu", &[("a", START, 1.0)]),
+    );
     *world.held.links.lock().unwrap() = vec![link(3, 0, vec![]), link(3, 1, vec![file])];
     world
         .check(
@@ -211,14 +334,35 @@ async fn checkpoints_and_dead_letters_are_tables() {
 async fn a_file_that_a_compaction_replaced_meanwhile_is_no_error() {
     let world = World::empty(Limits::default());
     let minute = Table::Rollups(Resolution::Minute);
-    let old = world.commit("rollups_1m/old.parquet", minute, &rollups("cpu", &[("a", START, 1, 7.0)]));
-    let new = world.write("rollups_1m/new.parquet", minute, &rollups("cpu", &[("a", START, 1, 7.0), ("a", START + MINUTE, 1, 8.0)]));
+    let old = world.commit(
+        "rollups_1m/old.parquet",
+        minute,
+        &rollups("cpu", &[("a", START, 1, 7.0)]),
+    );
+    let new = world.write(
+        "rollups_1m/new.parquet",
+        minute,
+        &rollups(
+            "cpu",
+            &[("a", START, 1, 7.0), ("a", START + MINUTE, 1, 8.0)],
+        ),
+    );
     let gone = world.directory.path().join(&old.path);
-    world.held.after_view.lock().unwrap().replace(Box::new(move |held| {
-        *held.files.lock().unwrap() = vec![new];
-        std::fs::remove_file(gone).unwrap();
-    }));
-    world.check("SELECT sum(sum) AS total FROM rollups_1m", "total\n-----\n15.0").await;
+    world
+        .held
+        .after_view
+        .lock()
+        .unwrap()
+        .replace(Box::new(move |held| {
+            *held.files.lock().unwrap() = vec![new];
+            std::fs::remove_file(gone).unwrap();
+        }));
+    world
+        .check(
+            "SELECT sum(sum) AS total FROM rollups_1m",
+            "total\n-----\n15.0",
+        )
+        .await;
     assert_eq!(world.held.asked.lock().unwrap().len(), 2);
 }
 
@@ -228,14 +372,26 @@ async fn an_answer_says_whose_hot_rows_it_lacks() {
     *world.held.lacking.lock().unwrap() = vec![7, 2];
     let answer = world.ask("SELECT * FROM samples").await.unwrap();
     assert_eq!(answer.notes.partitions_without_hot_rows, [2, 7]);
-    assert!(answer.notes.to_string().contains("partitions 2, 7"), "{}", answer.notes);
+    assert!(
+        answer.notes.to_string().contains("partitions 2, 7"),
+        "{}",
+        answer.notes
+    );
     assert!(world.ask("SELECT 1").await.unwrap().notes.is_empty());
 }
 
 #[tokio::test]
 async fn repeated_column_names_are_told_apart() {
     let world = World::small();
-    let answer = world.ask("SELECT a.host, b.host, 1 AS host_2 FROM samples a JOIN samples b ON a.time = b.time").await.unwrap();
-    let names: Vec<_> = answer.schema.fields().iter().map(|field| field.name().as_str()).collect();
+    let answer = world
+        .ask("SELECT a.host, b.host, 1 AS host_2 FROM samples a JOIN samples b ON a.time = b.time")
+        .await
+        .unwrap();
+    let names: Vec<_> = answer
+        .schema
+        .fields()
+        .iter()
+        .map(|field| field.name().as_str())
+        .collect();
     assert_eq!(names, ["host", "host_2_", "host_2"]);
 }

@@ -10,7 +10,11 @@ const SQL: &str = "SELECT sum(value) AS total, count(DISTINCT host) AS hosts, co
 
 fn world() -> (World, std::path::PathBuf) {
     let world = World::empty(Limits::default());
-    world.commit("samples/good.parquet", Table::Samples, &samples("cpu", &[("a", START, 1.0)]));
+    world.commit(
+        "samples/good.parquet",
+        Table::Samples,
+        &samples("cpu", &[("a", START, 1.0)]),
+    );
     let file = world.commit("samples/bad.parquet", Table::Samples, &many("mem", 20_000));
     let path = world.directory.path().join(file.path);
     (world, path)
@@ -19,11 +23,24 @@ fn world() -> (World, std::path::PathBuf) {
 async fn assert_named(world: &World, what: &str) {
     let error = world.error(SQL).await;
     let text = error.to_string();
-    assert!(matches!(error, QueryError::Damaged { .. }), "{what}: {error:?}");
+    assert!(
+        matches!(error, QueryError::Damaged { .. }),
+        "{what}: {error:?}"
+    );
     assert_eq!(error.fault(), Fault::Corruption);
-    assert!(text.contains("samples/bad.parquet") && !text.contains("good.parquet") && text.contains("never delete"), "{what}: {text}");
+    assert!(
+        text.contains("samples/bad.parquet")
+            && !text.contains("good.parquet")
+            && text.contains("never delete"),
+        "{what}: {text}"
+    );
     // The rest of the archive still answers.
-    assert_eq!(world.text("SELECT sum(value) AS total FROM samples WHERE metric = 'cpu'").await, "total\n-----\n  1.0\n");
+    assert_eq!(
+        world
+            .text("SELECT sum(value) AS total FROM samples WHERE metric = 'cpu'")
+            .await,
+        "total\n-----\n  1.0\n"
+    );
 }
 
 #[tokio::test]
@@ -44,7 +61,10 @@ async fn damage_anywhere_in_a_file_is_named() {
 #[tokio::test]
 async fn unverified_files_never_panic_and_are_named_when_they_do_not_decode() {
     let (mut world, path) = world();
-    world.restart(Limits { verify_files: false, ..Limits::default() });
+    world.restart(Limits {
+        verify_files: false,
+        ..Limits::default()
+    });
     let bytes = std::fs::read(&path).unwrap();
     let mut named = 0;
     for part in 0..32 {
@@ -54,7 +74,9 @@ async fn unverified_files_never_panic_and_are_named_when_they_do_not_decode() {
         std::fs::write(&path, &bad).unwrap();
         match world.ask(SQL).await {
             Ok(answer) => _ = answer.collect().await.unwrap(),
-            Err(QueryError::Damaged { files, .. }) => named += usize::from(files[0].contains("samples/bad.parquet")),
+            Err(QueryError::Damaged { files, .. }) => {
+                named += usize::from(files[0].contains("samples/bad.parquet"))
+            }
             Err(other) => panic!("bytes from {at}: {other:?}"),
         }
     }
@@ -63,7 +85,11 @@ async fn unverified_files_never_panic_and_are_named_when_they_do_not_decode() {
 
 #[tokio::test]
 async fn truncated_empty_and_foreign_files_are_named() {
-    for (what, bytes) in [("empty", Vec::new()), ("foreign", b"this is not parquet, it is a letter".to_vec()), ("zeros", vec![0; 100_000])] {
+    for (what, bytes) in [
+        ("empty", Vec::new()),
+        ("foreign", b"this is not parquet, it is a letter".to_vec()),
+        ("zeros", vec![0; 100_000]),
+    ] {
         let (world, path) = world();
         std::fs::write(&path, bytes).unwrap();
         assert_named(&world, what).await;
@@ -79,15 +105,26 @@ async fn a_missing_file_is_named() {
     let (world, path) = world();
     std::fs::remove_file(path).unwrap();
     let error = world.error(SQL).await;
-    assert!(matches!(&error, QueryError::Missing { file } if file == "samples/bad.parquet"), "{error:?}");
-    assert_eq!(world.held.asked.lock().unwrap().len(), 2, "the view is taken anew once, not more");
+    assert!(
+        matches!(&error, QueryError::Missing { file } if file == "samples/bad.parquet"),
+        "{error:?}"
+    );
+    assert_eq!(
+        world.held.asked.lock().unwrap().len(),
+        2,
+        "the view is taken anew once, not more"
+    );
 }
 
 #[tokio::test]
 async fn a_chain_can_not_name_a_file_outside_the_archive() {
     let world = World::empty(Limits::default());
     let secret = tempfile::NamedTempFile::new().unwrap();
-    let mut file = world.write("samples/x.parquet", Table::Samples, &samples("cpu", &[("a", START, 1.0)]));
+    let mut file = world.write(
+        "samples/x.parquet",
+        Table::Samples,
+        &samples("cpu", &[("a", START, 1.0)]),
+    );
     file.path = format!("../{}", secret.path().display());
     world.held.files.lock().unwrap().push(file);
     let error = world.error("SELECT value FROM samples").await;

@@ -218,7 +218,11 @@ fn files(directory: &Path) -> BTreeMap<String, Vec<u8>> {
     while let Some(directory) = left.pop() {
         for entry in std::fs::read_dir(directory).unwrap() {
             let path = entry.unwrap().path();
-            if path.is_dir() { left.push(path) } else { _ = found.insert(path.display().to_string(), std::fs::read(path).unwrap()) }
+            if path.is_dir() {
+                left.push(path)
+            } else {
+                _ = found.insert(path.display().to_string(), std::fs::read(path).unwrap())
+            }
         }
     }
     found
@@ -230,7 +234,12 @@ async fn nothing_but_reads_of_our_tables_runs() {
     let outside = tempfile::tempdir().unwrap();
     let secret = outside.path().join("secret.csv");
     std::fs::write(&secret, "canary\n").unwrap();
-    crate::world::write_file(outside.path(), "outside.parquet", Table::Samples, &samples("secret", &[("canary", START, 42.0)]));
+    crate::world::write_file(
+        outside.path(),
+        "outside.parquet",
+        Table::Samples,
+        &samples("secret", &[("canary", START, 42.0)]),
+    );
     let before = (files(outside.path()), files(world.directory.path()));
 
     let mut statements: Vec<String> = FORBIDDEN
@@ -239,38 +248,71 @@ async fn nothing_but_reads_of_our_tables_runs() {
         .map(|line| {
             line.replace("{secret}", secret.to_str().unwrap())
                 .replace("{dir}", outside.path().to_str().unwrap())
-                .replace("{parquet}", outside.path().join("outside.parquet").to_str().unwrap())
+                .replace(
+                    "{parquet}",
+                    outside.path().join("outside.parquet").to_str().unwrap(),
+                )
                 .replace("{archived}", "samples/date=2026-11-21/p00001-mem.parquet")
         })
         .collect();
     statements.push(String::new());
     // The same in other clothes.
     let plain = statements.clone();
-    statements.extend(plain.iter().map(|sql| sql.to_lowercase().replace(&secret.to_str().unwrap().to_lowercase(), secret.to_str().unwrap())));
+    statements.extend(plain.iter().map(|sql| {
+        sql.to_lowercase().replace(
+            &secret.to_str().unwrap().to_lowercase(),
+            secret.to_str().unwrap(),
+        )
+    }));
     statements.extend(plain.iter().map(|sql| format!("  \n/* a */ {sql} -- b")));
     assert!(statements.len() > 500, "{}", statements.len());
 
     for sql in &statements {
         let error = world.error(sql).await;
         let text = error.to_string();
-        assert!(matches!(error, QueryError::Forbidden { .. } | QueryError::Sql(_)), "{sql}\n{error:?}");
+        assert!(
+            matches!(error, QueryError::Forbidden { .. } | QueryError::Sql(_)),
+            "{sql}\n{error:?}"
+        );
         assert!(text.len() > 20 && !text.contains("canary"), "{sql}\n{text}");
-        let first = sql.split_whitespace().find(|word| !["/*", "a", "*/", "EXPLAIN", "ANALYZE"].contains(word)).unwrap_or_default();
-        if ["CREATE", "DROP", "INSERT", "UPDATE", "DELETE", "COPY", "SET", "TRUNCATE", "PREPARE", "BEGIN"].contains(&first) {
-            assert!(matches!(&error, QueryError::Forbidden { what, .. } if what.starts_with(first)), "{sql}\n{text}");
+        let first = sql
+            .split_whitespace()
+            .find(|word| !["/*", "a", "*/", "EXPLAIN", "ANALYZE"].contains(word))
+            .unwrap_or_default();
+        if [
+            "CREATE", "DROP", "INSERT", "UPDATE", "DELETE", "COPY", "SET", "TRUNCATE", "PREPARE",
+            "BEGIN",
+        ]
+        .contains(&first)
+        {
+            assert!(
+                matches!(&error, QueryError::Forbidden { what, .. } if what.starts_with(first)),
+                "{sql}\n{text}"
+            );
         }
     }
     assert_eq!(files(outside.path()), before.0, "a canary changed");
-    assert_eq!(files(world.directory.path()), before.1, "the archive changed");
+    assert_eq!(
+        files(world.directory.path()),
+        before.1,
+        "the archive changed"
+    );
     assert_eq!(*world.store.changes.lock().unwrap(), 0);
-    assert_eq!(world.opened(), Vec::<String>::new(), "a refused statement read a file");
+    assert_eq!(
+        world.opened(),
+        Vec::<String>::new(),
+        "a refused statement read a file"
+    );
 }
 
 #[tokio::test]
 async fn a_refusal_says_what_to_do_instead() {
     let world = World::small();
     let cases = [
-        ("COPY samples TO '/tmp/x.parquet'", "ask for it in the format"),
+        (
+            "COPY samples TO '/tmp/x.parquet'",
+            "ask for it in the format",
+        ),
         ("INSERT INTO samples VALUES (1)", "send samples instead"),
         ("SELECT * FROM '/etc/passwd'", "The tables are: samples"),
         ("SELECT * FROM sample", "The tables are: samples"),
@@ -306,7 +348,13 @@ async fn ordinary_reads_pass() {
         "SELECT regexp_replace(host, '[0-9]+', ''), upper(host), lpad(host, 10), split_part(host, '-', 1) FROM samples",
         "(SELECT 1) UNION (SELECT 2) EXCEPT (SELECT 3)",
     ] {
-        let answer = world.ask(sql).await.unwrap_or_else(|error| panic!("{sql}\n{error}"));
-        answer.collect().await.unwrap_or_else(|error| panic!("{sql}\n{error}"));
+        let answer = world
+            .ask(sql)
+            .await
+            .unwrap_or_else(|error| panic!("{sql}\n{error}"));
+        answer
+            .collect()
+            .await
+            .unwrap_or_else(|error| panic!("{sql}\n{error}"));
     }
 }

@@ -58,14 +58,12 @@ async fn kafka_members_share_the_partitions_and_a_handover_is_waited_for() {
     let other = open(Kind::Kafka, &log.place);
     let (mut second, mut owned_second) =
         (other.join(&topic, &group).await.unwrap(), BTreeSet::new());
-    let handover = loop {
-        match within("a revocation", first.next()).await {
-            GroupEvent::Revoked(partitions, handover) => {
-                owned_first.retain(|partition| !partitions.contains(partition));
-                break handover;
-            }
-            event => panic!("expected a revocation, got {event:?}"),
+    let handover = match within("a revocation", first.next()).await {
+        GroupEvent::Revoked(partitions, handover) => {
+            owned_first.retain(|partition| !partitions.contains(partition));
+            handover
         }
+        event => panic!("expected a revocation, got {event:?}"),
     };
     assert!(handover.is_waited_for());
     assert_eq!(owned_first.len(), 2);
