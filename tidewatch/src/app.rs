@@ -124,12 +124,12 @@ impl App {
         stores::check_topics(&config, &log.bus).await?;
         let archive = stores::open_archive(&config, &data_dir)?;
         let aggregates = Arc::new(stores::open_aggregates(&config, &data_dir).await?);
-        if config.query.spill > 0 {
+        if config.query.spill_bytes > 0 {
             let spill = data_dir.join("spill");
             std::fs::create_dir_all(&spill).map_err(|error| {
                 CommandError::surroundings(format!("`{}`: {error}", spill.display()))
             })?;
-            config.query.spill = Some(spill);
+            config.query.spill_directory = Some(spill);
         }
 
         let pipeline = Pipeline::start(PipelineOptions {
