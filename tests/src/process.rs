@@ -31,7 +31,15 @@ pub fn binary() -> &'static Path {
             return PathBuf::from(path);
         }
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let output = Command::new(cargo)
+        let mut command = Command::new(cargo);
+        // What cargo told this program about its own package would make build scripts run again, with all that depends on them.
+        for (name, _) in std::env::vars_os() {
+            let name_text = name.to_string_lossy();
+            if name_text.starts_with("CARGO_PKG_") || name_text.starts_with("CARGO_MANIFEST_") {
+                command.env_remove(&name);
+            }
+        }
+        let output = command
             .args([
                 "build",
                 "--workspace",
