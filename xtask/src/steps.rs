@@ -51,7 +51,15 @@ pub(crate) fn ci() -> Outcome {
             "warnings",
         ]),
     )?;
-    let mut documentation = cargo(&["doc", "--workspace", "--no-deps"]);
+    // With an example among the targets, so that dependencies are checked with the same features as for the lints, once.
+    let mut documentation = cargo(&[
+        "doc",
+        "--workspace",
+        "--no-deps",
+        "--lib",
+        "--bins",
+        "--examples",
+    ]);
     documentation.env("RUSTDOCFLAGS", "-D warnings");
     step("documentation", documentation)?;
     test(&[])
