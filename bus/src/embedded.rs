@@ -2,8 +2,8 @@
 //!
 //! Constraints: an answered append survives `kill -9` and power loss; damage is found at read; nothing that the archive lacks is removed; one process at a time.
 //! Layout: `DIR/LOCK` (held while open) and `DIR/log/` (a fjall database). In it one keyspace per *segment* of a topic, all partitions together
-//! ([`record`] says how), so that retention removes whole keyspaces and never writes tombstones; and one keyspace `meta`: the log's id, topics, and where segments begin.
-//! Operations: [`writer`] is the only one to change anything; readers ([`reader`]) follow each partition's published end.
+//! (`record` says how), so that retention removes whole keyspaces and never writes tombstones; and one keyspace `meta`: the log's id, topics, and where segments begin.
+//! Operations: `writer` is the only one to change anything; readers (`reader`) follow each partition's published end.
 
 mod fault;
 mod options;

@@ -1,7 +1,7 @@
 //! The log of many processes: Apache Kafka, through librdkafka.
 //!
-//! Three kinds of client, apart from each other so that none waits for another: one idempotent producer ([`appender`]); shared consumers that read partitions
-//! by explicit assignment ([`reader`]); and per joined group a consumer that fetches nothing and only tells who owns what ([`group`]).
+//! Three kinds of client, apart from each other so that none waits for another: one idempotent producer (`appender`); shared consumers that read partitions
+//! by explicit assignment (`reader`); and per joined group a consumer that fetches nothing and only tells who owns what (`group`).
 //! Group offsets are advisory; nothing here ever starts "at the latest" by itself: an offset that is gone is an error with the true range.
 
 mod appender;

@@ -2,7 +2,7 @@
 //!
 //! A query's way: [`Engine::query`] admits it ([`Limits`]), `sandbox` reads the text and refuses all that is not a plain read,
 //! `snapshot` asks [`Tables`] once per table what there is, `provider` prunes the files by the chain's statistics and scans what is left
-//! beside the hot rows, and [`Answer`] streams the rows, which [`encode`] turns into bytes.
+//! beside the hot rows, and [`Answer`] streams the rows, which [`encode()`] turns into bytes.
 //!
 //! Nothing here lists a directory, writes a byte or opens a file that a chain does not name.
 

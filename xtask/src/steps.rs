@@ -52,14 +52,7 @@ pub(crate) fn ci() -> Outcome {
         ]),
     )?;
     // With an example among the targets, so that dependencies are checked with the same features as for the lints, once.
-    let mut documentation = cargo(&[
-        "doc",
-        "--workspace",
-        "--no-deps",
-        "--lib",
-        "--bins",
-        "--examples",
-    ]);
+    let mut documentation = cargo(&["doc", "--workspace", "--no-deps", "--lib", "--examples"]);
     documentation.env("RUSTDOCFLAGS", "-D warnings");
     step("documentation", documentation)?;
     test(&[])

@@ -16,7 +16,7 @@ use super::{HotRows, Retention, StoreError, columns, names};
 pub(super) const BLOCKS_MAX: usize = 8;
 /// Series whose names are known to be stored. 1,048,576 × 24 bytes; past it the list starts anew, which costs writes, not correctness.
 const KNOWN_SERIES_MAX: usize = 1 << 20;
-/// Entries removed at a time by [`AggregateStore::expire`].
+/// Entries removed at a time by `AggregateStore::expire`.
 const EXPIRED_AT_ONCE: usize = 10_000;
 
 /// What the clones of a store share.
