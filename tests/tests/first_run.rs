@@ -25,6 +25,11 @@ fn starts_with_nothing_collects_answers_stops_and_answers_again() {
     let launch = Launch::unconfigured(directory.path());
     let mut process = launch.start_ready();
 
+    // It is ready a moment before it says so.
+    let launch_log = directory.path().join("tidewatch.log");
+    process.wait_until(Duration::from_secs(30), |_| {
+        std::fs::read_to_string(&launch_log).is_ok_and(|log| log.contains("Ctrl-C"))
+    });
     let said = process.log();
     let data_dir = launch.data_dir().display().to_string();
     for expected in [

@@ -27,7 +27,11 @@ impl VictoriaMetrics {
         let child = Command::new(program)
             .arg(format!("-httpListenAddr={address}"))
             .arg(format!("-storageDataPath={}", data.path().display()))
-            .args(["-loggerLevel=ERROR", "-retentionPeriod=100y"])
+            .args([
+                "-loggerLevel=ERROR",
+                "-retentionPeriod=100y",
+                "-search.latencyOffset=0s",
+            ])
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
