@@ -1,3 +1,5 @@
+//! A record comes back bit for bit; damage is an error, never a panic.
+
 use super::*;
 
 fn labels(host: &str) -> Labels {
