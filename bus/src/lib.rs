@@ -102,7 +102,7 @@ pub struct TopicSpec {
     pub name: String,
     /// Its number of partitions, ≥ 1.
     pub partitions: u32,
-    /// How long records are kept, milliseconds.
+    /// How long records are kept, milliseconds; negative: for ever (as Kafka has it).
     pub retention_ms: i64,
     /// Whether append times are the log's own (the rule) or the appender's (replay and tests).
     pub log_append_time: bool,

@@ -50,12 +50,13 @@ pub(super) fn expired(
         <= now_ms
 }
 
-/// How long a topic keeps records, milliseconds.
+/// How long a topic keeps records, milliseconds; `i64::MAX`: for ever.
 pub(super) fn retention_ms(topic: &Topic, options: &EmbeddedOptions) -> i64 {
-    topic
-        .spec
-        .retention_ms
-        .min(options.retention_ms_max.unwrap_or(i64::MAX))
+    let own = match topic.spec.retention_ms {
+        ..0 => i64::MAX,
+        finite => finite,
+    };
+    own.min(options.retention_ms_max.unwrap_or(i64::MAX))
 }
 
 /// Whether the active segment should end, so that it can be removed one day.

@@ -1,6 +1,6 @@
 //! What can only be seen from inside: a failed sync stops the log.
 
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use bytes::Bytes;
 use schemas::{Fault, HasFault};
@@ -84,4 +84,31 @@ async fn a_disk_that_is_nearly_full_refuses_appends_only_while_it_is() {
         error.to_string(),
         "not fail-stop: it is asked again each time"
     );
+}
+
+#[tokio::test]
+async fn a_topic_kept_for_ever_does_not_start_a_segment_per_record() {
+    let directory = tempfile::tempdir().unwrap();
+    let now = Arc::new(AtomicI64::new(1_000_000));
+    let told = Arc::clone(&now);
+    let options = EmbeddedOptions {
+        clock: Arc::new(move || told.load(Ordering::SeqCst)),
+        ..EmbeddedOptions::default()
+    };
+    let bus = EmbeddedBus::open(directory.path(), options).unwrap();
+    let spec = TopicSpec {
+        name: "t".into(),
+        partitions: 1,
+        retention_ms: -1,
+        log_append_time: true,
+    };
+    bus.create_topics(&[spec]).await.unwrap();
+    for _ in 0..20 {
+        now.fetch_add(10_000, Ordering::SeqCst);
+        bus.append("t", 0, vec![Record::default()]).await.unwrap();
+    }
+    let keyspaces = std::fs::read_dir(directory.path().join("log/keyspaces"))
+        .unwrap()
+        .count();
+    assert!(keyspaces < 10, "{keyspaces} keyspaces for 20 small records");
 }
