@@ -110,7 +110,11 @@ async fn assert_all_there(bus: &dyn Bus, topic: &str, acknowledged: &BTreeMap<(u
             .append(topic, partition, vec![record("after")])
             .await
             .unwrap();
-        assert_eq!(appended, [Offset(end)], "the log goes on where it ended");
+        // Not exactly there: what the killed process had sent may still arrive at a broker after its death.
+        assert!(
+            appended[0] >= Offset(end),
+            "the log goes on where it ended, {end}, not at {appended:?}"
+        );
     }
 }
 
