@@ -6,6 +6,7 @@
 //! tick 150s                               a record without samples at that log clock, to partition 0
 //! garbage                                 a record that is no batch
 //! checkpoint                              everything so far becomes final
+//! compact                                 small files of the archive are merged
 //! crash                                   the pipeline ends as by a power switch and starts again
 //! expect sample cpu{host=a} 3s = 3
 //! expect samples 2                        rows of `samples` in all
@@ -28,6 +29,7 @@ use schemas::{
     topics,
 };
 use sinks::aggregates::{AggregateStore, Retention};
+use sinks::compaction::CompactionPolicy;
 use sinks::{Archive, ArchivedRollup, ArchivedSample, Wanted};
 
 /// 2026-01-01T00:00:00Z in microseconds.
@@ -62,6 +64,7 @@ enum Step {
         at: Micros,
     },
     Checkpoint,
+    Compact,
     Crash,
 }
 
@@ -103,10 +106,11 @@ impl Scenario {
                 }
                 "garbage" => scenario.steps.push(Step::Garbage { at }),
                 "checkpoint" => scenario.steps.push(Step::Checkpoint),
+                "compact" => scenario.steps.push(Step::Compact),
                 "crash" => scenario.steps.push(Step::Crash),
                 "expect" => scenario.expectations.push(rest.to_owned()),
                 _ => panic!(
-                    "scenario line `{line}`: expected at, send, tick, garbage, checkpoint, crash or expect"
+                    "scenario line `{line}`: expected at, send, tick, garbage, checkpoint, compact, crash or expect"
                 ),
             }
         }
@@ -179,7 +183,10 @@ impl Scenario {
         let url = format!("file://{}", stage.directory.join("archive").display());
         let archive = Archive::open(&url, &BTreeMap::new()).expect("the archive can be opened");
         let mut incarnation = 0;
-        let mut running = Some(self.start(stage, &topics, &archive, incarnation).await);
+        let mut running = Some(
+            self.start(stage, &topics, &archive, incarnation, false)
+                .await,
+        );
         for step in &self.steps {
             match step {
                 Step::Send {
@@ -211,17 +218,28 @@ impl Scenario {
                     )
                     .await
                 }
-                Step::Checkpoint | Step::Crash => {
+                Step::Checkpoint | Step::Compact | Step::Crash => {
                     if let Some(pipeline) = running.take() {
-                        if *step == Step::Checkpoint {
+                        if *step == Step::Crash {
+                            drop(pipeline);
+                        } else {
                             caught_up(stage, &topics, &pipeline).await;
                             pipeline.shutdown().await;
-                        } else {
-                            drop(pipeline);
                         }
                     }
+                    if *step == Step::Compact {
+                        incarnation += 1;
+                        let eager = self
+                            .start(stage, &topics, &archive, incarnation, true)
+                            .await;
+                        compacted(stage, &eager).await;
+                        eager.shutdown().await;
+                    }
                     incarnation += 1;
-                    running = Some(self.start(stage, &topics, &archive, incarnation).await);
+                    running = Some(
+                        self.start(stage, &topics, &archive, incarnation, false)
+                            .await,
+                    );
                 }
             }
         }
@@ -261,6 +279,7 @@ impl Scenario {
         topics: &Topics,
         archive: &Archive,
         incarnation: u32,
+        compacts: bool,
     ) -> Pipeline {
         let aggregates = AggregateStore::open(
             &stage.directory.join(format!("aggregates-{incarnation}")),
@@ -279,9 +298,17 @@ impl Scenario {
             checkpoint: CheckpointPolicy {
                 interval: Duration::from_secs(3600),
                 samples_max: stage.commit_samples,
+                compaction_interval: if compacts {
+                    Duration::from_millis(1)
+                } else {
+                    Duration::from_secs(3600)
+                },
                 ..CheckpointPolicy::default()
             },
-            compaction: Default::default(),
+            compaction: CompactionPolicy {
+                files_max: 2,
+                ..CompactionPolicy::default()
+            },
             tick_interval: Duration::from_secs(3600),
         };
         Pipeline::start(options).await.expect("the pipeline starts")
@@ -308,6 +335,24 @@ async fn append(
         .append(&topics.samples(), partition, vec![record])
         .await
         .expect("a record can be appended");
+}
+
+/// Waits until files were merged.
+async fn compacted(stage: &Stage, pipeline: &Pipeline) {
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
+    while pipeline
+        .status()
+        .iter()
+        .all(|status| status.compactions == 0)
+    {
+        assert!(
+            tokio::time::Instant::now() < deadline,
+            "run {}: nothing was merged: {:?}",
+            stage.run,
+            pipeline.status()
+        );
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
 }
 
 /// The events on the anomaly topic by their id. One that was sent again must be the same, byte for byte.

@@ -98,6 +98,27 @@ fn duckdb_and_sql_agree_under_load_and_after_a_clean_stop() {
             "{seen:?}"
         );
     }
+    // A value sent twice, the second time when its window was sealed and committed: the later one stands, also in DuckDB's eyes.
+    let now_ms = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap()
+        .as_millis();
+    for value in [7, 9] {
+        let line = format!("conflict,host=a v={value} {}\n", now_ms - 60_000);
+        assert!(process.write_lines(&line).unwrap().is_success());
+        let committed = || {
+            process.sql("SELECT count(*) AS n FROM samples WHERE metric = 'conflict_v'")[0]["n"]
+                == 1
+        };
+        let deadline = std::time::Instant::now() + Duration::from_secs(30);
+        while !committed() {
+            assert!(
+                std::time::Instant::now() < deadline,
+                "a late sample is not there"
+            );
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
     process.stop_cleanly();
 
     let glob = launch.data_dir().join("archive/samples/**/*.parquet");
@@ -136,8 +157,10 @@ fn duckdb_and_sql_agree_under_load_and_after_a_clean_stop() {
         })
         .collect();
     assert_eq!(by_sql, by_list);
+    let conflict = by_list.iter().find(|row| row.0 == "conflict_v").unwrap();
+    assert_eq!((conflict.2, conflict.4, conflict.5), (1, 9.0, 9.0));
     assert_eq!(
         by_sql.iter().map(|row| row.2).sum::<i64>(),
-        load.acknowledged_samples() as i64
+        load.acknowledged_samples() as i64 + 1
     );
 }

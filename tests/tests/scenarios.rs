@@ -158,6 +158,33 @@ scenarios! {
         expect rollup 1h cpu{host=a} 0s count=2 sum=31 revision=1
         expect counts accepted=3 replaced=1 revised=1
         expect samples 2"
+    c2_the_same_batch_again_after_a_compaction: "
+        send cpu{host=a} 0s:1 3s:3
+        checkpoint
+        at 10m
+        send cpu{host=a} 601s:5
+        checkpoint
+        compact
+        send cpu{host=a} 0s:1 3s:3 601s:5
+        tick 20m
+        expect samples 3
+        expect rollup 10s cpu{host=a} 0s count=2 sum=4 revision=0
+        expect counts accepted=3 duplicate=3"
+    c2_another_value_after_a_compaction_wins: "
+        send cpu{host=a} 0s:1 3s:3
+        checkpoint
+        at 10m
+        send cpu{host=a} 601s:5
+        checkpoint
+        compact
+        send cpu{host=a} 3s:30
+        tick 20m
+        checkpoint
+        expect samples 3
+        expect sample cpu{host=a} 3s = 30
+        expect sample cpu{host=a} 0s = 1
+        expect rollup 10s cpu{host=a} 0s count=2 sum=31 revision=1
+        expect rollup 5m cpu{host=a} 0s count=2 sum=31 revision=1"
     of_three_values_the_last_in_the_log_wins: "
         send cpu{host=a} 3s:1
         send cpu{host=a} 3s:2
