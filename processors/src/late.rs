@@ -6,7 +6,6 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use schemas::time::DAY;
 use schemas::{Micros, Resolution, Rollup, RollupRow, SampleRows};
 
 use crate::PartitionState;
@@ -355,12 +354,4 @@ impl Hierarchy {
         let level = Resolution::ALL.iter().position(|r| *r == resolution)?;
         self.windows[level].get(&start).copied()
     }
-}
-
-/// The days that a span touches, for whoever bounds the work of a checkpoint.
-pub fn days(spans: &Spans) -> u64 {
-    spans
-        .values()
-        .map(|(from, to)| (to.div_euclid(DAY) - from.div_euclid(DAY) + 1) as u64)
-        .sum()
 }
