@@ -21,10 +21,12 @@ use local::DurableLocal;
 mod decode;
 mod encode;
 mod error;
+mod hybrid;
 mod local;
 mod names;
 mod read;
 pub(crate) mod rewrite;
+mod runs;
 mod sweep;
 #[cfg(test)]
 mod tests;

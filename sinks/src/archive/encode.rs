@@ -1,42 +1,38 @@
 //! Rows in (metric, series, time) order become Parquet bytes. Knows nothing of where they go.
 //!
-//! Sorted rows form runs of one series, so the text columns are built per run: a run adds one dictionary entry and repeats its key.
-//! The files declare the public types (plain text, `MAP` of text); the dictionaries exist only on the way into the encoder.
+//! Sorted rows form runs of one series, so the columns that name the series are encoded by runs ([`Runs`]); the others go through the library's own writers.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::array::{
-    ArrayRef, AsArray, DictionaryArray, MapArray, RecordBatch, StringArray, StructArray,
-    UInt32Array,
-};
-use arrow::buffer::{OffsetBuffer, ScalarBuffer};
+use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::compute::{max, min};
-use arrow::datatypes::{
-    DataType, Field, Fields, Schema, SchemaRef, TimestampMicrosecondType, UInt32Type,
-};
+use arrow::datatypes::{DataType, Field, SchemaRef, TimestampMicrosecondType};
 use foldhash::fast::FixedState;
-use parquet::arrow::ArrowWriter;
-use parquet::arrow::arrow_writer::ArrowWriterOptions;
-use parquet::arrow::encode_arrow_schema;
+use parquet::arrow::arrow_writer::{ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves};
+use parquet::arrow::{ArrowSchemaConverter, encode_arrow_schema};
 use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::file::metadata::{KeyValue, SortingColumn};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::types::ColumnPath;
 use schemas::columns::table_schema;
 use schemas::time::Micros;
-use schemas::{Labels, Series, Table};
+use schemas::{Series, Table};
 
 use super::ArchiveError;
+use super::runs::Runs;
 
 /// 1,048,576: fewer, larger groups compress better and cost a reader less; a reader's memory grows with it.
 const ROW_GROUP_ROWS: usize = 1 << 20;
-/// 131,072 rows go to the encoder at once: enough that a dictionary entry is shared by many, 50 MB of labels at ten per row.
+/// 131,072 rows go to the encoder at once: few calls, and some megabytes per column.
 pub(crate) const CHUNK_ROWS: usize = 1 << 17;
-/// 16 MiB of distinct text per row group: 460,000 series ids; past it the column goes on without a dictionary.
+/// 16 MiB of distinct text in a column of a row group: 460,000 series ids. Past it the row group ends.
 const DICTIONARY_BYTES: usize = 16 << 20;
 /// How many leading columns name the series; `time` is the first of them.
 pub(crate) const SERIES_COLUMNS: usize = 6;
+/// Parquet columns between `time` and the table's own: `metric`, `series_id`, keys and values of `labels`, `host`, `service`.
+const SERIES_LEAVES: usize = 6;
 
 /// zstd for checkpoints: written often, read seldom before compaction.
 pub(crate) const LEVEL_CHECKPOINT: i32 = 1;
@@ -70,8 +66,14 @@ pub(crate) struct EncodedFile {
 /// Writes one file of one table. Runs are announced with [`TableEncoder::push_run`], their other columns follow with [`TableEncoder::write`].
 pub(crate) struct TableEncoder {
     schema: SchemaRef,
-    writer: ArrowWriter<Vec<u8>>,
-    runs: RunColumns,
+    zstd_level: i32,
+    writer: SerializedFileWriter<Vec<u8>>,
+    factory: ArrowRowGroupWriterFactory,
+    /// The columns that do not name the series, in the open row group.
+    own: Vec<ArrowColumnWriter>,
+    runs: Runs,
+    /// Rows announced and not yet written.
+    pending_rows: usize,
     statistics: FileStatistics,
 }
 
@@ -82,12 +84,15 @@ impl TableEncoder {
         zstd_level: i32,
         value_sample: &[f64],
     ) -> Result<Self, ArchiveError> {
-        let schema = encoded_schema(table);
-        let options = ArrowWriterOptions::new()
-            .with_properties(properties(table, zstd_level, value_sample)?)
-            .with_skip_arrow_metadata(true);
-        let writer = ArrowWriter::try_new_with_options(Vec::new(), Arc::clone(&schema), options)
+        let schema = table_schema(table);
+        let parquet_schema = ArrowSchemaConverter::new()
+            .convert(&schema)
             .map_err(encode_error)?;
+        let properties = Arc::new(properties(&schema, zstd_level, value_sample)?);
+        let writer =
+            SerializedFileWriter::new(Vec::new(), parquet_schema.root_schema_ptr(), properties)
+                .map_err(encode_error)?;
+        let factory = ArrowRowGroupWriterFactory::new(&writer, Arc::clone(&schema));
         let statistics = FileStatistics {
             rows: 0,
             time_min: Micros::MAX,
@@ -97,31 +102,40 @@ impl TableEncoder {
         };
         Ok(TableEncoder {
             schema,
+            zstd_level,
             writer,
-            runs: RunColumns::default(),
+            factory,
+            own: Vec::new(),
+            runs: Runs::default(),
+            pending_rows: 0,
             statistics,
         })
     }
 
     /// Announces the next `rows` rows: they belong to one series, not before the previous one in (metric, series) order.
     pub(crate) fn push_run(&mut self, series: &Series, rows: usize) {
-        if self.statistics.rows == 0 && self.runs.rows == 0 {
+        if self.statistics.rows == 0 && self.pending_rows == 0 {
             self.statistics.metric_min = series.metric.to_string();
         }
         if *series.metric > *self.statistics.metric_max {
             self.statistics.metric_max = series.metric.to_string();
         }
         self.runs.push(series, rows);
+        self.pending_rows += rows;
     }
 
     /// Rows announced and not yet written.
     pub(crate) fn pending_rows(&self) -> usize {
-        self.runs.rows
+        self.pending_rows
     }
 
     /// Bytes of the file so far, about.
     pub(crate) fn bytes_written(&self) -> usize {
-        self.writer.bytes_written() + self.writer.in_progress_size()
+        let own = self
+            .own
+            .iter()
+            .map(ArrowColumnWriter::get_estimated_total_bytes);
+        self.writer.bytes_written() + own.sum::<usize>() + self.runs.dictionary_bytes()
     }
 
     /// Writes the announced rows: their `time` and the columns after `service`, in the table's order.
@@ -132,21 +146,94 @@ impl TableEncoder {
         let (Some(earliest), Some(latest)) = (min(times), max(times)) else {
             return Ok(());
         };
+        self.check_columns(&time, &own)?;
         self.statistics.time_min = self.statistics.time_min.min(earliest);
         self.statistics.time_max = self.statistics.time_max.max(latest);
-        self.statistics.rows += self.runs.rows as u64;
-        let mut columns = vec![time];
-        columns.extend(std::mem::take(&mut self.runs).finish()?);
-        columns.extend(own);
-        let batch = RecordBatch::try_new(Arc::clone(&self.schema), columns)
-            .map_err(|error| ArchiveError::Bug(error.to_string()))?;
-        self.writer.write(&batch).map_err(encode_error)
+        self.statistics.rows += self.pending_rows as u64;
+        self.pending_rows = 0;
+        if self.own.is_empty() {
+            let mut columns = self
+                .factory
+                .create_column_writers(self.writer.flushed_row_groups().len())
+                .map_err(encode_error)?;
+            columns.drain(1..=SERIES_LEAVES);
+            self.own = columns;
+        }
+        let fields = own_fields(&self.schema);
+        let arrays = std::iter::once(&time).chain(&own);
+        for ((field, array), column) in fields.zip(arrays).zip(&mut self.own) {
+            for leaf in compute_leaves(field, array).map_err(encode_error)? {
+                column.write(&leaf).map_err(encode_error)?;
+            }
+        }
+        if self.runs.rows() >= ROW_GROUP_ROWS || self.runs.dictionary_bytes() >= DICTIONARY_BYTES {
+            self.finish_row_group()?;
+        }
+        Ok(())
+    }
+
+    /// Whether the arrays are what the table's columns ask for.
+    fn check_columns(&self, time: &ArrayRef, own: &[ArrayRef]) -> Result<(), ArchiveError> {
+        let fields: Vec<_> = own_fields(&self.schema).collect();
+        let arrays: Vec<_> = std::iter::once(time).chain(own).collect();
+        let fit = fields.len() == arrays.len()
+            && fields.iter().zip(&arrays).all(|(field, array)| {
+                field.data_type() == array.data_type()
+                    && array.len() == self.pending_rows
+                    && (field.is_nullable() || array.null_count() == 0)
+            });
+        if fit {
+            return Ok(());
+        }
+        let found: Vec<_> = arrays
+            .iter()
+            .map(|array| format!("{} × {}", array.data_type(), array.len()))
+            .collect();
+        Err(ArchiveError::Bug(format!(
+            "columns [{}] for {} rows of a table with {} columns besides its series",
+            found.join(", "),
+            self.pending_rows,
+            fields.len()
+        )))
+    }
+
+    fn finish_row_group(&mut self) -> Result<(), ArchiveError> {
+        let runs = std::mem::take(&mut self.runs);
+        let columns = self.writer.schema_descr().columns()[1..=SERIES_LEAVES].to_vec();
+        let compression = Compression::ZSTD(zstd(self.zstd_level)?);
+        let chunks = runs
+            .chunks(&columns, self.zstd_level, compression)
+            .map_err(encode_error)?;
+        let mut own = std::mem::take(&mut self.own).into_iter();
+        let mut group = self.writer.next_row_group().map_err(encode_error)?;
+        if let Some(time) = own.next() {
+            let chunk = time.close().map_err(encode_error)?;
+            chunk
+                .append_to_row_group(&mut group)
+                .map_err(encode_error)?;
+        }
+        for chunk in chunks {
+            group
+                .append_column(&chunk.bytes, chunk.close)
+                .map_err(encode_error)?;
+        }
+        for column in own {
+            let chunk = column.close().map_err(encode_error)?;
+            chunk
+                .append_to_row_group(&mut group)
+                .map_err(encode_error)?;
+        }
+        group.close().map_err(encode_error)?;
+        Ok(())
     }
 
     /// The finished file; `None` if no row was written.
-    pub(crate) fn finish(self) -> Result<Option<EncodedFile>, ArchiveError> {
+    pub(crate) fn finish(mut self) -> Result<Option<EncodedFile>, ArchiveError> {
         if self.statistics.rows == 0 {
             return Ok(None);
+        }
+        if self.runs.rows() > 0 {
+            self.finish_row_group()?;
         }
         let bytes = self.writer.into_inner().map_err(encode_error)?;
         Ok(Some(EncodedFile {
@@ -156,54 +243,26 @@ impl TableEncoder {
     }
 }
 
+/// `time` and the columns after `service`.
+fn own_fields(schema: &SchemaRef) -> impl Iterator<Item = &Arc<Field>> {
+    let fields = schema.fields();
+    std::iter::once(&fields[0]).chain(&fields[SERIES_COLUMNS..])
+}
+
+fn zstd(level: i32) -> Result<ZstdLevel, ArchiveError> {
+    ZstdLevel::try_new(level).map_err(encode_error)
+}
+
 fn encode_error(error: parquet::errors::ParquetError) -> ArchiveError {
     ArchiveError::Bug(format!("encoding a Parquet file: {error}"))
 }
 
-/// A dictionary type for the way into the encoder.
-fn dictionary() -> DataType {
-    DataType::Dictionary(Box::new(DataType::UInt32), Box::new(DataType::Utf8))
-}
-
-/// The map of labels with dictionaries for keys and values.
-fn encoded_labels() -> (Arc<Field>, Fields) {
-    let fields: Fields = vec![
-        Field::new("key", dictionary(), false),
-        Field::new("value", dictionary(), true),
-    ]
-    .into();
-    (
-        Arc::new(Field::new(
-            "entries",
-            DataType::Struct(fields.clone()),
-            false,
-        )),
-        fields,
-    )
-}
-
-/// The table's columns as they enter the encoder.
-fn encoded_schema(table: Table) -> SchemaRef {
-    let public = table_schema(table);
-    let fields = public.fields().iter().enumerate().map(|(i, field)| {
-        let data_type = match field.name().as_str() {
-            "metric" | "series_id" | "host" | "service" if i < SERIES_COLUMNS => dictionary(),
-            "labels" if i < SERIES_COLUMNS => DataType::Map(encoded_labels().0, true),
-            _ => field.data_type().clone(),
-        };
-        Field::new(field.name(), data_type, field.is_nullable())
-    });
-    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
-}
-
 /// How a table's columns are encoded.
 fn properties(
-    table: Table,
+    schema: &SchemaRef,
     zstd_level: i32,
     value_sample: &[f64],
 ) -> Result<WriterProperties, ArchiveError> {
-    let zstd = ZstdLevel::try_new(zstd_level).map_err(encode_error)?;
-    let plain_schema = table_schema(table);
     let sorting = [1, 2, 0].map(|column_idx| SortingColumn {
         column_idx,
         descending: false,
@@ -211,17 +270,15 @@ fn properties(
     });
     let mut builder = WriterProperties::builder()
         .set_created_by(concat!("tidewatch ", env!("CARGO_PKG_VERSION")).to_owned())
-        .set_compression(Compression::ZSTD(zstd))
-        .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
+        .set_compression(Compression::ZSTD(zstd(zstd_level)?))
         .set_statistics_enabled(EnabledStatistics::Page)
         .set_sorting_columns(Some(sorting.to_vec()))
         // Readers that know Arrow get exactly the public types.
         .set_key_value_metadata(Some(vec![KeyValue::new(
             "ARROW:schema".to_owned(),
-            encode_arrow_schema(&plain_schema),
-        )]))
-        .set_dictionary_page_size_limit(DICTIONARY_BYTES);
-    for field in plain_schema.fields() {
+            encode_arrow_schema(schema),
+        )]));
+    for field in schema.fields() {
         let column = ColumnPath::from(field.name().as_str());
         match field.data_type() {
             DataType::Timestamp(_, _) | DataType::Int64 | DataType::Int32 => {
@@ -242,14 +299,6 @@ fn properties(
             }
             _ => {}
         }
-    }
-    for part in ["key", "value"] {
-        let column = ColumnPath::new(vec![
-            "labels".to_owned(),
-            "entries".to_owned(),
-            part.to_owned(),
-        ]);
-        builder = builder.set_column_statistics_enabled(column, EnabledStatistics::None);
     }
     Ok(builder.build())
 }
@@ -296,126 +345,4 @@ pub(crate) fn value_sample(values: &[f64]) -> Vec<f64> {
     (0..8)
         .flat_map(|i| values[i * step..i * step + STRETCH].iter().copied())
         .collect()
-}
-
-/// Text by dictionary key.
-#[derive(Default)]
-struct Texts {
-    values: Vec<String>,
-    index: HashMap<String, u32, FixedState>,
-}
-
-impl Texts {
-    fn key(&mut self, text: &str) -> u32 {
-        if let Some(key) = self.index.get(text) {
-            return *key;
-        }
-        let key = self.values.len() as u32;
-        self.values.push(text.to_owned());
-        self.index.insert(text.to_owned(), key);
-        key
-    }
-
-    fn array(self, keys: UInt32Array) -> Result<ArrayRef, ArchiveError> {
-        let values = Arc::new(StringArray::from(self.values));
-        Ok(Arc::new(
-            DictionaryArray::<UInt32Type>::try_new(keys, values)
-                .map_err(|error| ArchiveError::Bug(error.to_string()))?,
-        ))
-    }
-}
-
-/// What one label set adds to the columns.
-struct LabelSet {
-    keys: Vec<u32>,
-    values: Vec<u32>,
-    host: Option<u32>,
-    service: Option<u32>,
-}
-
-/// The columns that name the series, built run by run.
-#[derive(Default)]
-struct RunColumns {
-    rows: usize,
-    metrics: Texts,
-    metric_keys: Vec<u32>,
-    ids: Vec<String>,
-    id_keys: Vec<u32>,
-    hosts: Texts,
-    host_keys: Vec<Option<u32>>,
-    services: Texts,
-    service_keys: Vec<Option<u32>>,
-    label_names: Texts,
-    label_values: Texts,
-    sets: HashMap<Labels, LabelSet, FixedState>,
-    map_keys: Vec<u32>,
-    map_values: Vec<u32>,
-    map_ends: Vec<i32>,
-}
-
-impl RunColumns {
-    fn push(&mut self, series: &Series, rows: usize) {
-        self.rows += rows;
-        let metric = self.metrics.key(&series.metric);
-        self.metric_keys.resize(self.rows, metric);
-        self.id_keys.resize(self.rows, self.ids.len() as u32);
-        self.ids.push(series.id.to_string());
-        if !self.sets.contains_key(&series.labels) {
-            let set = LabelSet {
-                keys: series
-                    .labels
-                    .iter()
-                    .map(|(key, _)| self.label_names.key(key))
-                    .collect(),
-                values: series
-                    .labels
-                    .iter()
-                    .map(|(_, value)| self.label_values.key(value))
-                    .collect(),
-                host: series.host().map(|host| self.hosts.key(host)),
-                service: series.service().map(|service| self.services.key(service)),
-            };
-            self.sets.insert(series.labels.clone(), set);
-        }
-        let Some(set) = self.sets.get(&series.labels) else {
-            return;
-        };
-        self.host_keys.resize(self.rows, set.host);
-        self.service_keys.resize(self.rows, set.service);
-        for _ in 0..rows {
-            self.map_keys.extend_from_slice(&set.keys);
-            self.map_values.extend_from_slice(&set.values);
-            // A chunk holds 131,072 rows of at most 256 labels: 33 million entries.
-            self.map_ends.push(self.map_keys.len() as i32);
-        }
-    }
-
-    /// `metric`, `series_id`, `labels`, `host`, `service`.
-    fn finish(self) -> Result<[ArrayRef; 5], ArchiveError> {
-        let bug = |error: arrow::error::ArrowError| ArchiveError::Bug(error.to_string());
-        let metrics = self.metrics.array(self.metric_keys.into())?;
-        let ids = Texts {
-            values: self.ids,
-            index: HashMap::default(),
-        }
-        .array(self.id_keys.into())?;
-        let (entries, fields) = encoded_labels();
-        let map_columns = vec![
-            self.label_names.array(self.map_keys.into())?,
-            self.label_values.array(self.map_values.into())?,
-        ];
-        let structs = StructArray::try_new(fields, map_columns, None).map_err(bug)?;
-        let offsets: Vec<i32> = std::iter::once(0).chain(self.map_ends).collect();
-        let labels = MapArray::try_new(
-            entries,
-            OffsetBuffer::new(ScalarBuffer::from(offsets)),
-            structs,
-            None,
-            true,
-        )
-        .map_err(bug)?;
-        let hosts = self.hosts.array(self.host_keys.into())?;
-        let services = self.services.array(self.service_keys.into())?;
-        Ok([metrics, ids, Arc::new(labels), hosts, services])
-    }
 }
