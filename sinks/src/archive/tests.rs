@@ -134,4 +134,5 @@ async fn batches(archive: &Archive, file: &ArchiveFile) -> Vec<RecordBatch> {
 
 mod change;
 mod damage;
+mod runs;
 mod write;
