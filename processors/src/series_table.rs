@@ -76,9 +76,10 @@ impl SeriesTable {
         match self.index.entry(id) {
             Entry::Occupied(known) => {
                 let index = *known.get();
-                let series = &mut self.directory[index as usize];
-                if kind > series.kind {
-                    Arc::make_mut(series).kind = kind;
+                if kind > self.directory[index as usize].kind
+                    && let Some(series) = self.directory.get_mut(index as usize)
+                {
+                    series.kind = kind;
                 }
                 index
             }
@@ -93,7 +94,7 @@ impl SeriesTable {
 }
 
 enum Memo {
-    /// Row-major: metric × label set.
+    /// Label set × metric: the samples of a host stand together, so the entries they need do too.
     Table(Vec<u32>),
     Map(HashMap<(u32, u32), u32>),
 }
@@ -114,7 +115,7 @@ impl Resolver<'_> {
         let (metric, labels) = (self.batch.metric_keys()[row], self.batch.label_keys()[row]);
         let known = match &self.memo {
             Memo::Table(table) => {
-                table[metric as usize * self.label_hashes.len() + labels as usize]
+                table[labels as usize * self.metric_hashes.len() + metric as usize]
             }
             Memo::Map(map) => map.get(&(metric, labels)).copied().unwrap_or(UNKNOWN),
         };
@@ -146,7 +147,7 @@ impl Resolver<'_> {
         let index = self.table.resolve_new(id, self.series_max, make, kind);
         match &mut self.memo {
             Memo::Table(table) => {
-                table[metric as usize * self.label_hashes.len() + labels as usize] = index
+                table[labels as usize * self.metric_hashes.len() + metric as usize] = index
             }
             Memo::Map(map) => {
                 map.insert((metric, labels), index);

@@ -30,11 +30,12 @@ async fn files_come_from_the_chain_alone() {
         let mut chain = Chain::claim(&archive, topic, partition, "log", "me")
             .await
             .unwrap();
-        let series = vec![Arc::new(Series::new(
+        let cpu = Series::new(
             "cpu",
             Labels::try_new([("host", "a")]).unwrap(),
             Kind::Gauge,
-        ))];
+        );
+        let series = [Arc::new(cpu)].into_iter().collect();
         let mut rows = SampleRows::default();
         rows.push(0, START, 1.5);
         rows.push(0, START + 1, 2.0);

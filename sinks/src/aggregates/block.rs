@@ -87,11 +87,18 @@ pub(super) struct Block {
 
 impl Block {
     /// The block of some rows; of one series' rows the last one stays.
-    pub(super) fn of(mut rows: Vec<Row>) -> Self {
-        rows.reverse();
-        rows.sort_by_key(|row| row.series);
-        rows.dedup_by_key(|row| row.series);
-        Block { rows }
+    pub(super) fn of(rows: Vec<Row>) -> Self {
+        // Rows are large: their places are sorted, and each row is moved once.
+        let mut places: Vec<(u128, std::cmp::Reverse<usize>)> = rows
+            .iter()
+            .enumerate()
+            .map(|(place, row)| (row.series, std::cmp::Reverse(place)))
+            .collect();
+        places.sort_unstable();
+        places.dedup_by_key(|(series, _)| *series);
+        Block {
+            rows: places.iter().map(|(_, place)| rows[place.0]).collect(),
+        }
     }
 
     /// Takes in another block: per series the row of the later offset stays, of equal ones the other's.

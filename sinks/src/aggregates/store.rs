@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use fjall::{Database, Keyspace, PersistMode, Readable as _};
+use foldhash::fast::RandomState;
 use schemas::time::Micros;
 use schemas::{NextOffset, Resolution, Series};
 
@@ -26,7 +27,7 @@ pub(super) struct Inner {
     pub(super) series: Keyspace,
     pub(super) retention: Retention,
     /// Series whose names are stored, with the day on which that was last confirmed. The lock also makes puts one at a time.
-    pub(super) known: Mutex<HashMap<u128, u32>>,
+    pub(super) known: Mutex<HashMap<u128, u32, RandomState>>,
     /// The day before which names were last forgotten: once a day is enough to go through all of them.
     pub(super) names_expired: AtomicU32,
 }

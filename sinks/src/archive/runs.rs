@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 
 use bytes::Bytes;
-use foldhash::fast::FixedState;
+use foldhash::fast::RandomState;
 use parquet::basic::{BoundaryOrder, Compression, Encoding, PageType, Type};
 use parquet::column::page::{CompressedPage, Page, PageWriter};
 use parquet::column::writer::ColumnCloseResult;
@@ -28,7 +28,7 @@ const PAGE_ROWS: usize = 20_000;
 #[derive(Default)]
 struct Texts {
     texts: Vec<String>,
-    keys: HashMap<String, u32, FixedState>,
+    keys: HashMap<String, u32, RandomState>,
     bytes: usize,
 }
 
@@ -94,7 +94,7 @@ pub(super) struct Runs {
     names: Texts,
     values: Texts,
     sets: Vec<LabelSet>,
-    set_keys: HashMap<Labels, u32, FixedState>,
+    set_keys: HashMap<Labels, u32, RandomState>,
 }
 
 impl Runs {
