@@ -264,7 +264,7 @@ impl PartitionState {
                     resolution: *resolution,
                     start: *start,
                     rollup,
-                    rate: rate_of(self.table.directory(), *series, &rollup),
+                    rate: rate_of(self.table.kinds(), *series, &rollup),
                     completeness: completeness(rollup.count, window.interval, *resolution),
                     revision: window.revision(before.unwrap_or(0), rollup.count),
                 });

@@ -15,6 +15,9 @@ const REFUSED: u32 = u32::MAX - 1;
 #[derive(Debug, Clone, Default)]
 pub(crate) struct SeriesTable {
     directory: SeriesDirectory,
+    /// By index, beside the directory: what each sample needs stands close together.
+    ids: Vec<SeriesId>,
+    kinds: Vec<Kind>,
     index: hashbrown::HashMap<SeriesId, u32, foldhash::fast::RandomState>,
 }
 
@@ -26,11 +29,21 @@ impl SeriesTable {
             .enumerate()
             .map(|(i, series)| (series.id, i as u32))
             .collect();
-        SeriesTable { directory, index }
+        SeriesTable {
+            ids: directory.iter().map(|series| series.id).collect(),
+            kinds: directory.iter().map(|series| series.kind).collect(),
+            directory,
+            index,
+        }
     }
 
     pub(crate) fn directory(&self) -> &SeriesDirectory {
         &self.directory
+    }
+
+    /// By index: whether a series counts or measures.
+    pub(crate) fn kinds(&self) -> &[Kind] {
+        &self.kinds
     }
 
     /// Looks up by id.
@@ -61,34 +74,48 @@ impl SeriesTable {
             table: self,
             batch,
             memo,
+            next: 0,
             series_max,
         }
     }
 
-    fn resolve_new(
+    fn resolve(
         &mut self,
         id: SeriesId,
+        guess: usize,
         series_max: usize,
         make: impl FnOnce() -> Series,
         kind: Kind,
     ) -> u32 {
-        let count = self.directory.len();
+        if self.ids.get(guess) == Some(&id) {
+            self.note_kind(guess, kind);
+            return guess as u32;
+        }
+        let count = self.ids.len();
         match self.index.entry(id) {
             Entry::Occupied(known) => {
                 let index = *known.get();
-                if kind > self.directory[index as usize].kind
-                    && let Some(series) = self.directory.get_mut(index as usize)
-                {
-                    series.kind = kind;
-                }
+                self.note_kind(index as usize, kind);
                 index
             }
             Entry::Vacant(_) if count >= series_max => REFUSED,
             Entry::Vacant(place) => {
                 place.insert(count as u32);
+                self.ids.push(id);
+                self.kinds.push(kind);
                 self.directory.push(Arc::new(make()));
                 count as u32
             }
+        }
+    }
+
+    /// A series once known to count stays a counter.
+    fn note_kind(&mut self, index: usize, kind: Kind) {
+        if kind > self.kinds[index]
+            && let Some(series) = self.directory.get_mut(index)
+        {
+            self.kinds[index] = kind;
+            series.kind = kind;
         }
     }
 }
@@ -106,6 +133,8 @@ pub(crate) struct Resolver<'a> {
     metric_hashes: Vec<u128>,
     label_hashes: Vec<u128>,
     memo: Memo,
+    /// Where the next series is expected: senders keep their order, so it is the one after the last.
+    next: usize,
     series_max: usize,
 }
 
@@ -127,6 +156,11 @@ impl Resolver<'_> {
         (index != REFUSED).then_some(index)
     }
 
+    /// Whether a series counts or measures.
+    pub(crate) fn kind_of(&self, series: u32) -> Kind {
+        self.table.kinds[series as usize]
+    }
+
     /// A series by its index.
     pub(crate) fn of(&self, series: u32) -> &Series {
         &self.table.directory[series as usize]
@@ -144,7 +178,10 @@ impl Resolver<'_> {
             labels: self.batch.label_sets()[labels as usize].clone(),
             kind,
         };
-        let index = self.table.resolve_new(id, self.series_max, make, kind);
+        let index = self
+            .table
+            .resolve(id, self.next, self.series_max, make, kind);
+        self.next = (index as usize).wrapping_add(1);
         match &mut self.memo {
             Memo::Table(table) => {
                 table[labels as usize * self.metric_hashes.len() + metric as usize] = index

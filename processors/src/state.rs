@@ -82,8 +82,8 @@ pub(crate) fn completeness(count: u64, interval: u32, resolution: Resolution) ->
 }
 
 /// The rate of a rollup, if its series is a counter.
-pub(crate) fn rate_of(directory: &SeriesDirectory, series: u32, rollup: &Rollup) -> Option<f64> {
-    match directory[series as usize].kind {
+pub(crate) fn rate_of(kinds: &[Kind], series: u32, rollup: &Rollup) -> Option<f64> {
+    match kinds[series as usize] {
         Kind::Gauge => None,
         Kind::Counter => rollup.rate(),
     }
@@ -209,7 +209,7 @@ impl PartitionState {
                 resolution,
                 start,
                 rollup: *rollup,
-                rate: rate_of(self.table.directory(), *series, rollup),
+                rate: rate_of(self.table.kinds(), *series, rollup),
                 completeness: completeness(
                     rollup.count,
                     self.per_series.interval[*series as usize],
@@ -273,8 +273,7 @@ impl PartitionState {
                 self.per_series.learn_interval(slot, time);
                 self.per_series.last_time[slot] = time;
                 if let Some(config) = &self.config.detection {
-                    let series = resolver.of(series);
-                    let measure = match series.kind {
+                    let measure = match resolver.kind_of(series) {
                         Kind::Gauge => Some(value),
                         Kind::Counter => self.per_series.rates[slot].observe(time, value),
                     };
@@ -286,7 +285,7 @@ impl PartitionState {
                             let completeness =
                                 (expected_distance / (time - last_time) as f64).min(1.0);
                             self.pending.anomalies.push(anomaly_event(
-                                series,
+                                resolver.of(series),
                                 time,
                                 measure,
                                 &observation,

@@ -1,9 +1,10 @@
 //! What the door remembers between samples and requests: senders send the same label bytes again and again.
 
+use std::hash::BuildHasher;
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashTable};
 use schemas::{Kind, Labels, METRIC_BYTES_MAX, Resource, partition_of};
 
 use super::Reason;
@@ -59,7 +60,19 @@ pub(super) struct Memo {
     pub(super) label_sets: Vec<LabelSetEntry>,
     label_set_ids: HashMap<Labels, LabelSetId, RandomState>,
     label_sets_by_raw: HashMap<Box<[u8]>, LabelSetId, RandomState>,
-    series: HashMap<Box<[u8]>, SeriesRef, RandomState>,
+    series: Vec<KnownSeries>,
+    /// Index in `series`, by the hash of the raw bytes.
+    series_places: HashTable<u32>,
+    hasher: RandomState,
+    /// Where the next series is expected: senders keep their order, so it is the one after the last.
+    next: usize,
+}
+
+/// A series by the bytes that its sender names it with.
+#[derive(Debug)]
+struct KnownSeries {
+    raw: Box<[u8]>,
+    series: SeriesRef,
 }
 
 impl Memo {
@@ -73,7 +86,10 @@ impl Memo {
             label_sets: Vec::new(),
             label_set_ids: HashMap::default(),
             label_sets_by_raw: HashMap::default(),
-            series: HashMap::default(),
+            series: Vec::new(),
+            series_places: HashTable::new(),
+            hasher: RandomState::default(),
+            next: 0,
         }
     }
 
@@ -87,6 +103,7 @@ impl Memo {
         self.label_set_ids.clear();
         self.label_sets_by_raw.clear();
         self.series.clear();
+        self.series_places.clear();
         self.bytes = self
             .metrics
             .iter()
@@ -171,8 +188,19 @@ impl Memo {
         raw: &[u8],
         make: impl FnOnce() -> Result<(&'a str, Labels), Reason>,
     ) -> Result<SeriesRef, Reason> {
-        if let Some(series) = self.series.get(raw) {
-            return Ok(*series);
+        if let Some(known) = self
+            .series
+            .get(self.next)
+            .filter(|known| *known.raw == *raw)
+        {
+            self.next += 1;
+            return Ok(known.series);
+        }
+        let hash = self.hasher.hash_one(raw);
+        let is_this = |place: &u32| *self.series[*place as usize].raw == *raw;
+        if let Some(place) = self.series_places.find(hash, is_this) {
+            self.next = *place as usize + 1;
+            return Ok(self.series[*place as usize].series);
         }
         self.make_room();
         let (metric, labels) = make()?;
@@ -181,7 +209,15 @@ impl Memo {
             labels: self.intern(labels)?,
         };
         self.bytes += raw.len() + ENTRY_OVERHEAD_BYTES;
-        self.series.insert(raw.into(), series);
+        let place = self.series.len() as u32;
+        self.series.push(KnownSeries {
+            raw: raw.into(),
+            series,
+        });
+        let (hasher, known) = (&self.hasher, &self.series);
+        let hash_of = |place: &u32| hasher.hash_one(&*known[*place as usize].raw);
+        self.series_places.insert_unique(hash, place, hash_of);
+        self.next = self.series.len();
         Ok(series)
     }
 }

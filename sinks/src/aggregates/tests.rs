@@ -18,7 +18,7 @@ fn directory() -> SeriesDirectory {
             Kind::Gauge,
         ))
     };
-    vec![series("cpu", "a"), series("cpu", "b"), series("mem", "a")]
+    vec![series("cpu", "a"), series("cpu", "b"), series("mem", "a")].into()
 }
 
 fn row(series: u32, start: Micros, value: f64, revision: u32) -> RollupRow {

@@ -77,6 +77,7 @@ fn directory() -> SeriesDirectory {
             ],
         ),
     ]
+    .into()
 }
 
 fn rows(samples: &[(u32, Micros, f64)]) -> SampleRows {

@@ -271,7 +271,7 @@ mod tests {
                 Kind::Gauge,
             ))
         };
-        vec![series("cpu", "a"), series("mem", "b")]
+        vec![series("cpu", "a"), series("mem", "b")].into()
     }
 
     fn view(hot: HotRows) -> PartitionView {
