@@ -1,6 +1,6 @@
 //! Reads any host through the sysinfo crate: fewer metrics than Linux gives, under the same names.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use sysinfo::{
     Components, Disks, Networks, ProcessRefreshKind, ProcessStatus, ProcessesToUpdate, System,
@@ -136,7 +136,13 @@ fn disks(sheet: &mut Sheet<'_>) {
         Ok(disks) => disks,
         Err(error) => return sheet.complain("disks", &error),
     };
-    for disk in disks.iter() {
+    // What is mounted twice at one place is seen as it was mounted last; a device counts its I/O once.
+    let mounted: BTreeMap<_, _> = disks
+        .iter()
+        .map(|disk| (disk.mount_point(), disk))
+        .collect();
+    let mut counted = HashSet::new();
+    for disk in mounted.into_values() {
         let (device, mountpoint, kind) = (
             disk.name().to_string_lossy(),
             disk.mount_point().to_string_lossy(),
@@ -164,6 +170,9 @@ fn disks(sheet: &mut Sheet<'_>) {
             &place,
             ((total - free) / total).max(0.0),
         );
+        if !counted.insert(disk.name()) {
+            continue;
+        }
         let usage = disk.usage();
         for (direction, bytes) in [
             ("read", usage.total_read_bytes),
