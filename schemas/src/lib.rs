@@ -6,6 +6,7 @@
 pub mod batch;
 pub mod checkpoint;
 pub mod columns;
+pub mod demo;
 pub mod event;
 mod fault;
 mod labels;
