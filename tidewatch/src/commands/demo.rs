@@ -41,7 +41,7 @@ const DIRECTORY_SUFFIX: &str = "-demo";
 const CHECKPOINT_SAMPLES_MAX: usize = 200_000;
 
 /// What `--help` says after the flags.
-pub const AFTER_HELP: &str = "The demo keeps everything in a data directory of its own: the configured one with `-demo` at its end, or that of --data-dir; the archive is \
+pub(crate) const AFTER_HELP: &str = "The demo keeps everything in a data directory of its own: the configured one with `-demo` at its end, or that of --data-dir; the archive is \
 always inside. Started again it goes on where its log ends, as the same fleet. With another speed than 1 simulated time runs ahead of \
 the clock on the wall.\n\n\
 With --publish-only and [bus] kind = \"kafka\" it only publishes, for others to process. There the broker stamps the records, so there is no \

@@ -77,7 +77,7 @@ pub struct PlantedEvent {
     pub kind: EventKind,
     /// The value of `host.name`.
     pub host: String,
-    /// The series in which it shows first: metric and labels. `None`: in none, because nothing comes.
+    /// The series in which it shows first: metric and labels. `None`: in no single one.
     pub series: Option<(&'static str, Labels)>,
     /// The stretch in which a detector should speak, microseconds, half-open.
     pub when: Window,
@@ -163,7 +163,8 @@ fn place_of(planting: Planting) -> (EventKind, Option<Place>) {
         Planting::Silence => (EventKind::Silence, None),
         Planting::FillingDisk => (EventKind::FillingDisk, Some(DATA_SHARE)),
         Planting::CleanUp => (EventKind::CleanUp, Some(DATA_SHARE)),
-        Planting::UnlikeSiblings => (EventKind::UnlikeSiblings, Some(BUSY)),
+        // Each of its series is normal by itself.
+        Planting::UnlikeSiblings => (EventKind::UnlikeSiblings, None),
     }
 }
 

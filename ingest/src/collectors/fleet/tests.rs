@@ -178,12 +178,12 @@ fn counters_only_fall_at_a_restart() {
 
 #[test]
 fn load_follows_the_day_and_one_host_is_unlike_its_siblings() {
-    let mut fleet = Fleet::new(7, HOSTS).unwrap();
+    let fleet = Fleet::new(7, HOSTS).unwrap();
     let odd = events_of(&fleet, EventKind::UnlikeSiblings, 5);
     assert!(odd.iter().all(|event| event.host == odd[0].host), "{odd:?}");
     for host in 1..=HOSTS {
         let host = format!("demo-{host:02}");
-        let mut around = |hour: i64| {
+        let around = |hour: i64| {
             let days: Vec<(Micros, f64)> = (0..14)
                 .flat_map(|day| {
                     let at = START + day * DAY + hour * HOUR;
@@ -204,7 +204,7 @@ fn load_follows_the_day_and_one_host_is_unlike_its_siblings() {
 
 #[test]
 fn spikes_stand_out_of_what_is_around_them() {
-    let mut fleet = Fleet::new(7, HOSTS).unwrap();
+    let fleet = Fleet::new(7, HOSTS).unwrap();
     let spikes = events_of(&fleet, EventKind::Spike, 1);
     assert!((200..=336).contains(&spikes.len()), "{}", spikes.len());
     let mut seen = BTreeSet::new();
@@ -236,11 +236,11 @@ fn spikes_stand_out_of_what_is_around_them() {
 
 #[test]
 fn a_fan_fails_and_is_replaced() {
-    let mut fleet = Fleet::new(7, HOSTS).unwrap();
+    let fleet = Fleet::new(7, HOSTS).unwrap();
     let shifts = events_of(&fleet, EventKind::LevelShift, 2);
     for shift in &shifts {
         let at = shift.when.start;
-        let mut level = |from, to| {
+        let level = |from, to| {
             mean(&values(
                 &fleet,
                 &shift.host,
@@ -261,7 +261,7 @@ fn a_fan_fails_and_is_replaced() {
 
 #[test]
 fn memory_leaks_until_the_restart() {
-    let mut fleet = Fleet::new(7, HOSTS).unwrap();
+    let fleet = Fleet::new(7, HOSTS).unwrap();
     let leak = events_of(&fleet, EventKind::Leak, 1).remove(0);
     let around = span(leak.when.start - HOUR, leak.when.end + HOUR);
     let used = values(&fleet, &leak.host, MEMORY_USED, around, 10 * MINUTE);
@@ -289,7 +289,7 @@ fn memory_leaks_until_the_restart() {
 
 #[test]
 fn one_disk_fills_and_one_is_cleaned_each_day() {
-    let mut fleet = Fleet::new(7, HOSTS).unwrap();
+    let fleet = Fleet::new(7, HOSTS).unwrap();
     let filling = events_of(&fleet, EventKind::FillingDisk, 5).remove(0);
     let series = values(&fleet, &filling.host, DATA_SHARE, filling.when, 6 * HOUR);
     assert!(series.is_sorted_by(|a, b| a.1 < b.1));

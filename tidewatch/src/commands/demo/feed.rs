@@ -126,7 +126,7 @@ impl Feed {
 
     /// How many samples a stretch of history has, but for what is silent.
     pub(super) fn samples(&self, length: Micros, interval: Micros) -> u64 {
-        self.fleet.series() as u64 * (length / interval).unsigned_abs()
+        self.fleet.series() as u64 * (length.unsigned_abs().div_ceil(interval.unsigned_abs()))
     }
 
     /// Waits until the instance has taken all that its log holds, and tells where to go on: at the first time that any partition of ours may

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ingest::collectors::fleet::Fleet;
 use schemas::Micros;
-use schemas::time::{DAY, HOUR};
+use schemas::time::{DAY, HOUR, MINUTE};
 
 use super::progress::number;
 use crate::app::App;
@@ -59,7 +59,8 @@ pub(super) fn live(
         .map_or_else(|_| String::new(), |time| format!(" from {time}"));
     format!(
         "{there}The fleet lives on at speed {speed}{from}.\n\nTry next:\n\
-         {}\n\nCtrl-C stops; `tidewatch demo` goes on where this ends.\n",
+         {}\n\nThe third tells what was planted and what of it was found. A disk's daily clean_up is normal: what is found there is a false alarm.\n\
+         Ctrl-C stops; `tidewatch demo` goes on where this ends.\n",
         [
             format!("  tidewatch sql{url} \"{DAYS}\""),
             format!("  tidewatch sql{url} \"{ANOMALIES}\""),
@@ -84,6 +85,6 @@ fn span(length: Micros) -> String {
         // A week is seven days, and so is said.
         DAY.. => format!("{:.1} days", length as f64 / DAY as f64),
         HOUR.. => format!("{:.1} hours", length as f64 / HOUR as f64),
-        _ => format!("{} minutes", length / schemas::time::MINUTE),
+        _ => format!("{:.1} minutes", length as f64 / MINUTE as f64),
     }
 }
