@@ -36,9 +36,9 @@ const SEED: u64 = 7;
 const HOSTS: u32 = 8;
 /// What ends the name of the demo's data directory.
 const DIRECTORY_SUFFIX: &str = "-demo";
-/// Samples that wait for a checkpoint, per partition, at most. 200,000: at one sample a minute each brings two rollups and more, of some 130
+/// Samples that wait for a checkpoint, per partition, at most. 100,000: at one sample a minute each brings two rollups and more, of some 130
 /// bytes, and history comes as fast as it is taken, so the default of two million would be gigabytes.
-const CHECKPOINT_SAMPLES_MAX: usize = 200_000;
+const CHECKPOINT_SAMPLES_MAX: usize = 100_000;
 
 /// What `--help` says after the flags.
 pub(crate) const AFTER_HELP: &str = "The demo keeps everything in a data directory of its own: the configured one with `-demo` at its end, or that of --data-dir; the archive is \

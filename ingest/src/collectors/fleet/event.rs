@@ -161,6 +161,7 @@ fn place_of(planting: Planting) -> (EventKind, Option<Place>) {
         Planting::Leak => (EventKind::Leak, Some(MEMORY_USED)),
         Planting::Restart => (EventKind::Restart, Some(UP)),
         Planting::Silence => (EventKind::Silence, None),
+        Planting::NewDisk => (EventKind::LevelShift, Some(DATA_SHARE)),
         Planting::FillingDisk => (EventKind::FillingDisk, Some(DATA_SHARE)),
         Planting::CleanUp => (EventKind::CleanUp, Some(DATA_SHARE)),
         // Each of its series is normal by itself.
@@ -197,6 +198,9 @@ fn describe(planting: Planting, when: Window, host: &str) -> String {
         }
         Planting::Silence => {
             format!("the collector of {host} is dead: nothing comes for {minutes} minutes")
+        }
+        Planting::NewDisk => {
+            format!("the full data disk of {host} is replaced: from 96 % used to 30 %")
         }
         Planting::FillingDisk => {
             format!("/data of {host} fills from 30 % to 96 % within four weeks")

@@ -264,6 +264,7 @@ pub(super) enum Planting {
     Leak,
     Restart,
     Silence,
+    NewDisk,
     FillingDisk,
     CleanUp,
     UnlikeSiblings,
@@ -298,10 +299,25 @@ pub(super) fn plantings(seed: u64, roles: Roles, week: i64) -> Vec<(Planting, Wi
     }
     if roles.filling_disk {
         let turn = filling(seed, within.end - 1);
+        let news = Window {
+            start: turn.start,
+            end: turn.start + SHIFT_SHOWN,
+        };
         found.extend(
             within
-                .contains(turn.start)
-                .then_some((Planting::FillingDisk, turn)),
+                .contains(news.start)
+                .then_some((Planting::NewDisk, news)),
+        );
+        // The new disk is one story, that it fills another.
+        let turn = filling(seed, within.end - 1 - SHIFT_SHOWN);
+        let filling = Window {
+            start: turn.start + SHIFT_SHOWN,
+            ..turn
+        };
+        found.extend(
+            within
+                .contains(filling.start)
+                .then_some((Planting::FillingDisk, filling)),
         );
     }
     if roles.sawtooth_disk {

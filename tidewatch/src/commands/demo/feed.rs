@@ -85,6 +85,13 @@ impl SimulatedTime {
     }
 }
 
+/// Where to go on, by the log clocks of the partitions that the fleet's samples go to (`None`: nothing came yet): where the last of them is.
+/// A record's append time is that of its first sample, so at worst each partition gets its last publication again.
+fn go_on_at(clocks: impl Iterator<Item = Option<Micros>>, begin: Micros) -> Micros {
+    let times = clocks.map(|clock| clock.unwrap_or(begin));
+    times.min().unwrap_or(begin).max(begin)
+}
+
 /// The publisher of a fleet.
 pub(super) struct Feed {
     fleet: Fleet,
@@ -140,12 +147,12 @@ impl Feed {
             return Ok(self.begin);
         };
         let ours = self.fleet.partitions(self.publisher.partitions());
-        let clocks = inlet.status().into_iter().filter_map(|partition| {
-            ours.contains(&partition.partition)
-                .then_some(partition.log_clock.unwrap_or(self.begin))
-        });
-        // A record's append time is that of its first sample, so at worst the last record is repeated.
-        let next = clocks.min().unwrap_or(self.begin).max(self.begin);
+        let clocks = inlet
+            .status()
+            .into_iter()
+            .filter(|partition| ours.contains(&partition.partition))
+            .map(|partition| partition.log_clock);
+        let next = go_on_at(clocks, self.begin);
         clock.advance(next);
         Ok(next)
     }
@@ -335,6 +342,14 @@ mod tests {
             Duration::from_millis(500)
         );
         assert_eq!(time.until(0, 41 * SECOND), Duration::ZERO);
+    }
+
+    #[test]
+    fn it_goes_on_where_the_partition_that_has_least_ended() {
+        let go_on = |clocks: &[Option<Micros>]| go_on_at(clocks.iter().copied(), 5);
+        assert_eq!(go_on(&[Some(30), Some(20), Some(40)]), 20);
+        assert_eq!(go_on(&[Some(30), None]), 5);
+        assert_eq!(go_on(&[Some(3)]), 5);
     }
 
     #[test]
