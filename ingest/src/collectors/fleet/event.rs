@@ -86,6 +86,8 @@ pub struct PlantedEvent {
 }
 
 impl PlantedEvent {
+    /// Puts a planting into its place and words.
+    ///
     /// # Errors
     /// `LabelsError` never in practice: the labels are our own.
     pub(super) fn new(
