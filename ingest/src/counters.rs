@@ -13,15 +13,18 @@ pub enum Intake {
     JsonLines,
     /// The collector of this host.
     Host,
+    /// The simulated hosts of the demo.
+    Fleet,
 }
 
 impl Intake {
     /// All of them.
-    pub const ALL: [Intake; 4] = [
+    pub const ALL: [Intake; 5] = [
         Intake::RemoteWrite,
         Intake::LineProtocol,
         Intake::JsonLines,
         Intake::Host,
+        Intake::Fleet,
     ];
 
     /// The stable name used in logs and as the label of a metric.
@@ -31,6 +34,7 @@ impl Intake {
             Intake::LineProtocol => "line_protocol",
             Intake::JsonLines => "json_lines",
             Intake::Host => "host",
+            Intake::Fleet => "fleet",
         }
     }
 }
@@ -57,7 +61,7 @@ pub struct IntakeCounters {
 /// Everything that ingest counts.
 #[derive(Debug, Default)]
 pub struct IngestCounters {
-    intakes: [IntakeCounters; 4],
+    intakes: [IntakeCounters; Intake::ALL.len()],
     /// Bytes of requests (as sent, and decompressed) that are being worked on now.
     pub in_flight_bytes: AtomicU64,
     /// Requests that are being worked on now.

@@ -10,6 +10,7 @@ mod answer;
 mod attempt;
 mod bounds;
 mod chain_tables;
+mod demo_events;
 pub mod encode;
 mod engine;
 mod error;

@@ -16,6 +16,7 @@ use datafusion::execution::{SessionState, SessionStateBuilder, SessionStateDefau
 use datafusion::prelude::SessionConfig;
 use schemas::Table;
 
+use crate::demo_events::{DEMO_EVENTS, demo_events};
 use crate::ledger::{Ledger, LedgerTable};
 use crate::memory::NestedPool;
 use crate::provider::ArchiveTable;
@@ -32,7 +33,11 @@ pub(crate) const SCHEMA: &str = "public";
 pub(crate) fn table_names() -> Vec<&'static str> {
     Table::all()
         .map(Table::name)
-        .chain([Ledger::Checkpoints.name(), Ledger::DeadLetters.name()])
+        .chain([
+            Ledger::Checkpoints.name(),
+            Ledger::DeadLetters.name(),
+            DEMO_EVENTS,
+        ])
         .collect()
 }
 
@@ -144,6 +149,9 @@ impl SchemaProvider for TablesSchema {
 
     async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
         let snapshot = || Arc::clone(&self.0);
+        if name == DEMO_EVENTS {
+            return demo_events(snapshot()).map(Some);
+        }
         let archive = Table::from_name(name)
             .map(|table| Arc::new(ArchiveTable::new(table, snapshot())) as Arc<dyn TableProvider>);
         Ok(archive.or_else(|| {

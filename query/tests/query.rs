@@ -12,6 +12,8 @@ mod answers;
 mod chains;
 #[path = "query/damage.rs"]
 mod damage;
+#[path = "query/demo_events.rs"]
+mod demo_events;
 #[path = "query/formats.rs"]
 mod formats;
 #[path = "query/limits.rs"]

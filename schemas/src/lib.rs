@@ -6,6 +6,7 @@
 pub mod batch;
 pub mod checkpoint;
 pub mod columns;
+pub mod demo;
 mod directory;
 pub mod event;
 mod fault;

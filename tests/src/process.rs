@@ -76,6 +76,7 @@ pub fn binary() -> &'static Path {
 #[derive(Debug, Clone)]
 pub struct Launch {
     directory: PathBuf,
+    command: Vec<String>,
     config: String,
     environment: Vec<(String, String)>,
     wrapper: Vec<String>,
@@ -86,6 +87,7 @@ impl Launch {
     pub fn new(directory: &Path) -> Self {
         let launch = Launch {
             directory: directory.to_owned(),
+            command: vec!["run".to_owned()],
             config: crate::FAST_CONFIG.to_owned(),
             environment: Vec::new(),
             wrapper: Vec::new(),
@@ -101,10 +103,17 @@ impl Launch {
     pub fn unconfigured(directory: &Path) -> Self {
         Launch {
             directory: directory.to_owned(),
+            command: vec!["run".to_owned()],
             config: String::new(),
             environment: Vec::new(),
             wrapper: Vec::new(),
         }
+    }
+
+    /// Gives another command than `run`, with its flags, that takes `--listen` too.
+    pub fn command(mut self, words: &[&str]) -> Self {
+        self.command = words.iter().map(|&word| word.to_owned()).collect();
+        self
     }
 
     /// Replaces the configuration file.
@@ -147,7 +156,7 @@ impl Launch {
         let log_start = log.metadata().map_or(0, |m| m.len());
         let mut words: Vec<std::ffi::OsString> = self.wrapper.iter().map(Into::into).collect();
         words.push(binary().into());
-        words.push("run".into());
+        words.extend(self.command.iter().map(Into::into));
         if !self.config.is_empty() {
             let path = self.directory.join("config.toml");
             std::fs::write(&path, &self.config).expect("the configuration can be written");
@@ -330,6 +339,11 @@ impl Tidewatch {
             "a clean stop ended with {status}\n{}",
             self.log()
         );
+    }
+
+    /// SIGINT, as Ctrl-C sends it, without waiting.
+    pub fn send_sigint(&mut self) {
+        self.signal(Signal::INT);
     }
 
     /// SIGTERM, without waiting.

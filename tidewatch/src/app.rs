@@ -6,7 +6,8 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use bus::embedded::EmbeddedBus;
+use bus::Bus;
+use bus::embedded::{Clock, EmbeddedBus};
 use ingest::collectors::host::{HostCollector, HostOptions};
 use ingest::http::Receivers;
 use ingest::{IngestCounters, Intake, Publisher};
@@ -50,7 +51,7 @@ pub async fn run(config: Config) -> Result<(), CommandError> {
     let stop = CancellationToken::new();
     stop_on_signals(&stop)?;
     let app = tokio::select! {
-        started = App::start(config, &stop) => started?,
+        started = App::start(config, None, &stop) => started?,
         // Nothing was accepted yet.
         () = stop.cancelled() => return Ok(()),
     };
@@ -60,7 +61,7 @@ pub async fn run(config: Config) -> Result<(), CommandError> {
 }
 
 /// The first signal asks for the end, a second one ends at once.
-fn stop_on_signals(stop: &CancellationToken) -> Result<(), CommandError> {
+pub(crate) fn stop_on_signals(stop: &CancellationToken) -> Result<(), CommandError> {
     let failed = |error| CommandError::surroundings(format!("signals can't be received: {error}"));
     let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
@@ -93,12 +94,61 @@ pub(crate) fn read_address(data_dir: &Path) -> Option<String> {
         .map(|address| address.to_string())
 }
 
+/// What a command works with that feeds its instance itself.
+#[derive(Clone)]
+pub(crate) struct Inlet {
+    pub(crate) publisher: Publisher,
+    pub(crate) counters: Arc<IngestCounters>,
+    bus: Arc<dyn Bus>,
+    topic: String,
+    running: Running,
+}
+
+impl Inlet {
+    /// What each partition is doing.
+    pub(crate) fn status(&self) -> Vec<PartitionStatus> {
+        status(&self.running)
+    }
+
+    /// Records of the log that are not processed yet; `None` while not all partitions run.
+    ///
+    /// # Errors
+    /// If a partition stopped for good.
+    pub(crate) async fn lag_records(&self) -> Result<Option<u64>, CommandError> {
+        let partitions = self.status();
+        for partition in &partitions {
+            if let Phase::Stopped(reason) = &partition.phase {
+                return Err(CommandError::surroundings(format!(
+                    "partition {} stopped: {reason}",
+                    partition.partition
+                )));
+            }
+        }
+        let all_run = partitions
+            .iter()
+            .all(|partition| partition.phase == Phase::Running);
+        if !all_run || partitions.len() < self.publisher.partitions() as usize {
+            return Ok(None);
+        }
+        let mut lag = 0;
+        for partition in &partitions {
+            let retained = self.bus.retained(&self.topic, partition.partition).await;
+            let end = retained
+                .map_err(|error| CommandError::of("the log", error))?
+                .end;
+            lag += end.0.saturating_sub(partition.next_offset);
+        }
+        Ok(Some(lag))
+    }
+}
+
 /// Everything that runs.
-struct App {
+pub(crate) struct App {
     address: SocketAddr,
     default_address: bool,
     data_dir: PathBuf,
     running: Running,
+    inlet: Inlet,
     aggregates: Arc<AggregateStore>,
     partitions_own: Option<u32>,
     /// Ends the collectors, then the server.
@@ -109,7 +159,12 @@ struct App {
 }
 
 impl App {
-    async fn start(mut config: Config, stop: &CancellationToken) -> Result<App, CommandError> {
+    /// Opens and starts everything. `clock`: the embedded log's, where it is not the machine's; records may then bring their append times.
+    pub(crate) async fn start(
+        mut config: Config,
+        clock: Option<Clock>,
+        stop: &CancellationToken,
+    ) -> Result<App, CommandError> {
         let started = Instant::now();
         // Recorded from the first request on.
         let metrics = telemetry::install();
@@ -120,8 +175,9 @@ impl App {
         })?;
 
         let topics = stores::topics(&config);
-        let log = stores::open_log(&config, &data_dir).await?;
-        stores::check_topics(&config, &log.bus).await?;
+        let own_times = clock.is_some();
+        let log = stores::open_log(&config, &data_dir, clock).await?;
+        stores::check_topics(&config, &log.bus, own_times).await?;
         let archive = stores::open_archive(&config, &data_dir)?;
         let aggregates = Arc::new(stores::open_aggregates(&config, &data_dir).await?);
         if config.query.spill_bytes > 0 {
@@ -166,6 +222,13 @@ impl App {
             config.ingest,
             Arc::clone(&counters),
         ));
+        let inlet = Inlet {
+            publisher: publisher.clone(),
+            counters: Arc::clone(&counters),
+            bus: Arc::clone(&log.bus),
+            topic: topics.samples(),
+            running: Arc::clone(&running),
+        };
         let intake = CancellationToken::new();
         let collector = config.host_interval.map(|interval| {
             let host = HostCollector::new(HostOptions::default());
@@ -209,6 +272,7 @@ impl App {
             default_address,
             data_dir,
             running,
+            inlet,
             aggregates,
             partitions_own,
             intake,
@@ -218,8 +282,33 @@ impl App {
         })
     }
 
-    /// Tells on standard output where we are and what to try, once every partition runs or one can't.
-    async fn announce(&self, stop: &CancellationToken) {
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The data directory, absolute.
+    pub(crate) fn data_dir(&self) -> &Path {
+        &self.data_dir
+    }
+
+    /// What a command feeds it by.
+    pub(crate) fn inlet(&self) -> Inlet {
+        self.inlet.clone()
+    }
+
+    /// What `tidewatch sql` and `tail` must be given to find us: nothing at the default address.
+    pub(crate) fn url_argument(&self) -> String {
+        if self.default_address {
+            String::new()
+        } else {
+            format!(" --url http://{}", self.address)
+        }
+    }
+
+    /// Waits until every partition runs or one can't, and notes our address in the data directory. Answers what to say of it, such as
+    /// `is ready`; `None` if the end was asked for meanwhile.
+    pub(crate) async fn wait_ready(&self, stop: &CancellationToken) -> Option<String> {
         let mut told = None;
         loop {
             let partitions = status(&self.running);
@@ -237,7 +326,7 @@ impl App {
             }
         }
         if stop.is_cancelled() {
-            return;
+            return None;
         }
         // A convenience for `tidewatch sql`: without it the address must be given there.
         if let Err(error) = std::fs::write(
@@ -246,21 +335,23 @@ impl App {
         ) {
             warn!(%error, file = ADDRESS_FILE, "the address could not be noted in the data directory");
         }
-        let state = told.map_or_else(
+        Some(told.map_or_else(
             || "is ready".to_owned(),
             |reason| format!("runs, but is not ready: {reason}"),
-        );
-        let arguments = if self.default_address {
-            String::new()
-        } else {
-            format!(" --url http://{}", self.address)
+        ))
+    }
+
+    /// Tells on standard output where we are and what to try, once every partition runs or one can't.
+    async fn announce(&self, stop: &CancellationToken) {
+        let Some(state) = self.wait_ready(stop).await else {
+            return;
         };
         let text = format!(
             "tidewatch {} {state}\n  listens on      http://{}\n  data directory  {}\n\nTry next:\n{}\n\nCtrl-C stops.\n",
             env!("CARGO_PKG_VERSION"),
             self.address,
             self.data_dir.display(),
-            http::next_commands(&arguments),
+            http::next_commands(&self.url_argument()),
         );
         if let Err(error) = commands::print(&text) {
             warn!(%error, "the start could not be told");
@@ -268,7 +359,7 @@ impl App {
     }
 
     /// Intake first, then the last checkpoint, then the stores.
-    async fn shut_down(mut self) -> Result<(), CommandError> {
+    pub(crate) async fn shut_down(mut self) -> Result<(), CommandError> {
         let deadline = tokio::time::Instant::now() + STOP_MAX;
         self.intake.cancel();
         let requests_end = tokio::time::Instant::now() + REQUESTS_MAX;

@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use schemas::Table;
 
 use crate::commands;
+pub use crate::commands::demo::DemoArgs;
 use crate::config::{Config, ConfigErrors, FlagValue};
 use crate::error::CommandError;
 
@@ -41,6 +42,9 @@ pub enum Command {
         after_help = "Example:\n  tidewatch run --data-dir /var/lib/tidewatch --config /etc/tidewatch.toml"
     )]
     Run(RunArgs),
+    /// See it work: an instance with a simulated fleet, weeks of history first, then live, until Ctrl-C.
+    #[command(after_help = commands::demo::AFTER_HELP)]
+    Demo(DemoArgs),
     /// Ask an SQL question: of a running instance, or of a data directory when none runs.
     #[command(
         after_help = "Examples:\n  tidewatch sql \"SELECT metric, count(*) FROM samples GROUP BY 1 ORDER BY 2 DESC\"\n  \
@@ -207,7 +211,7 @@ impl Cli {
             );
         }
         match &self.command {
-            Command::Run(run) => {
+            Command::Run(run) | Command::Demo(DemoArgs { run, .. }) => {
                 if let Some(listen) = &run.listen {
                     set("--listen", "server.listen", listen.clone().into());
                 }
@@ -253,6 +257,9 @@ impl Cli {
         let done = runtime.block_on(async move {
             match self.command {
                 Command::Run(_) => crate::app::run(config).await,
+                Command::Demo(args) => {
+                    commands::demo::run(config, args, self.data_dir.is_some()).await
+                }
                 Command::Sql(args) => commands::sql::run(&config, args).await,
                 Command::Tail(args) => commands::tail::run(&config, args).await,
                 Command::Topics(TopicsCommand::Create { .. }) => {

@@ -1,4 +1,4 @@
-//! The commands besides `run`: each asks a question and ends.
+//! The commands besides `run`. But for `demo`, each asks a question and ends.
 
 use std::io::{ErrorKind, Write};
 
@@ -6,6 +6,7 @@ use crate::error::CommandError;
 
 pub(crate) mod archive;
 pub(crate) mod client;
+pub(crate) mod demo;
 pub(crate) mod sql;
 pub(crate) mod tail;
 pub(crate) mod topics;

@@ -20,6 +20,7 @@ mod units;
 
 pub use layers::FlagValue;
 use layers::{Layers, Leaf, Origin};
+pub(crate) use units::parse_duration;
 
 /// The text of the defaults.
 pub const DEFAULTS: &str = include_str!("config/defaults.toml");

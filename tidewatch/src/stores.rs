@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use bus::embedded::{EmbeddedBus, EmbeddedOptions};
+use bus::embedded::{Clock, EmbeddedBus, EmbeddedOptions};
 use bus::kafka::{KafkaBus, KafkaOptions};
 use bus::{Bus, BusError, TopicSpec};
 use schemas::{Fault, Topics};
@@ -51,8 +51,12 @@ pub(crate) fn topics(config: &Config) -> Topics {
     Topics::new(&config.bus.topic_prefix)
 }
 
-/// Opens the embedded log, or prepares the clients of Kafka.
-pub(crate) async fn open_log(config: &Config, data_dir: &Path) -> Result<Log, CommandError> {
+/// Opens the embedded log, or prepares the clients of Kafka. `clock`: the embedded log's, where it is not the machine's.
+pub(crate) async fn open_log(
+    config: &Config,
+    data_dir: &Path,
+    clock: Option<Clock>,
+) -> Result<Log, CommandError> {
     match config.bus.kind {
         BusKind::Kafka => Ok(Log {
             bus: connect_kafka(config).await?,
@@ -66,13 +70,14 @@ pub(crate) async fn open_log(config: &Config, data_dir: &Path) -> Result<Log, Co
                 .into_iter()
                 .filter(|topic| *topic != topics.samples())
                 .collect();
-            let options = EmbeddedOptions {
+            let mut options = EmbeddedOptions {
                 retention_ms_max: Some(retention_ms(config)),
                 retention_bytes_max: config.bus.retention_bytes,
                 free_bytes_min: config.bus.free_bytes_min,
                 unguarded_topics: unguarded,
                 ..EmbeddedOptions::default()
             };
+            options.clock = clock.unwrap_or(options.clock);
             let dir = data_dir.join("bus");
             let opened =
                 tokio::task::spawn_blocking(move || EmbeddedBus::open(&dir, options)).await;
@@ -91,7 +96,7 @@ pub(crate) async fn open_log(config: &Config, data_dir: &Path) -> Result<Log, Co
     }
 }
 
-async fn connect_kafka(config: &Config) -> Result<Arc<dyn Bus>, CommandError> {
+pub(crate) async fn connect_kafka(config: &Config) -> Result<Arc<dyn Bus>, CommandError> {
     let mut options = KafkaOptions::new(&config.bus.brokers);
     options.session_timeout_ms =
         u32::try_from(config.bus.session_timeout.as_millis()).unwrap_or(u32::MAX);
@@ -128,14 +133,20 @@ pub(crate) fn topic_specs(config: &Config) -> Vec<TopicSpec> {
     topics(config).all().into_iter().map(spec).collect()
 }
 
-/// Makes sure that all topics are there: creates the embedded ones, only looks in Kafka.
-pub(crate) async fn check_topics(config: &Config, bus: &Arc<dyn Bus>) -> Result<(), CommandError> {
+/// Makes sure that all topics are there: creates the embedded ones, only looks in Kafka. `own_times`: whether records of the embedded
+/// ones may bring their append times.
+pub(crate) async fn check_topics(
+    config: &Config,
+    bus: &Arc<dyn Bus>,
+    own_times: bool,
+) -> Result<(), CommandError> {
     let refused = |error: BusError| CommandError::of("topics", error);
     if config.bus.kind == BusKind::Embedded {
-        return bus
-            .create_topics(&topic_specs(config))
-            .await
-            .map_err(refused);
+        let mut specs = topic_specs(config);
+        for spec in &mut specs {
+            spec.log_append_time = !own_times;
+        }
+        return bus.create_topics(&specs).await.map_err(refused);
     }
     for topic in topics(config).all() {
         let found = bus.partitions(&topic).await.map_err(refused)?;

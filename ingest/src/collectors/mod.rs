@@ -1,3 +1,4 @@
-//! What this process measures itself.
+//! What this process measures itself, and what it makes up where there is nothing to measure.
 
+pub mod fleet;
 pub mod host;

@@ -265,6 +265,7 @@ async fn the_catalogue_tells_of_itself() {
              anomalies
              checkpoints
              dead_letters
+             demo_events
              forecasts
              rollups_10s
              rollups_1d

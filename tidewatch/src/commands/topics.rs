@@ -13,7 +13,7 @@ pub(crate) async fn create(config: &Config) -> Result<(), CommandError> {
             "the embedded log makes its topics itself when `tidewatch run` starts; for a Kafka cluster set bus.kind = \"kafka\" and bus.brokers".to_owned(),
         ));
     }
-    let log = stores::open_log(config, &config.data_dir).await?;
+    let log = stores::open_log(config, &config.data_dir, None).await?;
     let specs = stores::topic_specs(config);
     log.bus
         .create_topics(&specs)

@@ -24,7 +24,7 @@ const SIZE_UNITS: [(&str, u64); 9] = [
 ];
 
 /// Reads `10s`, `1h30m`: whole numbers, each with a unit (ms, s, m, h, d, w). `None` if it is anything else.
-pub(super) fn parse_duration(text: &str) -> Option<Duration> {
+pub(crate) fn parse_duration(text: &str) -> Option<Duration> {
     let mut rest = text.trim();
     let mut total_ms = 0u64;
     if rest.is_empty() {

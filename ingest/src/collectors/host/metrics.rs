@@ -19,7 +19,7 @@ pub struct MetricInfo {
 
 macro_rules! table {
     ($($constant:ident $name:literal $unit:literal $kind:ident [$($attributes:literal)?] $meaning:literal;)*) => {
-        $(pub(super) const $constant: &MetricInfo =
+        $(pub(in crate::collectors) const $constant: &MetricInfo =
             &MetricInfo { name: $name, unit: $unit, kind: Kind::$kind, attributes: concat!($($attributes)?), meaning: $meaning };)*
 
         /// Every metric of a host.

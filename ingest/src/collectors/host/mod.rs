@@ -6,7 +6,7 @@
 mod backlog;
 #[cfg(target_os = "linux")]
 mod linux;
-mod metrics;
+pub(in crate::collectors) mod metrics;
 mod portable;
 mod run;
 
