@@ -13,6 +13,7 @@ mod chain_tables;
 pub mod encode;
 mod engine;
 mod error;
+pub mod error_codes;
 mod guard;
 mod ledger;
 mod limits;

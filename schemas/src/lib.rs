@@ -6,6 +6,8 @@
 pub mod batch;
 pub mod checkpoint;
 pub mod columns;
+pub mod error_code;
+pub mod error_codes;
 pub mod event;
 mod fault;
 mod labels;
@@ -19,6 +21,7 @@ pub use batch::{BATCH_SAMPLES_MAX, BatchBuilder, BatchError, SampleBatch};
 pub use checkpoint::{
     ArchiveFile, Checkpoint, Counts, LinkKind, NextOffset, Offset, SnapshotRef, Table,
 };
+pub use error_code::{ERROR_CODES as GENERAL_ERROR_CODES, ErrorCode, HasCode};
 pub use event::{Anomaly, Direction, Forecast, Vote};
 pub use fault::{Fault, HasFault};
 pub use labels::{LABEL_BYTES_MAX, LABELS_MAX, Labels, LabelsError};
