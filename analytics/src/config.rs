@@ -1,6 +1,6 @@
 //! What the detectors are asked: thresholds, guards and memory, with the reason for each default.
 
-use schemas::{Fault, HasFault};
+use schemas::{ErrorCode, Fault, HasCode, HasFault};
 use serde::{Deserialize, Serialize};
 
 /// Which side of the expectation can be abnormal.
@@ -89,6 +89,12 @@ pub struct DetectorConfigError {
 impl HasFault for DetectorConfigError {
     fn fault(&self) -> Fault {
         Fault::BadConfig
+    }
+}
+
+impl HasCode for DetectorConfigError {
+    fn code(&self) -> &'static ErrorCode {
+        &crate::error_codes::DETECTOR_SETTING
     }
 }
 

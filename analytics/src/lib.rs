@@ -20,6 +20,7 @@
 mod config;
 mod counter_rate;
 mod detectors;
+pub mod error_codes;
 mod event;
 mod ewma;
 mod robust_z_score;

@@ -8,6 +8,7 @@ mod appender;
 mod client;
 mod fault;
 mod group;
+mod inspect;
 mod options;
 mod reader;
 mod topics;
@@ -17,6 +18,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use schemas::{NextOffset, Offset};
 
+pub use inspect::{BROKER_VERSION_MIN, BrokerVersion, Cluster, TopicSettingFault, TopicState};
 pub use options::KafkaOptions;
 
 use crate::{Bus, BusError, Membership, PartitionReader, Record, Retained, TopicSpec, check_sizes};

@@ -7,10 +7,11 @@ use std::fmt;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use schemas::{Fault, HasFault, NextOffset, Offset};
+use schemas::{ErrorCode, Fault, HasCode, HasFault, NextOffset, Offset};
 
 mod crash_point;
 pub mod embedded;
+pub mod error_codes;
 pub mod kafka;
 
 pub use crash_point::{CRASH_POINTS, crash_point};
@@ -204,6 +205,21 @@ impl HasFault for BusError {
             | BusError::PartitionCount { .. }
             | BusError::OutOfRange { .. }
             | BusError::Config(_) => Fault::BadConfig,
+        }
+    }
+}
+
+impl HasCode for BusError {
+    fn code(&self) -> &'static ErrorCode {
+        match self {
+            BusError::NoTopic { .. } => &error_codes::NO_TOPIC,
+            BusError::PartitionCount { .. } => &error_codes::PARTITION_COUNT,
+            BusError::TooLarge { .. } => &error_codes::RECORD_TOO_LARGE,
+            BusError::OutOfRange { .. } => &error_codes::OFFSET_OUT_OF_RANGE,
+            BusError::Damaged { .. } => &error_codes::RECORD_DAMAGED,
+            BusError::DamagedLog { .. } => &error_codes::LOG_DAMAGED,
+            BusError::Unavailable { .. } => &error_codes::LOG_UNAVAILABLE,
+            BusError::Config(_) => &error_codes::LOG_SETTINGS,
         }
     }
 }

@@ -7,6 +7,7 @@
 pub mod collectors;
 pub mod counters;
 pub mod door;
+pub mod error_codes;
 pub mod http;
 
 pub use counters::{IngestCounters, Intake};

@@ -2,7 +2,7 @@
 
 use bus::BusError;
 use processors::SnapshotError;
-use schemas::{Fault, HasFault};
+use schemas::{ErrorCode, Fault, HasCode, HasFault};
 use sinks::aggregates::StoreError;
 use sinks::{ArchiveError, ChainError};
 
@@ -45,6 +45,19 @@ impl HasFault for PipelineError {
             PipelineError::Store(error) => error.fault(),
             PipelineError::Snapshot(error) => error.fault(),
             PipelineError::Invariant { .. } => Fault::Bug,
+        }
+    }
+}
+
+impl HasCode for PipelineError {
+    fn code(&self) -> &'static ErrorCode {
+        match self {
+            PipelineError::Bus(error) => error.code(),
+            PipelineError::Archive(error) => error.code(),
+            PipelineError::Chain(error) => error.code(),
+            PipelineError::Store(error) => error.code(),
+            PipelineError::Snapshot(error) => error.code(),
+            PipelineError::Invariant { .. } => &crate::error_codes::INVARIANT,
         }
     }
 }

@@ -11,6 +11,7 @@
 
 mod checkpoint;
 mod error;
+pub mod error_codes;
 mod live;
 mod options;
 mod partition;

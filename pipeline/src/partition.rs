@@ -1,12 +1,12 @@
 //! The task of one partition: read, step, publish, flush, and a checkpoint when it is due. One task, one owner, no parallel writers.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bus::{LogRecord, PartitionReader, Record, crash_point};
 use bytes::Bytes;
-use schemas::{Counts, Fault, HasFault, NextOffset, SampleBatch, topics};
+use schemas::{Counts, Fault, HasCode, HasFault, NextOffset, SampleBatch, topics};
 use sinks::{Chain, FileName, compaction};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 use tokio_util::sync::CancellationToken;
@@ -28,10 +28,23 @@ const IDLE_COMMIT_INTERVAL: Duration = Duration::from_secs(600);
 /// Figures of a partition that outlive its task.
 #[derive(Debug, Default)]
 pub(crate) struct Totals {
-    pub(crate) counts: std::sync::Mutex<Counts>,
+    /// When a checkpoint was last made.
+    pub(crate) checkpoint_at: Mutex<Option<Instant>>,
+    /// When the task last came round to look for work; `None` while it is not at work.
+    pub(crate) turned_at: Mutex<Option<Instant>>,
+    pub(crate) counts: Mutex<Counts>,
     pub(crate) checkpoints: AtomicU64,
     pub(crate) compactions: AtomicU64,
     pub(crate) anomalies: AtomicU64,
+}
+
+impl Totals {
+    fn turned(&self, at: Option<Instant>) {
+        *self
+            .turned_at
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = at;
+    }
 }
 
 /// Runs a partition until it is cancelled (then with a last checkpoint) or can't go on.
@@ -45,6 +58,7 @@ pub(crate) async fn run(
     cancel: &CancellationToken,
     on_ready: impl FnOnce(Arc<Live>),
 ) -> Result<(), PipelineError> {
+    totals.turned(None);
     let recovered = tokio::select! {
         biased;
         () = cancel.cancelled() => return Ok(()),
@@ -108,6 +122,7 @@ impl<'a> PartitionTask<'a> {
         let mut heartbeat = interval_at(Instant::now() + HEARTBEAT, HEARTBEAT);
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
+            self.totals.turned(Some(Instant::now()));
             tokio::select! {
                 biased;
                 () = cancel.cancelled() => return self.finish().await,
@@ -151,7 +166,7 @@ impl<'a> PartitionTask<'a> {
                 Err(error) => {
                     // A record below the chain's end was set aside when it was first read.
                     if !self.live.lock().state.is_replaying() {
-                        warn!(partition = self.partition, offset = record.offset.0, %error, "record goes to the dead letters");
+                        warn!(partition = self.partition, offset = record.offset.0, %error, code = error.code().id, "record goes to the dead letters");
                         dead_letter(
                             &*self.options.bus,
                             &self.options.topics,
@@ -300,10 +315,15 @@ impl<'a> PartitionTask<'a> {
         }
         crash_point("checkpoint.after_trim");
         self.totals.checkpoints.fetch_add(1, Ordering::Relaxed);
+        *self
+            .totals
+            .checkpoint_at
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = Some(self.last_commit);
         self.totals
             .counts
             .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .unwrap_or_else(PoisonError::into_inner)
             .add(&done.counts);
         let elapsed_ms = started.elapsed().as_millis() as u64;
         debug!(
@@ -337,7 +357,7 @@ impl<'a> PartitionTask<'a> {
             crash_point("compaction.before_files");
             let added = match self.options.archive.compact(&plan, &name).await {
                 Err(error) if error.fault() == Fault::Corruption => {
-                    error!(partition = self.partition, %error, "damaged file left out of compaction");
+                    error!(partition = self.partition, %error, code = error.code().id, "damaged file left out of compaction");
                     continue;
                 }
                 added => added?,

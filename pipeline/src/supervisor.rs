@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bus::{GroupEvent, Membership};
-use schemas::{Counts, Fault, HasFault, Micros, Table};
+use schemas::{Counts, Fault, HasCode, HasFault, Micros, Table};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -65,6 +65,11 @@ pub struct PartitionStatus {
     pub compactions: u64,
     /// Anomalies published by this process.
     pub anomalies: u64,
+    /// Time since the last checkpoint by this process; `None` before the first.
+    pub checkpoint_age: Option<Duration>,
+    /// Time since the task last came round to look for work, which it does several times a second unless something holds it;
+    /// `None` while it is not at work: not restored yet, waiting after an outage, or ended.
+    pub turn_age: Option<Duration>,
 }
 
 struct Slot {
@@ -193,6 +198,11 @@ impl Slot {
             checkpoints: load(&self.totals.checkpoints),
             compactions: load(&self.totals.compactions),
             anomalies: load(&self.totals.anomalies),
+            checkpoint_age: age(&self.totals.checkpoint_at),
+            turn_age: match self.phase {
+                Phase::Running => age(&self.totals.turned_at),
+                _ => None,
+            },
         };
         if let Some(live) = &self.live {
             let live = live.lock();
@@ -211,6 +221,11 @@ impl Slot {
         }
         status
     }
+}
+
+fn age(since: &Mutex<Option<tokio::time::Instant>>) -> Option<Duration> {
+    let since = *since.lock().unwrap_or_else(PoisonError::into_inner);
+    since.map(|since| since.elapsed())
 }
 
 /// Follows the group.
@@ -372,15 +387,15 @@ impl Keeper {
         let partition = self.partition;
         match error.fault() {
             Fault::Outage => {
-                warn!(partition, %error, "partition waits for an outage to end");
+                warn!(partition, %error, code = error.code().id, "partition waits for an outage to end");
                 (Phase::Retrying(error.to_string()), true)
             }
             Fault::Fenced => {
-                warn!(partition, %error, "partition was taken over");
+                warn!(partition, %error, code = error.code().id, "partition was taken over");
                 (Phase::Fenced, false)
             }
             fault => {
-                error!(partition, %error, fault = fault.name(), "partition stopped");
+                error!(partition, %error, fault = fault.name(), code = error.code().id, "partition stopped");
                 (Phase::Stopped(error.to_string()), false)
             }
         }

@@ -9,6 +9,7 @@
 //! [`PartitionState`] is the whole of it: the same records give the same state, byte for byte, whatever the batch boundaries.
 
 mod config;
+pub mod error_codes;
 pub mod late;
 mod levels;
 mod series_table;

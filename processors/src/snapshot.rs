@@ -5,11 +5,13 @@ use std::sync::Arc;
 
 use analytics::{CounterRate, SeriesDetectors};
 use schemas::{
-    Fault, HasFault, Kind, Labels, Micros, NextOffset, SampleRows, Series, SeriesDirectory,
+    ErrorCode, Fault, HasCode, HasFault, Kind, Labels, Micros, NextOffset, SampleRows, Series,
+    SeriesDirectory,
 };
 use serde::{Deserialize, Serialize};
 
 use crate::ProcessingConfig;
+use crate::error_codes;
 use crate::levels::Level;
 use crate::series_table::SeriesTable;
 use crate::state::{PartitionState, Pending, PerSeries};
@@ -45,6 +47,15 @@ impl HasFault for SnapshotError {
         match self {
             SnapshotError::Damaged(_) => Fault::Corruption,
             SnapshotError::Version { .. } => Fault::BadConfig,
+        }
+    }
+}
+
+impl HasCode for SnapshotError {
+    fn code(&self) -> &'static ErrorCode {
+        match self {
+            SnapshotError::Damaged(_) => &error_codes::SNAPSHOT_DAMAGED,
+            SnapshotError::Version { .. } => &error_codes::SNAPSHOT_VERSION,
         }
     }
 }

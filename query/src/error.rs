@@ -2,9 +2,9 @@
 
 use arrow::error::ArrowError;
 use datafusion::error::DataFusionError;
-use schemas::{Fault, HasFault};
+use schemas::{ErrorCode, Fault, HasCode, HasFault};
 
-use crate::ViewError;
+use crate::{ViewError, error_codes};
 
 /// Why a query has no answer, or its answer ends early.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -96,6 +96,24 @@ impl HasFault for QueryError {
             QueryError::Damaged { .. } | QueryError::Missing { .. } => Fault::Corruption,
             QueryError::View(error) => error.fault,
             QueryError::Bug(_) => Fault::Bug,
+        }
+    }
+}
+
+impl HasCode for QueryError {
+    fn code(&self) -> &'static ErrorCode {
+        match self {
+            QueryError::Forbidden { .. } => &error_codes::FORBIDDEN,
+            QueryError::Sql(_) => &error_codes::SQL,
+            QueryError::Limit { .. } => &error_codes::LIMIT,
+            QueryError::Busy { .. } => &error_codes::BUSY,
+            QueryError::Data(_) => &error_codes::DATA,
+            QueryError::Damaged { .. } => &error_codes::DAMAGED_FILE,
+            QueryError::Missing { .. } => &error_codes::MISSING_FILE,
+            QueryError::View(error) => error.code(),
+            QueryError::Store(_) => &error_codes::STORE,
+            QueryError::Stopped => &error_codes::STOPPED,
+            QueryError::Bug(_) => &error_codes::QUERY_BUG,
         }
     }
 }

@@ -14,6 +14,7 @@ mod demo_events;
 pub mod encode;
 mod engine;
 mod error;
+pub mod error_codes;
 mod guard;
 mod ledger;
 mod limits;

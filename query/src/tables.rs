@@ -2,7 +2,7 @@
 
 use arrow::array::RecordBatch;
 use async_trait::async_trait;
-use schemas::{ArchiveFile, Checkpoint, Fault, HasFault, Micros, Table};
+use schemas::{ArchiveFile, Checkpoint, ErrorCode, Fault, HasCode, HasFault, Micros, Table};
 
 /// What a scan may leave out. Bounds are inclusive; `None` means unbounded.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -52,6 +52,13 @@ pub struct ViewError {
 impl HasFault for ViewError {
     fn fault(&self) -> Fault {
         self.fault
+    }
+}
+
+/// A view can fail by every room's errors, of which it keeps the fault alone.
+impl HasCode for ViewError {
+    fn code(&self) -> &'static ErrorCode {
+        self.fault.code()
     }
 }
 

@@ -31,7 +31,7 @@ use bytes::Bytes;
 
 use crate::series::METRIC_BYTES_MAX;
 use crate::time::Micros;
-use crate::{Fault, HasFault, Kind, Labels, LabelsError};
+use crate::{ErrorCode, Fault, HasCode, HasFault, Kind, Labels, LabelsError, error_codes};
 
 /// The most samples in one batch. 65,536: a record of them is about 2 MB before the log compresses it, below the usual 10 MB limits.
 pub const BATCH_SAMPLES_MAX: usize = 65_536;
@@ -87,6 +87,20 @@ pub enum BatchError {
 impl HasFault for BatchError {
     fn fault(&self) -> Fault {
         Fault::BadInput
+    }
+}
+
+impl HasCode for BatchError {
+    fn code(&self) -> &'static ErrorCode {
+        match self {
+            BatchError::Arrow(_) | BatchError::Column { .. } | BatchError::BatchCount(_) => {
+                &error_codes::RECORD_FORMAT
+            }
+            BatchError::TooManySamples(_)
+            | BatchError::Metric { .. }
+            | BatchError::Labels { .. }
+            | BatchError::Kind { .. } => &error_codes::RECORD_CONTENT,
+        }
     }
 }
 

@@ -8,6 +8,8 @@ pub mod checkpoint;
 pub mod columns;
 pub mod demo;
 mod directory;
+pub mod error_code;
+pub mod error_codes;
 pub mod event;
 mod fault;
 mod labels;
@@ -22,6 +24,7 @@ pub use checkpoint::{
     ArchiveFile, Checkpoint, Counts, LinkKind, NextOffset, Offset, SnapshotRef, Table,
 };
 pub use directory::SeriesDirectory;
+pub use error_code::{ERROR_CODES as GENERAL_ERROR_CODES, ErrorCode, HasCode};
 pub use event::{Anomaly, Direction, Forecast, Vote};
 pub use fault::{Fault, HasFault};
 pub use labels::{LABEL_BYTES_MAX, LABELS_MAX, Labels, LabelsError};

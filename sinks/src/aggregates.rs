@@ -19,8 +19,11 @@ use std::sync::{Arc, Mutex};
 use arrow::array::RecordBatch;
 use fjall::{Database, KeyspaceCreateOptions, KvSeparationOptions, PersistMode};
 use schemas::time::{DAY, HOUR, Micros};
-use schemas::{Fault, HasFault, NextOffset, Resolution, RollupRow, Series, SeriesDirectory};
+use schemas::{
+    ErrorCode, Fault, HasCode, HasFault, NextOffset, Resolution, RollupRow, Series, SeriesDirectory,
+};
 
+use crate::error_codes;
 use block::Row;
 use store::Inner;
 
@@ -106,6 +109,17 @@ impl HasFault for StoreError {
             StoreError::Corruption { .. } => Fault::Corruption,
             StoreError::BadConfig { .. } => Fault::BadConfig,
             StoreError::Bug(_) => Fault::Bug,
+        }
+    }
+}
+
+impl HasCode for StoreError {
+    fn code(&self) -> &'static ErrorCode {
+        match self {
+            StoreError::Outage(_) => &error_codes::STORE_UNAVAILABLE,
+            StoreError::Corruption { .. } => &error_codes::STORE_DAMAGED,
+            StoreError::BadConfig { .. } => &error_codes::STORE_SETTINGS,
+            StoreError::Bug(_) => &error_codes::STORE_BUG,
         }
     }
 }

@@ -22,6 +22,7 @@ mod decode;
 mod encode;
 mod error;
 mod hybrid;
+mod inspect;
 mod local;
 mod names;
 mod read;
@@ -33,6 +34,7 @@ mod tests;
 mod write;
 
 pub use error::ArchiveError;
+pub use inspect::UnfitFile;
 pub use names::FileName;
 pub use read::{ArchivedRollup, ArchivedSample, Wanted};
 
@@ -345,7 +347,7 @@ impl Archive {
     /// Makes sure, once, that the store honours create-if-absent: without it no chain is safe on it.
     pub(crate) async fn probe(&self, nonce: &str) -> Result<(), ArchiveError> {
         let probe = async || {
-            let text = format!("chain/probe-{nonce}");
+            let text = probe_path(nonce);
             let path = Path::from(text.as_str());
             let put = |bytes: &'static str| {
                 self.inner
@@ -371,6 +373,11 @@ impl Archive {
         };
         self.inner.probed.get_or_try_init(probe).await.map(|_| ())
     }
+}
+
+/// Where a probe is written: no link's name and no topic's directory.
+fn probe_path(nonce: &str) -> String {
+    format!("chain/probe-{nonce}")
 }
 
 /// SHA-256 of bytes, 64 hexadecimal digits. Large ones are hashed on a blocking thread.

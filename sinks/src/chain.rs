@@ -15,19 +15,23 @@ use object_store::{ObjectStore, ObjectStoreExt, PutMode};
 use schemas::checkpoint::CHECKPOINT_FORMAT;
 use schemas::time::Micros;
 use schemas::{
-    ArchiveFile, Checkpoint, Counts, Fault, HasFault, LinkKind, NextOffset, SnapshotRef, Watermark,
+    ArchiveFile, Checkpoint, Counts, ErrorCode, Fault, HasCode, HasFault, LinkKind, NextOffset,
+    SnapshotRef, Watermark,
 };
 
 use crate::archive::{Archive, ArchiveError, causes, chain_directory, checked_topic};
 
+use crate::error_codes;
 use state::{ChainState, link_path};
 
 mod load;
 mod state;
 #[cfg(test)]
 mod tests;
+mod verify;
 
 pub use load::{ChainView, list_partitions, load_chain, read_links};
+pub use verify::verify_links;
 
 /// A base is written every 256 links: loading reads at most that many links, and a base costs one write in 256.
 const BASE_EVERY: u64 = 256;
@@ -94,6 +98,18 @@ impl HasFault for ChainError {
             ChainError::Corruption { .. } => Fault::Corruption,
             ChainError::BadConfig(_) => Fault::BadConfig,
             ChainError::Bug { .. } => Fault::Bug,
+        }
+    }
+}
+
+impl HasCode for ChainError {
+    fn code(&self) -> &'static ErrorCode {
+        match self {
+            ChainError::Outage { .. } => &error_codes::CHAIN_UNAVAILABLE,
+            ChainError::Fenced { .. } => &error_codes::CHAIN_FENCED,
+            ChainError::Corruption { .. } => &error_codes::CHAIN_DAMAGED,
+            ChainError::BadConfig(_) => &error_codes::CHAIN_SETTINGS,
+            ChainError::Bug { .. } => &error_codes::CHAIN_BUG,
         }
     }
 }
@@ -169,7 +185,7 @@ impl Chain {
         log_id: &str,
         owner: &str,
     ) -> Result<Chain, ChainError> {
-        let nonce = format!("{:016x}", RandomState::new().build_hasher().finish());
+        let nonce = nonce();
         archive
             .probe(&nonce)
             .await
@@ -403,6 +419,11 @@ impl Chain {
             tracing::warn!(partition = self.state.partition, %error, "the chain's base could not be written");
         }
     }
+}
+
+/// Tells apart what two processes write at the same time. The standard library seeds its hashers from the system's randomness.
+pub(crate) fn nonce() -> String {
+    format!("{:016x}", RandomState::new().build_hasher().finish())
 }
 
 /// An archive holds one topic's samples: two topics would name their files alike, and one's sweep would remove the other's.

@@ -18,8 +18,12 @@ pub mod aggregates;
 mod archive;
 mod chain;
 pub mod compaction;
+pub mod error_codes;
 
 pub use archive::{
-    Archive, ArchiveError, ArchivedRollup, ArchivedSample, FileName, SNAPSHOT_BYTES_MAX, Wanted,
+    Archive, ArchiveError, ArchivedRollup, ArchivedSample, FileName, SNAPSHOT_BYTES_MAX, UnfitFile,
+    Wanted,
 };
-pub use chain::{Chain, ChainError, ChainView, NewLink, list_partitions, load_chain, read_links};
+pub use chain::{
+    Chain, ChainError, ChainView, NewLink, list_partitions, load_chain, read_links, verify_links,
+};

@@ -185,7 +185,8 @@ fn the_map_names_every_room_and_no_other() {
         .lines()
         .filter_map(|line| line.strip_prefix("### `"))
         .filter_map(|rest| rest.split_once("/`").map(|(room, _)| room.to_owned()))
-        .filter(|room| room != "docs")
+        // Pages and files, no rooms.
+        .filter(|name| !["docs", "packaging"].contains(&name.as_str()))
         .collect();
     assert_eq!(
         named,

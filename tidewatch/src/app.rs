@@ -25,7 +25,10 @@ use tracing::{info, warn};
 
 use crate::config::{BusKind, Config};
 use crate::error::CommandError;
+use crate::error_codes;
+use crate::http::overview::{BusReport, Wiring};
 use crate::http::{self, Context, Instance};
+use crate::systemd::ServiceManager;
 use crate::tables::{PipelineTables, Running};
 use crate::telemetry::{self, Metric};
 use crate::{commands, stores};
@@ -55,8 +58,12 @@ pub async fn run(config: Config) -> Result<(), CommandError> {
         // Nothing was accepted yet.
         () = stop.cancelled() => return Ok(()),
     };
+    let manager = ServiceManager::from_environment();
+    let telling = tokio::spawn(app.keep_told(manager.clone(), &stop));
     app.announce(&stop).await;
     stop.cancelled().await;
+    manager.stopping();
+    telling.abort();
     app.shut_down().await
 }
 
@@ -249,6 +256,19 @@ impl App {
                 let running = Arc::clone(&running);
                 Box::new(move || status(&running))
             },
+            wiring: Wiring {
+                bus: BusReport {
+                    kind: config.bus.kind.name().to_owned(),
+                    brokers: (config.bus.kind == BusKind::Kafka)
+                        .then(|| config.bus.brokers.clone()),
+                    topic: stores::topics(&config).samples(),
+                    partitions,
+                    stored_bytes: None,
+                },
+                archive: archive.url().to_owned(),
+                counters: Arc::clone(&counters),
+                embedded: log.embedded.clone(),
+            },
             record: Box::new(move || record(&counters, log.embedded.as_deref())),
             metrics: metrics.clone(),
             started,
@@ -280,6 +300,20 @@ impl App {
             server,
             housekeeping,
         })
+    }
+
+    /// Tells the service manager how we are.
+    fn keep_told(
+        &self,
+        manager: ServiceManager,
+        stop: &CancellationToken,
+    ) -> impl Future<Output = ()> + Send + 'static {
+        let (running, own) = (Arc::clone(&self.running), self.partitions_own);
+        manager.keep_told(
+            move || status(&running),
+            move |partitions| http::not_ready(partitions, own, false),
+            stop.clone(),
+        )
     }
 
     /// Where it listens.
@@ -383,7 +417,8 @@ impl App {
         let stopped = match pipeline {
             None => Vec::new(),
             Some(pipeline) => tokio::time::timeout_at(deadline, pipeline.shutdown()).await.map_err(|_| {
-                CommandError::surroundings(
+                CommandError::known(
+                    &error_codes::UNFINISHED_STOP,
                     "the last checkpoint did not end in time; nothing is lost, the next start reads the log again from the one before".to_owned(),
                 )
             })?,
@@ -402,10 +437,13 @@ impl App {
             .iter()
             .map(|(partition, reason)| format!("partition {partition}: {reason}"))
             .collect();
-        Err(CommandError::surroundings(format!(
-            "partitions had stopped before the end, and what the log holds for them is not in the archive yet: {}",
-            reasons.join("; ")
-        )))
+        Err(CommandError::known(
+            &error_codes::STOPPED_PARTITIONS,
+            format!(
+                "partitions had stopped before the end, and what the log holds for them is not in the archive yet: {}",
+                reasons.join("; ")
+            ),
+        ))
     }
 }
 
@@ -416,7 +454,10 @@ async fn listen(address: SocketAddr) -> Result<TcpListener, CommandError> {
             std::io::ErrorKind::PermissionDenied => "ports below 1024 need rights; choose another by --listen HOST:PORT",
             _ => "choose an address of this machine by --listen HOST:PORT",
         };
-        CommandError::surroundings(format!("can't listen on {address}: {error}; {advice}"))
+        CommandError::known(
+            &error_codes::ADDRESS,
+            format!("can't listen on {address}: {error}; {advice}"),
+        )
     })
 }
 

@@ -5,8 +5,12 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use schemas::Table;
 
-use crate::commands;
 pub use crate::commands::demo::DemoArgs;
+use crate::commands::doctor::DoctorArgs;
+use crate::commands::explain::ExplainArgs;
+use crate::commands::manual::{CompletionsArgs, ManArgs};
+use crate::commands::status::StatusArgs;
+use crate::commands::{self, manual};
 use crate::config::{Config, ConfigErrors, FlagValue};
 use crate::error::CommandError;
 
@@ -63,9 +67,36 @@ pub enum Command {
     Archive(ArchiveCommand),
     /// Print the settings in force as TOML, with where each was set; secrets are masked.
     #[command(
-        after_help = "Example:\n  TIDEWATCH__BUS__PARTITIONS=8 tidewatch config --config tidewatch.toml"
+        after_help = "Examples:\n  TIDEWATCH__BUS__PARTITIONS=8 tidewatch config --config tidewatch.toml\n  tidewatch config --template > tidewatch.toml"
     )]
-    Config,
+    Config(ConfigArgs),
+    /// Tell all that is wrong with the settings, with file, line and column, and what is valid and yet hardly meant.
+    #[command(after_help = "Example:\n  tidewatch check --config tidewatch.toml")]
+    Check,
+    /// Check the running system and its surroundings: broker, topics, lag, stores, space, clock, limits. Exit code 1 if a check fails.
+    #[command(
+        after_help = "Examples:\n  tidewatch doctor --config /etc/tidewatch.toml\n  tidewatch doctor --json > report.json"
+    )]
+    Doctor(DoctorArgs),
+    /// Show what a running instance is and does: rates, lag, series, memory, checkpoints, files.
+    #[command(
+        after_help = "Examples:\n  tidewatch status --watch\n  tidewatch status --url http://127.0.0.1:7744 --json"
+    )]
+    Status(StatusArgs),
+    /// Explain the code of an error: what it means, what was expected, what to do.
+    #[command(after_help = "Example:\n  tidewatch explain TW-LOG-001")]
+    Explain(ExplainArgs),
+    /// Print a script that completes commands and flags in a shell.
+    #[command(
+        after_help = "Examples:\n  tidewatch completions bash > ~/.local/share/bash-completion/completions/tidewatch\n  \
+        tidewatch completions fish > ~/.config/fish/completions/tidewatch.fish"
+    )]
+    Completions(CompletionsArgs),
+    /// Print the man page, or write the pages of all commands.
+    #[command(
+        after_help = "Examples:\n  tidewatch man | man -l -\n  tidewatch man --dir ~/.local/share/man/man1"
+    )]
+    Man(ManArgs),
     /// Print the version.
     #[command(after_help = "Example:\n  tidewatch version")]
     Version,
@@ -80,6 +111,14 @@ pub struct RunArgs {
     /// Allow an address that other machines can reach, though there is no authentication yet.
     #[arg(long)]
     pub insecure_listen: bool,
+}
+
+/// Flags of `config`.
+#[derive(Debug, Args)]
+pub struct ConfigArgs {
+    /// Print a file to start from instead: every setting with its meaning and default, commented out.
+    #[arg(long)]
+    pub template: bool,
 }
 
 /// Where an instance is asked.
@@ -238,12 +277,30 @@ impl Cli {
     /// # Errors
     /// `CommandError`, whose exit code says whether to look at the command line and settings (2) or elsewhere (1).
     pub fn execute(self) -> Result<(), CommandError> {
-        if matches!(self.command, Command::Version) {
-            return commands::print(&format!("tidewatch {}\n", env!("CARGO_PKG_VERSION")));
+        match &self.command {
+            Command::Version => {
+                return commands::print(&format!("tidewatch {}\n", env!("CARGO_PKG_VERSION")));
+            }
+            Command::Config(ConfigArgs { template: true }) => {
+                return commands::print(&crate::config::template());
+            }
+            Command::Explain(args) => return commands::explain::run(args),
+            Command::Completions(args) => return manual::completions(args),
+            Command::Man(args) => return manual::man(args),
+            _ => {}
         }
-        let config = self.settings()?;
-        if matches!(self.command, Command::Config) {
-            return commands::print(&config.to_toml());
+        let mut config = match (self.settings(), &self.command) {
+            (Err(errors), Command::Doctor(args)) => return commands::doctor::refuse(errors, args),
+            (settings, _) => settings?,
+        };
+        match &self.command {
+            Command::Config(_) => return commands::print(&config.to_toml()),
+            Command::Check => return commands::check::run(&config),
+            // What is wrong stands in their answer; log lines between would break it.
+            Command::Doctor(_) | Command::Status(_) if !config.is_set("log.level") => {
+                config.log.level = "off".to_owned();
+            }
+            _ => {}
         }
         crate::logs::start(&config.log);
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -268,7 +325,15 @@ impl Cli {
                 Command::Archive(ArchiveCommand::Files { table }) => {
                     commands::archive::files(&config, table).await
                 }
-                Command::Config | Command::Version => Ok(()),
+                Command::Doctor(args) => commands::doctor::run(&config, &args).await,
+                Command::Status(args) => commands::status::run(&config, args).await,
+                // Answered above.
+                Command::Config(_)
+                | Command::Check
+                | Command::Explain(_)
+                | Command::Completions(_)
+                | Command::Man(_)
+                | Command::Version => Ok(()),
             }
         });
         // A blocking task that hangs on a dead disk or peer must not hold back the end.

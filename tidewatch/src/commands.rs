@@ -5,10 +5,16 @@ use std::io::{ErrorKind, Write};
 use crate::error::CommandError;
 
 pub(crate) mod archive;
+pub(crate) mod check;
 pub(crate) mod client;
 pub(crate) mod demo;
+pub(crate) mod doctor;
+pub(crate) mod explain;
+pub(crate) mod manual;
 pub(crate) mod sql;
+pub(crate) mod status;
 pub(crate) mod tail;
+pub(crate) mod terminal;
 pub(crate) mod topics;
 
 /// Writes to standard output. A reader that went away (`| head`) is no failure.

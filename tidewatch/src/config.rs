@@ -1,26 +1,31 @@
 //! The settings: read from all layers, checked once, handed out as types. Every default stands in `config/defaults.toml`.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use pipeline::CheckpointPolicy;
 use processors::ProcessingConfig;
-use schemas::{Fault, HasFault, Resolution};
+use schemas::{ErrorCode, Fault, HasCode, HasFault, Resolution};
 use sinks::aggregates::Retention;
 use sinks::compaction::CompactionPolicy;
 
+mod doubts;
 mod layers;
 mod read;
+mod template;
 #[cfg(test)]
 mod tests;
 mod units;
 
 pub use layers::FlagValue;
-use layers::{Layers, Leaf, Origin};
+use layers::{Layers, Leaf, Origin, Overridden};
+pub use template::template;
 pub(crate) use units::parse_duration;
+
+use crate::error_codes;
 
 /// The text of the defaults.
 pub const DEFAULTS: &str = include_str!("config/defaults.toml");
@@ -28,10 +33,30 @@ pub const DEFAULTS: &str = include_str!("config/defaults.toml");
 /// What stands for a secret where settings are shown.
 const MASK: &str = "********";
 
-/// Everything that was wrong with the settings, one line each.
+/// One thing that is wrong with the settings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigProblem {
+    /// What kind of mistake it is.
+    pub code: &'static ErrorCode,
+    /// Where it was made, what was expected and what was found.
+    pub text: String,
+}
+
+impl fmt::Display for ConfigProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} [{}]", self.text, self.code.id)
+    }
+}
+
+/// Everything that was wrong with the settings, at least one.
 #[derive(Debug, thiserror::Error)]
-#[error("{} with the configuration:\n  {}", plural(.0.len()), .0.join("\n  "))]
-pub struct ConfigErrors(pub Vec<String>);
+#[error("{} with the configuration:\n  {}", plural(.0.len()), lines(.0))]
+pub struct ConfigErrors(pub Vec<ConfigProblem>);
+
+fn lines(problems: &[ConfigProblem]) -> String {
+    let lines: Vec<String> = problems.iter().map(ConfigProblem::to_string).collect();
+    lines.join("\n  ")
+}
 
 fn plural(count: usize) -> String {
     if count == 1 {
@@ -44,6 +69,15 @@ fn plural(count: usize) -> String {
 impl HasFault for ConfigErrors {
     fn fault(&self) -> Fault {
         Fault::BadConfig
+    }
+}
+
+impl HasCode for ConfigErrors {
+    /// That of the first problem.
+    fn code(&self) -> &'static ErrorCode {
+        self.0
+            .first()
+            .map_or(Fault::BadConfig.code(), |problem| problem.code)
     }
 }
 
@@ -71,6 +105,16 @@ pub enum BusKind {
     Embedded,
     /// A Kafka cluster.
     Kafka,
+}
+
+impl BusKind {
+    /// As the setting is written.
+    pub fn name(self) -> &'static str {
+        match self {
+            BusKind::Embedded => "embedded",
+            BusKind::Kafka => "kafka",
+        }
+    }
 }
 
 /// The log.
@@ -159,6 +203,9 @@ pub struct Config {
     /// Logs.
     pub log: LogConfig,
     effective: BTreeMap<String, Leaf>,
+    overridden: Vec<Overridden>,
+    /// Variables that look like settings and are none, with what was meant.
+    near_misses: Vec<String>,
 }
 
 impl Config {
@@ -172,10 +219,10 @@ impl Config {
             Some(path) => match std::fs::read_to_string(path) {
                 Ok(text) => Some((path.display().to_string(), text)),
                 Err(error) => {
-                    return Err(ConfigErrors(vec![format!(
-                        "{}: can't be read: {error}",
-                        path.display()
-                    )]));
+                    return Err(ConfigErrors(vec![ConfigProblem {
+                        code: &error_codes::CONFIG_UNREADABLE,
+                        text: format!("{}: can't be read: {error}", path.display()),
+                    }]));
                 }
             },
         };
@@ -204,21 +251,25 @@ impl Config {
         flags: &[FlagValue],
     ) -> Result<Config, ConfigErrors> {
         let mut layers = Layers::new(DEFAULTS);
+        let env: Vec<(String, String)> = env.into_iter().collect();
+        let near_misses = doubts::near_misses(&env);
         if let Some((name, text)) = file {
             layers.add_file(name, text);
         }
         layers.add_env(env);
         layers.add_flags(flags);
-        Config::read(layers)
+        Config::read(layers, near_misses)
     }
 
-    fn read(mut layers: Layers) -> Result<Config, ConfigErrors> {
+    fn read(mut layers: Layers, near_misses: Vec<String>) -> Result<Config, ConfigErrors> {
         let mut config = read::take_all(&mut layers);
-        let (effective, problems) = layers.finish();
+        let (effective, overridden, problems) = layers.finish();
         if !problems.is_empty() {
             return Err(ConfigErrors(problems));
         }
         config.effective = effective;
+        config.overridden = overridden;
+        config.near_misses = near_misses;
         Ok(config)
     }
 
@@ -232,6 +283,25 @@ impl Config {
         self.effective
             .get(path)
             .is_some_and(|leaf| leaf.origin != Origin::Default)
+    }
+
+    /// How many settings there are and where they come from: `76 settings: 3 from t.toml, 1 from the environment, 72 defaults`.
+    pub fn origins(&self) -> String {
+        let mut counts: BTreeMap<(u8, String), usize> = BTreeMap::new();
+        for leaf in self.effective.values() {
+            let source = match &leaf.origin {
+                Origin::File { name, .. } => (0, format!("from {name}")),
+                Origin::Env(_) => (1, "from the environment".to_owned()),
+                Origin::Flag(_) => (2, "from flags".to_owned()),
+                Origin::Default => (3, "defaults".to_owned()),
+            };
+            *counts.entry(source).or_default() += 1;
+        }
+        let parts: Vec<String> = counts
+            .iter()
+            .map(|((_, source), count)| format!("{count} {source}"))
+            .collect();
+        format!("{} settings: {}", self.effective.len(), parts.join(", "))
     }
 
     /// The settings in force as TOML, with where each that is not a default was set. Secrets are masked.

@@ -1,8 +1,9 @@
 //! Why a command failed, and the exit code that says so.
 
-use schemas::{Fault, HasFault};
+use schemas::{ErrorCode, Fault, HasCode, HasFault};
 
 use crate::config::ConfigErrors;
+use crate::error_codes;
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
@@ -21,14 +22,25 @@ pub enum CommandError {
         /// Whose fault it is.
         fault: Fault,
     },
+    /// What was asked could not be done, for a reason that has a page of its own.
+    #[error("{message}")]
+    Known {
+        /// What was tried, what was found, what to do.
+        message: String,
+        /// Whose fault it is.
+        fault: Fault,
+        /// The page.
+        code: &'static ErrorCode,
+    },
 }
 
 impl CommandError {
-    /// A failure with its fault and the action that met it.
-    pub(crate) fn of<E: HasFault + std::fmt::Display>(action: &str, error: E) -> Self {
-        CommandError::Failed {
+    /// A failure with its fault, its code and the action that met it.
+    pub(crate) fn of<E: HasCode + std::fmt::Display>(action: &str, error: E) -> Self {
+        CommandError::Known {
             message: format!("{action}: {error}"),
             fault: error.fault(),
+            code: error.code(),
         }
     }
 
@@ -40,11 +52,20 @@ impl CommandError {
         }
     }
 
+    /// A failure of the surroundings that has a page.
+    pub(crate) fn known(code: &'static ErrorCode, message: String) -> Self {
+        CommandError::Known {
+            message,
+            fault: Fault::Outage,
+            code,
+        }
+    }
+
     /// 2 for wrong usage or configuration, 1 for everything else.
     pub fn exit_code(&self) -> u8 {
         match self {
             CommandError::Config(_) | CommandError::Usage(_) => 2,
-            CommandError::Failed { .. } => 1,
+            CommandError::Failed { .. } | CommandError::Known { .. } => 1,
         }
     }
 }
@@ -53,7 +74,18 @@ impl HasFault for CommandError {
     fn fault(&self) -> Fault {
         match self {
             CommandError::Config(_) | CommandError::Usage(_) => Fault::BadConfig,
-            CommandError::Failed { fault, .. } => *fault,
+            CommandError::Failed { fault, .. } | CommandError::Known { fault, .. } => *fault,
+        }
+    }
+}
+
+impl HasCode for CommandError {
+    fn code(&self) -> &'static ErrorCode {
+        match self {
+            CommandError::Config(errors) => errors.code(),
+            CommandError::Usage(_) => &error_codes::USAGE,
+            CommandError::Failed { fault, .. } => fault.code(),
+            CommandError::Known { code, .. } => code,
         }
     }
 }

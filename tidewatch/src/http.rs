@@ -12,10 +12,11 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, body::Body};
 use bus::Bus;
+use ingest::http::ERROR_HEADER;
 use metrics_exporter_prometheus::PrometheusHandle;
 use pipeline::PartitionStatus;
 use query::Engine;
-use schemas::{Fault, Topics};
+use schemas::{ErrorCode, Fault, HasCode, Topics};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -25,6 +26,7 @@ use crate::telemetry::{self, Metric};
 pub(crate) use sql::NOTES_HEADER;
 pub(crate) use status::{next_commands, not_ready};
 
+pub(crate) mod overview;
 pub(crate) mod server;
 mod sql;
 mod status;
@@ -42,6 +44,8 @@ pub(crate) struct Context {
     pub(crate) partitions_own: Option<u32>,
     /// What each partition of ours is doing.
     pub(crate) partitions: Box<dyn Fn() -> Vec<PartitionStatus> + Send + Sync>,
+    /// What the instance tells of itself besides.
+    pub(crate) wiring: overview::Wiring,
     /// Brings the gauges of other rooms up to date.
     pub(crate) record: Box<dyn Fn() + Send + Sync>,
     pub(crate) metrics: PrometheusHandle,
@@ -71,6 +75,7 @@ pub(crate) fn router(context: Arc<Context>, receivers: Router) -> Router {
         .route("/readyz", get(status::readyz))
         .route("/metrics", get(status::metrics))
         .route(INSTANCE_PATH, get(status::instance))
+        .route(overview::STATUS_PATH, get(overview::overview))
         .route("/api/v1/sql", post(sql::sql))
         .route("/api/v1/tail/{what}", get(tail::tail))
         .with_state(Arc::clone(&context))
@@ -117,7 +122,7 @@ async fn watch(State(context): State<Arc<Context>>, request: Request, next: Next
 
 /// A path as a label: made-up paths must not make series.
 fn route_of(path: &str) -> &'static str {
-    const ROUTES: [&str; 14] = [
+    const ROUTES: [&str; 15] = [
         "/",
         "/healthz",
         "/readyz",
@@ -132,6 +137,7 @@ fn route_of(path: &str) -> &'static str {
         "/api/v1/tail/samples",
         "/api/v1/tail/anomalies",
         INSTANCE_PATH,
+        overview::STATUS_PATH,
     ];
     ROUTES
         .into_iter()
@@ -139,10 +145,33 @@ fn route_of(path: &str) -> &'static str {
         .unwrap_or("other")
 }
 
-/// An error answer: `{"error":{"message":…,"fault":…}}`.
+/// An error answer of which only the fault is known.
 pub(crate) fn problem(status: StatusCode, message: &str, fault: Fault) -> Response {
-    let body = Json(serde_json::json!({ "error": { "message": message, "fault": fault.name() } }));
+    coded_problem(status, message, fault, fault.code())
+}
+
+/// An error answer that says what went wrong.
+pub(crate) fn problem_of<E: HasCode + std::fmt::Display>(
+    status: StatusCode,
+    error: &E,
+) -> Response {
+    coded_problem(status, &error.to_string(), error.fault(), error.code())
+}
+
+/// `{"error":{"message":…,"fault":…,"code":…}}`, with the code in a header too, as the receivers have it.
+fn coded_problem(
+    status: StatusCode,
+    message: &str,
+    fault: Fault,
+    code: &'static ErrorCode,
+) -> Response {
+    let body = Json(serde_json::json!({
+        "error": { "message": message, "fault": fault.name(), "code": code.id }
+    }));
     let mut response = (status, body).into_response();
+    response
+        .headers_mut()
+        .insert(ERROR_HEADER, header::HeaderValue::from_static(code.id));
     if matches!(
         status,
         StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
+use schemas::HasCode;
 use tidewatch::cli::Cli;
 
 fn main() -> ExitCode {
@@ -10,7 +11,7 @@ fn main() -> ExitCode {
     match Cli::parse().execute() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("tidewatch: {error}");
+            eprintln!("tidewatch: {}: {error}", error.code().id);
             ExitCode::from(error.exit_code())
         }
     }

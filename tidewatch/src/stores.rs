@@ -13,6 +13,7 @@ use sinks::aggregates::AggregateStore;
 
 use crate::config::{BusKind, Config};
 use crate::error::CommandError;
+use crate::error_codes;
 
 /// The log that the settings name.
 pub(crate) struct Log {
@@ -25,9 +26,12 @@ pub(crate) struct Log {
 pub(crate) fn create_data_dir(config: &Config) -> Result<PathBuf, CommandError> {
     let shown = config.data_dir.display();
     let refused = |error: std::io::Error| {
-        CommandError::surroundings(format!(
-            "data directory `{shown}`: {error}; expected a directory that this user can write to (setting data.dir, flag --data-dir)"
-        ))
+        CommandError::known(
+            &error_codes::DATA_DIRECTORY,
+            format!(
+                "data directory `{shown}`: {error}; expected a directory that this user can write to (setting data.dir, flag --data-dir)"
+            ),
+        )
     };
     std::fs::create_dir_all(&config.data_dir).map_err(refused)?;
     let dir = config.data_dir.canonicalize().map_err(refused)?;
@@ -96,7 +100,8 @@ pub(crate) async fn open_log(
     }
 }
 
-pub(crate) async fn connect_kafka(config: &Config) -> Result<Arc<dyn Bus>, CommandError> {
+/// The settings of Kafka's clients.
+pub(crate) fn kafka_options(config: &Config) -> KafkaOptions {
     let mut options = KafkaOptions::new(&config.bus.brokers);
     options.session_timeout_ms =
         u32::try_from(config.bus.session_timeout.as_millis()).unwrap_or(u32::MAX);
@@ -107,7 +112,11 @@ pub(crate) async fn connect_kafka(config: &Config) -> Result<Arc<dyn Bus>, Comma
         .map(|topic| (topic, config.bus.partitions))
         .collect();
     options.extra = config.bus.settings.clone();
-    let bus = KafkaBus::connect(options)
+    options
+}
+
+pub(crate) async fn connect_kafka(config: &Config) -> Result<Arc<dyn Bus>, CommandError> {
+    let bus = KafkaBus::connect(kafka_options(config))
         .map_err(|error| CommandError::of("Kafka (section [bus])", error))?;
     Ok(bus)
 }

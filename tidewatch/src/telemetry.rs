@@ -201,19 +201,19 @@ pub(crate) fn record_process(started: Instant) {
         1.0,
     );
     set(Metric::UptimeSeconds, &[], started.elapsed().as_secs_f64());
-    // Linux tells it; elsewhere the metric is missing.
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let resident = status.lines().find_map(|line| {
-        line.strip_prefix("VmRSS:")?
-            .trim()
-            .strip_suffix("kB")?
-            .trim()
-            .parse::<f64>()
-            .ok()
-    });
-    if let Some(kilobytes) = resident {
-        set(Metric::ResidentMemoryBytes, &[], kilobytes * 1024.0);
+    if let Some(bytes) = resident_bytes() {
+        set(Metric::ResidentMemoryBytes, &[], bytes as f64);
     }
+}
+
+/// Memory of this process that is in RAM, bytes. Linux tells it; elsewhere `None`.
+pub(crate) fn resident_bytes() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kilobytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kilobytes * 1024)
 }
 
 #[cfg(test)]

@@ -225,7 +225,7 @@ impl Topics {
     }
 
     /// Asks on a blocking thread; again while a leader is being chosen, as long as a request may take.
-    async fn blocking<T: Send + 'static>(
+    pub(super) async fn blocking<T: Send + 'static>(
         &self,
         action: &str,
         topic: &str,

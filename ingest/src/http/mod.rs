@@ -19,7 +19,7 @@ pub use influx::decode as decode_line_protocol;
 pub use influx::{LineOptions, LineUnit};
 pub use json_lines::decode as decode_json_lines;
 pub use prometheus::decode as decode_remote_write;
-pub use refusal::{Malformed, Undecodable};
+pub use refusal::{ERROR_HEADER, Malformed, Undecodable};
 pub use take::{Limits, Receivers};
 
 /// The routes of all receivers.

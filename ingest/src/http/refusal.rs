@@ -1,13 +1,16 @@
 //! Why a request was not taken, and the answer that says so.
 
+use std::fmt;
+
 use axum::Json;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bus::BusError;
-use schemas::{Fault, HasFault};
+use schemas::{ErrorCode, Fault, HasCode, HasFault};
 use serde_json::json;
 
 use crate::door::{Rejections, TooManySamples};
+use crate::error_codes;
 
 /// Bytes that do not follow their format, and where.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -24,6 +27,12 @@ pub struct Malformed {
 impl HasFault for Malformed {
     fn fault(&self) -> Fault {
         Fault::BadInput
+    }
+}
+
+impl HasCode for Malformed {
+    fn code(&self) -> &'static ErrorCode {
+        &error_codes::MALFORMED
     }
 }
 
@@ -44,52 +53,102 @@ impl HasFault for Undecodable {
     }
 }
 
+impl HasCode for Undecodable {
+    fn code(&self) -> &'static ErrorCode {
+        match self {
+            Undecodable::Malformed(error) => error.code(),
+            Undecodable::TooManySamples(_) => &error_codes::TOO_LARGE,
+        }
+    }
+}
+
+/// Header that names the error's page, whatever form the protocol gives to the body.
+pub const ERROR_HEADER: HeaderName = HeaderName::from_static("tidewatch-error");
+
 /// A request that was not taken, before it is put into the words of a protocol.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Refusal {
     pub(super) status: StatusCode,
     /// Stable, for programs.
     pub(super) code: &'static str,
-    /// For people.
+    /// Its page.
+    pub(super) page: &'static ErrorCode,
+    /// For people; begins with the page's id.
     pub(super) message: String,
     pub(super) retry_after_s: Option<u32>,
 }
 
 impl Refusal {
-    fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+    fn new(
+        status: StatusCode,
+        code: &'static str,
+        page: &'static ErrorCode,
+        message: impl fmt::Display,
+    ) -> Self {
         Refusal {
             status,
             code,
-            message: message.into(),
+            page,
+            message: format!("{}: {message}", page.id),
             retry_after_s: None,
         }
     }
 
-    pub(super) fn malformed(message: impl Into<String>) -> Self {
-        Refusal::new(StatusCode::BAD_REQUEST, "malformed", message)
+    pub(super) fn malformed(message: impl fmt::Display) -> Self {
+        Refusal::new(
+            StatusCode::BAD_REQUEST,
+            "malformed",
+            &error_codes::MALFORMED,
+            message,
+        )
     }
 
-    pub(super) fn unsupported(message: impl Into<String>) -> Self {
-        Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported", message)
+    pub(super) fn unsupported(message: impl fmt::Display) -> Self {
+        Refusal::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "unsupported",
+            &error_codes::UNSUPPORTED,
+            message,
+        )
     }
 
-    pub(super) fn too_large(message: impl Into<String>) -> Self {
-        Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", message)
+    pub(super) fn too_large(message: impl fmt::Display) -> Self {
+        Refusal::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "too_large",
+            &error_codes::TOO_LARGE,
+            message,
+        )
     }
 
-    pub(super) fn timeout(message: impl Into<String>) -> Self {
-        Refusal::new(StatusCode::REQUEST_TIMEOUT, "timeout", message)
+    pub(super) fn timeout(message: impl fmt::Display) -> Self {
+        Refusal::new(
+            StatusCode::REQUEST_TIMEOUT,
+            "timeout",
+            &error_codes::TIMEOUT,
+            message,
+        )
     }
 
-    pub(super) fn busy(message: impl Into<String>) -> Self {
+    pub(super) fn busy(message: impl fmt::Display) -> Self {
         Refusal {
             retry_after_s: Some(1),
-            ..Refusal::new(StatusCode::TOO_MANY_REQUESTS, "busy", message)
+            ..Refusal::new(
+                StatusCode::TOO_MANY_REQUESTS,
+                "busy",
+                &error_codes::BUSY,
+                message,
+            )
         }
     }
 
-    pub(super) fn bug(message: impl Into<String>) -> Self {
-        Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "bug", message)
+    pub(super) fn bug(message: impl fmt::Display) -> Self {
+        Refusal::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "bug",
+            &error_codes::REQUEST_BUG,
+            message,
+        )
     }
 
     /// The answer to a partly valid request of which `accepted` samples are durable.
@@ -97,6 +156,7 @@ impl Refusal {
         Refusal::new(
             StatusCode::BAD_REQUEST,
             "partial",
+            &error_codes::PARTIAL,
             partial_message(accepted, rejections),
         )
     }
@@ -109,6 +169,9 @@ impl Refusal {
     /// The answer with another body.
     pub(super) fn respond(&self, body: impl IntoResponse) -> Response {
         let mut response = (self.status, body).into_response();
+        response
+            .headers_mut()
+            .insert(ERROR_HEADER, HeaderValue::from_static(self.page.id));
         if let Some(seconds) = self.retry_after_s {
             response
                 .headers_mut()
@@ -136,19 +199,21 @@ fn partial_message(accepted: usize, rejections: &Rejections) -> String {
 impl From<BusError> for Refusal {
     fn from(error: BusError) -> Self {
         match error.fault() {
-            Fault::BadInput => Refusal::too_large(error.to_string()),
+            Fault::BadInput => Refusal::too_large(error),
             Fault::Outage => Refusal {
                 retry_after_s: Some(5),
                 ..Refusal::new(
                     StatusCode::SERVICE_UNAVAILABLE,
                     "unavailable",
-                    error.to_string(),
+                    &error_codes::UNAVAILABLE,
+                    error,
                 )
             },
             fault => Refusal::new(
                 StatusCode::INTERNAL_SERVER_ERROR,
                 fault.name(),
-                error.to_string(),
+                error.code(),
+                error,
             ),
         }
     }
@@ -157,8 +222,8 @@ impl From<BusError> for Refusal {
 impl From<Undecodable> for Refusal {
     fn from(error: Undecodable) -> Self {
         match error {
-            Undecodable::Malformed(malformed) => Refusal::malformed(malformed.to_string()),
-            Undecodable::TooManySamples(too_many) => Refusal::too_large(too_many.to_string()),
+            Undecodable::Malformed(malformed) => Refusal::malformed(malformed),
+            Undecodable::TooManySamples(too_many) => Refusal::too_large(too_many),
         }
     }
 }

@@ -1,6 +1,8 @@
 //! What goes wrong with the archive, by what the caller should do.
 
-use schemas::{Fault, HasFault};
+use schemas::{ErrorCode, Fault, HasCode, HasFault};
+
+use crate::error_codes;
 
 /// Why the archive did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +40,17 @@ impl HasFault for ArchiveError {
             ArchiveError::Corruption { .. } => Fault::Corruption,
             ArchiveError::BadConfig(_) => Fault::BadConfig,
             ArchiveError::Bug(_) => Fault::Bug,
+        }
+    }
+}
+
+impl HasCode for ArchiveError {
+    fn code(&self) -> &'static ErrorCode {
+        match self {
+            ArchiveError::Outage { .. } => &error_codes::ARCHIVE_UNAVAILABLE,
+            ArchiveError::Corruption { .. } => &error_codes::ARCHIVE_DAMAGED,
+            ArchiveError::BadConfig(_) => &error_codes::ARCHIVE_SETTINGS,
+            ArchiveError::Bug(_) => &error_codes::ARCHIVE_BUG,
         }
     }
 }

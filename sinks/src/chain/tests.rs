@@ -13,16 +13,16 @@ use faulty::{Fate, Faulty};
 
 mod faulty;
 
-const TOPIC: &str = "tidewatch.samples";
+pub(super) const TOPIC: &str = "tidewatch.samples";
 
 /// A place for a test's archive; kept until the test ends.
-struct Place {
-    archive: Archive,
+pub(super) struct Place {
+    pub(super) archive: Archive,
     _directory: Option<tempfile::TempDir>,
 }
 
 /// A fresh archive on the local file system, or on S3; `None` (said loudly) where no S3 is given.
-fn place(on_s3: bool) -> Option<Place> {
+pub(super) fn place(on_s3: bool) -> Option<Place> {
     static PLACES: AtomicU64 = AtomicU64::new(0);
     if !on_s3 {
         let directory = tempfile::tempdir().unwrap();
@@ -84,7 +84,7 @@ fn file(path: &str) -> ArchiveFile {
     }
 }
 
-fn commit(end: u64, added: &[&str], removed: &[&str]) -> NewLink {
+pub(super) fn commit(end: u64, added: &[&str], removed: &[&str]) -> NewLink {
     NewLink {
         kind: LinkKind::Commit,
         end: NextOffset(end),
@@ -102,7 +102,7 @@ fn commit(end: u64, added: &[&str], removed: &[&str]) -> NewLink {
     }
 }
 
-async fn claim(archive: &Archive) -> Result<Chain, ChainError> {
+pub(super) async fn claim(archive: &Archive) -> Result<Chain, ChainError> {
     Chain::claim(archive, TOPIC, 3, "log-1", "tester").await
 }
 
@@ -110,7 +110,7 @@ fn paths(files: &[ArchiveFile]) -> Vec<&str> {
     files.iter().map(|file| file.path.as_str()).collect()
 }
 
-async fn put(archive: &Archive, path: &str, bytes: &[u8]) {
+pub(super) async fn put(archive: &Archive, path: &str, bytes: &[u8]) {
     archive
         .store()
         .put_opts(
@@ -122,7 +122,7 @@ async fn put(archive: &Archive, path: &str, bytes: &[u8]) {
         .unwrap();
 }
 
-async fn get(archive: &Archive, path: &str) -> Vec<u8> {
+pub(super) async fn get(archive: &Archive, path: &str) -> Vec<u8> {
     archive
         .store()
         .get(&Path::from(path))

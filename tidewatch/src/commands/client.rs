@@ -13,6 +13,7 @@ use hyper_util::rt::TokioExecutor;
 use schemas::Fault;
 
 use crate::error::CommandError;
+use crate::error_codes;
 use crate::http::{INSTANCE_PATH, Instance};
 
 /// How long a connection may take to be made. An instance is usually on this machine or in the next rack.
@@ -87,7 +88,7 @@ impl Peer {
             .map_err(|error| CommandError::Usage(format!("{}{path}: {error}", self.url())))?;
         let response = self.client.request(request).await.map_err(|error| {
             let reason = causes(&error);
-            CommandError::surroundings(format!("no answer from {}: {reason}; is `tidewatch run` running there? Name another instance by --url", self.url()))
+            CommandError::known(&error_codes::NO_INSTANCE, format!("no answer from {}: {reason}; is `tidewatch run` running there? Name another instance by --url", self.url()))
         })?;
         if response.status().is_success() {
             Ok(response)
@@ -112,15 +113,32 @@ impl Peer {
             .flatten()
     }
 
+    /// The whole body of an answer, if it is no longer than so many bytes.
+    ///
+    /// # Errors
+    /// `Failed` if it breaks off or is longer.
+    pub(crate) async fn body(
+        &self,
+        response: Response<Incoming>,
+        bytes_max: usize,
+    ) -> Result<Bytes, CommandError> {
+        let body = http_body_util::Limited::new(response.into_body(), bytes_max)
+            .collect()
+            .await;
+        body.map(|body| body.to_bytes()).map_err(|error| {
+            CommandError::surroundings(format!("the answer of {} broke off: {error}", self.url()))
+        })
+    }
+
     async fn refusal(&self, response: Response<Incoming>) -> CommandError {
         let status = response.status();
         let body = http_body_util::Limited::new(response.into_body(), ERROR_BYTES_MAX)
             .collect()
             .await;
         let body = body.map(|body| body.to_bytes()).unwrap_or_default();
-        let told = serde_json::from_slice::<serde_json::Value>(&body)
-            .ok()
-            .and_then(|answer| Some(answer["error"]["message"].as_str()?.to_owned()));
+        let answer = serde_json::from_slice::<serde_json::Value>(&body).unwrap_or_default();
+        let told = answer["error"]["message"].as_str().map(str::to_owned);
+        let code = answer["error"]["code"].as_str().and_then(error_codes::find);
         let message = told.unwrap_or_else(|| {
             format!(
                 "{} answered {status}: {}",
@@ -133,7 +151,14 @@ impl Peer {
             status if status.is_client_error() => Fault::BadInput,
             _ => Fault::Bug,
         };
-        CommandError::Failed { message, fault }
+        match code {
+            Some(code) => CommandError::Known {
+                message,
+                fault,
+                code,
+            },
+            None => CommandError::Failed { message, fault },
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use ingest::collectors::fleet::{Fleet, HOSTS_MAX};
 use ingest::{IngestCounters, Publisher};
-use schemas::{HasFault, Micros};
+use schemas::{HasCode, Micros};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
@@ -252,6 +252,6 @@ async fn feed(
 }
 
 /// An error of the log as one of the command.
-fn refused<E: HasFault + std::fmt::Display>(error: E) -> CommandError {
+fn refused<E: HasCode + std::fmt::Display>(error: E) -> CommandError {
     CommandError::of("publishing simulated samples", error)
 }

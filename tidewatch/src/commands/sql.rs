@@ -87,7 +87,7 @@ fn read_query() -> Result<String, CommandError> {
 }
 
 /// The instance of our data directory if it runs; where no data directory was named, any that listens at the address of the settings.
-async fn find_instance(config: &Config) -> Result<Option<Peer>, CommandError> {
+pub(crate) async fn find_instance(config: &Config) -> Result<Option<Peer>, CommandError> {
     let data_dir = stores::existing_data_dir(config);
     let told = data_dir
         .as_ref()

@@ -4,10 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
+use schemas::ErrorCode;
 use toml::de::{DeTable, DeValue};
 use toml::{Spanned, Table, Value};
 
 use super::units::{parse_duration, parse_size};
+use super::{ConfigProblem, MASK, is_secret};
+use crate::error_codes;
 
 /// Tables whose keys are free: what they hold goes on to a library. With each: what stands for `_` of an environment variable.
 const OPEN_TABLES: [(&str, &str); 2] = [("bus.settings", "."), ("archive.options", "_")];
@@ -19,7 +22,12 @@ pub(super) const ENV_PREFIX: &str = "TIDEWATCH__";
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Origin {
     Default,
-    File { name: String, line: usize },
+    /// Line and column from 1, the column in characters.
+    File {
+        name: String,
+        line: usize,
+        column: usize,
+    },
     Env(String),
     Flag(&'static str),
 }
@@ -28,7 +36,7 @@ impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Origin::Default => f.write_str("the built-in defaults"),
-            Origin::File { name, line } => write!(f, "{name}, line {line}"),
+            Origin::File { name, line, column } => write!(f, "{name}:{line}:{column}"),
             Origin::Env(name) => write!(f, "environment variable {name}"),
             Origin::Flag(name) => write!(f, "flag {name}"),
         }
@@ -59,7 +67,18 @@ pub(super) struct Layers {
     defaults: BTreeMap<String, Value>,
     leaves: BTreeMap<String, Leaf>,
     taken: BTreeSet<String>,
-    problems: Vec<String>,
+    /// Keys whose values are problems already: a stand-in must not be blamed once more.
+    blamed: BTreeSet<String>,
+    overridden: Vec<Overridden>,
+    problems: Vec<ConfigProblem>,
+}
+
+/// A value that was set and has no effect, because a later layer set it too.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Overridden {
+    pub(super) path: String,
+    pub(super) origin: Origin,
+    pub(super) by: Origin,
 }
 
 impl Layers {
@@ -69,13 +88,16 @@ impl Layers {
             defaults: BTreeMap::new(),
             leaves: BTreeMap::new(),
             taken: BTreeSet::new(),
+            blamed: BTreeSet::new(),
+            overridden: Vec::new(),
             problems: Vec::new(),
         };
         match defaults.parse::<Table>() {
             Ok(table) => flatten("", &table, &mut layers.defaults),
-            Err(error) => layers
-                .problems
-                .push(format!("the built-in defaults: {error}")),
+            Err(error) => layers.note(
+                &error_codes::CONFIG_SYNTAX,
+                format!("the built-in defaults: {error}"),
+            ),
         }
         let leaves = layers.defaults.iter().map(|(path, value)| {
             (
@@ -94,16 +116,21 @@ impl Layers {
     pub(super) fn add_file(&mut self, name: &str, text: &str) {
         let (spanned, errors) = DeTable::parse_recoverable(text);
         for error in &errors {
-            let line = error.span().map_or(1, |span| line_of(text, span.start));
-            self.problems
-                .push(format!("{name}, line {line}: {}", error.message()));
+            let origin = place(name, text, error.span().map_or(0, |span| span.start));
+            self.note(
+                &error_codes::CONFIG_SYNTAX,
+                format!("{origin}: {}", error.message()),
+            );
         }
         if !errors.is_empty() {
             return;
         }
         match text.parse::<Table>() {
             Ok(values) => self.add_table("", name, text, spanned.get_ref(), &values),
-            Err(error) => self.problems.push(format!("{name}: {}", error.message())),
+            Err(error) => self.note(
+                &error_codes::CONFIG_SYNTAX,
+                format!("{name}: {}", error.message()),
+            ),
         }
     }
 
@@ -119,10 +146,8 @@ impl Layers {
         entries.sort_by_key(|(key, _)| key.span().start);
         for (key, value) in entries {
             let path = join(prefix, key.get_ref());
-            let origin = Origin::File {
-                name: name.to_owned(),
-                line: line_of(text, key.span().start),
-            };
+            let key_origin = place(name, text, key.span().start);
+            let origin = place(name, text, value.span().start);
             let Some(plain) = values.get(key.get_ref().as_ref()) else {
                 continue;
             };
@@ -131,11 +156,15 @@ impl Layers {
                     self.add_table(&path, name, text, inner, plain)
                 }
                 (_, plain) if self.is_section(&path) => {
-                    self.problems.push(format!(
-                        "{origin}: `{path}` is a section: expected a table `[{path}]`, found {}",
-                        describe(plain)
-                    ));
+                    self.note(
+                        &error_codes::CONFIG_TYPE,
+                        format!(
+                            "{origin}: `{path}` is a section: expected a table `[{path}]`, found {}",
+                            describe(plain)
+                        ),
+                    );
                 }
+                _ if !self.knows(&path) => self.note_unknown(&path, plain, &key_origin),
                 _ => self.set(path, plain.clone(), origin),
             }
         }
@@ -165,7 +194,12 @@ impl Layers {
                 None => path,
             };
             let value = from_text(self.defaults.get(&path), &text);
-            self.set(path, value, Origin::Env(name));
+            let origin = Origin::Env(name);
+            if self.knows(&path) {
+                self.set(path, value, origin);
+            } else {
+                self.note_unknown(&path, &value, &origin);
+            }
         }
     }
 
@@ -180,16 +214,33 @@ impl Layers {
         }
     }
 
+    /// Whether a key is one of ours, or stands in a table whose keys are free.
+    fn knows(&self, path: &str) -> bool {
+        self.defaults.contains_key(path)
+            || OPEN_TABLES
+                .iter()
+                .any(|(table, _)| path.starts_with(&format!("{table}.")))
+    }
+
     fn set(&mut self, path: String, value: Value, origin: Origin) {
-        let open = OPEN_TABLES
-            .iter()
-            .any(|(table, _)| path.starts_with(&format!("{table}.")));
-        if open || self.defaults.contains_key(&path) {
-            self.leaves.insert(path, Leaf { value, origin });
-            return;
+        let by = origin.clone();
+        let replaced = self.leaves.insert(path.clone(), Leaf { value, origin });
+        if let Some(replaced) = replaced.filter(|leaf| leaf.origin != Origin::Default) {
+            self.overridden.push(Overridden {
+                path,
+                origin: replaced.origin,
+                by,
+            });
         }
-        let nearest = self.nearest(&path, matches!(value, Value::Table(_)));
-        let as_written = |path: &str| match &origin {
+    }
+
+    fn note(&mut self, code: &'static ErrorCode, text: String) {
+        self.problems.push(ConfigProblem { code, text });
+    }
+
+    fn note_unknown(&mut self, path: &str, value: &Value, origin: &Origin) {
+        let nearest = self.nearest(path, matches!(value, Value::Table(_)));
+        let as_written = |path: &str| match origin {
             Origin::Env(_) => format!(
                 "{ENV_PREFIX}{}",
                 path.to_ascii_uppercase().replace('.', "__")
@@ -201,14 +252,17 @@ impl Layers {
         } else {
             "key"
         };
-        let found = match &origin {
-            Origin::Env(name) => name.clone(),
-            _ => path.clone(),
+        let found = match origin {
+            Origin::Env(name) => name,
+            _ => path,
         };
-        self.problems.push(format!(
-            "{origin}: unknown {what} `{found}`; the nearest valid one is `{}`",
-            as_written(&nearest)
-        ));
+        self.note(
+            &error_codes::CONFIG_UNKNOWN,
+            format!(
+                "{origin}: unknown {what} `{found}`; the nearest valid one is `{}`",
+                as_written(&nearest)
+            ),
+        );
     }
 
     /// The known key, or section, whose path takes the fewest edits; on a tie the one that shares the section.
@@ -264,19 +318,23 @@ impl Layers {
     pub(super) fn take<T: Setting>(&mut self, path: &str) -> T {
         self.taken.insert(path.to_owned());
         let Some(leaf) = self.leaves.get(path) else {
-            self.problems
-                .push(format!("the built-in defaults lack `{path}`"));
+            self.note(
+                &error_codes::CONFIG_UNKNOWN,
+                format!("the built-in defaults lack `{path}`"),
+            );
             return T::default();
         };
         match T::read(&leaf.value) {
             Some(value) => value,
             None => {
-                self.problems.push(format!(
+                let text = format!(
                     "{}: `{path}`: expected {}, found {}",
                     leaf.origin,
                     T::EXPECTED,
-                    describe(&leaf.value)
-                ));
+                    describe_at(path, &leaf.value)
+                );
+                self.note(&error_codes::CONFIG_TYPE, text);
+                self.blamed.insert(path.to_owned());
                 T::default()
             }
         }
@@ -289,29 +347,31 @@ impl Layers {
         expected: &str,
         allowed: impl Fn(&T) -> bool,
     ) -> T {
-        let before = self.problems.len();
         let value = self.take(path);
-        if self.problems.len() == before && !allowed(&value) {
+        if !allowed(&value) {
             self.refuse(path, expected);
         }
         value
     }
 
-    /// Notes that the value of a key is not what is expected.
+    /// Notes that the value of a key is not what is expected; once for each key.
     pub(super) fn refuse(&mut self, path: &str, expected: &str) {
-        if let Some(leaf) = self.leaves.get(path) {
-            self.problems.push(format!(
+        if let Some(leaf) = self.leaves.get(path)
+            && self.blamed.insert(path.to_owned())
+        {
+            let text = format!(
                 "{}: `{path}`: expected {expected}, found {}",
                 leaf.origin,
-                describe(&leaf.value)
-            ));
+                describe_at(path, &leaf.value)
+            );
+            self.note(&error_codes::CONFIG_RANGE, text);
         }
     }
 
     /// The entries of an open table, as text.
     pub(super) fn take_open(&mut self, table: &str) -> BTreeMap<String, String> {
         let prefix = format!("{table}.");
-        let mut entries = BTreeMap::new();
+        let (mut entries, mut wrong) = (BTreeMap::new(), Vec::new());
         for (path, leaf) in self
             .leaves
             .range(prefix.clone()..)
@@ -325,11 +385,14 @@ impl Layers {
                     entries.insert(path[prefix.len()..].to_owned(), value.to_string())
                 }
                 other => {
-                    let found = describe(other);
-                    self.problems.push(format!("{}: `{path}`: expected text, a number, or true or false, found {found}; quote a key that holds dots", leaf.origin));
+                    let found = describe_at(path, other);
+                    wrong.push(format!("{}: `{path}`: expected text, a number, or true or false, found {found}; quote a key that holds dots", leaf.origin));
                     None
                 }
             };
+        }
+        for text in wrong {
+            self.note(&error_codes::CONFIG_TYPE, text);
         }
         entries
     }
@@ -348,9 +411,9 @@ impl Layers {
             .collect()
     }
 
-    /// All values with their origins, and all problems, in the order they were found.
-    pub(super) fn finish(self) -> (BTreeMap<String, Leaf>, Vec<String>) {
-        (self.leaves, self.problems)
+    /// All values with their origins, those that have no effect, and all problems in the order they were found.
+    pub(super) fn finish(self) -> (BTreeMap<String, Leaf>, Vec<Overridden>, Vec<ConfigProblem>) {
+        (self.leaves, self.overridden, self.problems)
     }
 }
 
@@ -461,6 +524,14 @@ fn from_text(default: Option<&Value>, text: &str) -> Value {
     }
 }
 
+/// The value of a key, as a message may show it.
+fn describe_at(path: &str, value: &Value) -> String {
+    if is_secret(path) {
+        return format!("another value ({MASK})");
+    }
+    describe(value)
+}
+
 fn describe(value: &Value) -> String {
     match value {
         Value::String(text) => format!("the text \"{text}\""),
@@ -471,6 +542,15 @@ fn describe(value: &Value) -> String {
         Value::Array(_) => format!("the list {value}"),
         Value::Table(_) => "a table".to_owned(),
     }
+}
+
+/// The dotted paths of all keys in the text of the defaults.
+pub(super) fn known_paths(defaults: &str) -> Vec<String> {
+    let mut paths = BTreeMap::new();
+    if let Ok(table) = defaults.parse::<Table>() {
+        flatten("", &table, &mut paths);
+    }
+    paths.into_keys().collect()
 }
 
 fn flatten(prefix: &str, table: &Table, into: &mut BTreeMap<String, Value>) {
@@ -493,10 +573,13 @@ fn join(prefix: &str, key: &str) -> String {
     }
 }
 
-fn line_of(text: &str, position: usize) -> usize {
-    text.bytes()
-        .take(position)
-        .filter(|byte| *byte == b'\n')
-        .count()
-        + 1
+/// Where a byte of a file stands.
+fn place(name: &str, text: &str, position: usize) -> Origin {
+    let before = text.get(..position).unwrap_or(text);
+    let line_start = before.rfind('\n').map_or(0, |at| at + 1);
+    Origin::File {
+        name: name.to_owned(),
+        line: before.matches('\n').count() + 1,
+        column: before[line_start..].chars().count() + 1,
+    }
 }

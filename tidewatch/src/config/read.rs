@@ -44,6 +44,8 @@ pub(super) fn take_all(layers: &mut Layers) -> Config {
         query: take_query(layers),
         log: take_log(layers),
         effective: BTreeMap::new(),
+        overridden: Vec::new(),
+        near_misses: Vec::new(),
     }
 }
 

@@ -7,6 +7,8 @@ use schemas::time::MINUTE;
 
 use super::*;
 
+mod every_key;
+
 fn env(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
     pairs
         .iter()
@@ -22,7 +24,7 @@ fn read(file: &str, variables: &[(&str, &str)]) -> Result<Config, ConfigErrors> 
 fn problems(file: &str, variables: &[(&str, &str)]) -> Vec<String> {
     match read(file, variables) {
         Ok(_) => Vec::new(),
-        Err(ConfigErrors(problems)) => problems,
+        Err(ConfigErrors(problems)) => problems.into_iter().map(|problem| problem.text).collect(),
     }
 }
 
@@ -44,8 +46,8 @@ fn defaults_are_valid_complete_and_all_used() {
         Vec::<&String>::new(),
         "settings without effect"
     );
-    let (_, problems) = layers.finish();
-    assert_eq!(problems, Vec::<String>::new());
+    let (_, _, problems) = layers.finish();
+    assert_eq!(problems, []);
 }
 
 #[test]
@@ -104,17 +106,17 @@ fn a_typo_names_the_nearest_key() {
     check_problem(
         "[bus]\npartition = 8\n",
         &[],
-        "t.toml, line 2: unknown key `bus.partition`; the nearest valid one is `bus.partitions`",
+        "t.toml:2:1: unknown key `bus.partition`; the nearest valid one is `bus.partitions`",
     );
     check_problem(
         "\n\n[procesing]\nlateness = \"1m\"\n",
         &[],
-        "t.toml, line 3: unknown section `procesing`; the nearest valid one is `processing`",
+        "t.toml:3:2: unknown section `procesing`; the nearest valid one is `processing`",
     );
     check_problem(
         "[server]\npartitions = 3\n",
         &[],
-        "t.toml, line 2: unknown key `server.partitions`; the nearest valid one is `bus.partitions`",
+        "t.toml:2:1: unknown key `server.partitions`; the nearest valid one is `bus.partitions`",
     );
     check_problem(
         "",
@@ -124,7 +126,7 @@ fn a_typo_names_the_nearest_key() {
     check_problem(
         "bus = 3\n",
         &[],
-        "t.toml, line 1: `bus` is a section: expected a table `[bus]`, found the number 3",
+        "t.toml:1:7: `bus` is a section: expected a table `[bus]`, found the number 3",
     );
 }
 
@@ -133,17 +135,17 @@ fn a_wrong_type_says_line_expected_and_found() {
     check_problem(
         "[bus]\npartitions = \"four\"\n",
         &[],
-        "t.toml, line 2: `bus.partitions`: expected a whole number from 0 to 4294967295, found the text \"four\"",
+        "t.toml:2:14: `bus.partitions`: expected a whole number from 0 to 4294967295, found the text \"four\"",
     );
     check_problem(
         "[collectors.host]\n# c\nenabled = 1\n",
         &[],
-        "t.toml, line 3: `collectors.host.enabled`: expected true or false, found the number 1",
+        "t.toml:3:11: `collectors.host.enabled`: expected true or false, found the number 1",
     );
     check_problem(
         "[query]\ntimeout = 30\n",
         &[],
-        "t.toml, line 2: `query.timeout`: expected a duration with a unit, such as \"250ms\", \"10s\", \"2m\", \"6h\", \"14d\", found the number 30",
+        "t.toml:2:11: `query.timeout`: expected a duration with a unit, such as \"250ms\", \"10s\", \"2m\", \"6h\", \"14d\", found the number 30",
     );
     check_problem(
         "",
@@ -153,17 +155,17 @@ fn a_wrong_type_says_line_expected_and_found() {
     check_problem(
         "[bus]\npartitions = 0\n",
         &[],
-        "t.toml, line 2: `bus.partitions`: expected a whole number from 1 to 4096, found the number 0",
+        "t.toml:2:14: `bus.partitions`: expected a whole number from 1 to 4096, found the number 0",
     );
     check_problem(
         "[detection]\nthreshold_sigmas = 0.0\n",
         &[],
-        "t.toml, line 2: `detection.threshold_sigmas`: expected 0.1 to 1000, found the number 0",
+        "t.toml:2:20: `detection.threshold_sigmas`: expected 0.1 to 1000, found the number 0",
     );
     check_problem(
         "[detection]\nhalf_life = \"0s\"\n",
         &[],
-        "t.toml, line 2: `detection.half_life`: expected 1 to 31622400 seconds, found the text \"0s\"",
+        "t.toml:2:13: `detection.half_life`: expected 1 to 31622400 seconds, found the text \"0s\"",
     );
 }
 
@@ -191,7 +193,7 @@ fn all_problems_are_told_at_once() {
     assert_eq!(found.len(), 6, "{found:#?}");
     let text = read(file, &[]).unwrap_err().to_string();
     assert!(
-        text.starts_with("5 problems with the configuration:\n  t.toml, line "),
+        text.starts_with("5 problems with the configuration:\n  t.toml:"),
         "{text}"
     );
 }
@@ -199,7 +201,7 @@ fn all_problems_are_told_at_once() {
 #[test]
 fn broken_toml_says_the_line() {
     let found = problems("[bus]\nkind = \n", &[]);
-    assert!(found[0].starts_with("t.toml, line 2: "), "{found:?}");
+    assert!(found[0].starts_with("t.toml:2:"), "{found:?}");
 }
 
 #[test]
@@ -219,7 +221,7 @@ fn free_tables_take_any_key_and_their_secrets_are_masked() {
     let shown = config.to_toml();
     assert!(!shown.contains("hush"), "{shown}");
     assert!(
-        shown.contains("\"sasl.username\" = \"u\" # t.toml, line 2"),
+        shown.contains("\"sasl.username\" = \"u\" # t.toml:2:19"),
         "{shown}"
     );
     assert!(shown.contains("endpoint = \"http://h:1\""), "{shown}");
@@ -287,5 +289,122 @@ fn an_address_that_others_reach_needs_a_word() {
             .listen
             .to_string(),
         "127.0.0.1:7"
+    );
+}
+
+#[test]
+fn each_problem_ends_with_its_code_and_a_secret_is_not_shown() {
+    let file = "[archive.options]\nsecret_access_key = [\"hush\"]\n[bus]\npartition = 1\n";
+    let text = read(file, &[]).unwrap_err().to_string();
+    assert!(!text.contains("hush"), "{text}");
+    assert!(
+        text.contains("expected text, a number, or true or false, found another value (********)"),
+        "{text}"
+    );
+    assert!(text.contains("`bus.partitions` [TW-CONFIG-003]"), "{text}");
+}
+
+#[test]
+fn columns_count_characters_and_lines_survive_carriage_returns() {
+    let found = problems("[server]\r\n\r\n[query]\r\n\ttimeout = \"äöü\"\r\n", &[]);
+    assert!(
+        found[0].starts_with("t.toml:4:12: `query.timeout`"),
+        "{found:?}"
+    );
+    let found = problems("[bus]\ngroup = \"äöü\", x\n", &[]);
+    assert!(found[0].starts_with("t.toml:2:14: "), "{found:?}");
+}
+
+#[test]
+fn what_is_hardly_meant_is_told_and_the_defaults_are_meant() {
+    assert_eq!(read("", &[]).unwrap().doubts(), Vec::<String>::new());
+    let check = |file: &str, variables: &[(&str, &str)], expected: &[&str]| {
+        let doubts = read(file, variables).unwrap().doubts();
+        assert_eq!(doubts.len(), expected.len(), "{doubts:#?}");
+        for (doubt, part) in doubts.iter().zip(expected) {
+            assert!(doubt.contains(part), "`{part}` in `{doubt}`");
+        }
+    };
+    check(
+        "[bus]\nbrokers = \"b:9092\"\n",
+        &[],
+        &["t.toml:2:11: `bus.brokers` has no effect, because bus.kind is \"embedded\""],
+    );
+    check(
+        "[bus]\nkind = \"kafka\"\n",
+        &[],
+        &["t.toml:2:8: the archive is in the data directory"],
+    );
+    check(
+        "[bus]\npartitions = 8\n",
+        &[("TIDEWATCH__BUS__PARTITIONS", "9")],
+        &[
+            "t.toml:2:14: `bus.partitions` has no effect: environment variable TIDEWATCH__BUS__PARTITIONS sets it too",
+        ],
+    );
+    check(
+        "[detection]\nenabled = false\nwatch = \"high\"\n[archive.options]\nregion = \"x\"\n",
+        &[],
+        &[
+            "`archive.options.region` has no effect",
+            "`detection.watch` has no effect",
+        ],
+    );
+    check(
+        "[query]\nmemory = \"1GiB\"\n[processing]\nlateness = \"1s\"\n[ingest]\nbody_max = \"64MiB\"\n",
+        &[],
+        &[
+            "`ingest.body_max` is above",
+            "`query.memory` is above",
+            "windows close before",
+        ],
+    );
+    check(
+        "",
+        &[
+            ("TIDEWATCH_BUS__PARTITIONS", "8"),
+            ("TIDEWATCH_SERVER_LISTEN", "x"),
+            ("TIDEWATCH_CRASH_AT", "x"),
+            ("TIDEWATCH_TEST_BINARY", "x"),
+        ],
+        &[
+            "environment variable TIDEWATCH_BUS__PARTITIONS is not a setting and has no effect; TIDEWATCH__BUS__PARTITIONS is",
+            "TIDEWATCH__SERVER__LISTEN is",
+        ],
+    );
+}
+
+#[test]
+fn the_template_changes_nothing_holds_every_key_and_is_the_packaged_file() {
+    let template = super::template();
+    assert_eq!(read(&template, &[]).unwrap().doubts(), Vec::<String>::new());
+    let uncommented: String = template
+        .lines()
+        .map(|line| match line.strip_prefix('#') {
+            Some(setting) if !setting.starts_with(' ') => format!("{setting}\n"),
+            _ => format!("{line}\n"),
+        })
+        .collect();
+    let config = read(&uncommented, &[]).unwrap();
+    for path in super::layers::known_paths(DEFAULTS) {
+        assert!(config.is_set(&path), "the template lacks {path}");
+    }
+    let place = Path::new(env!("CARGO_MANIFEST_DIR")).join("../packaging/tidewatch.toml");
+    assert!(
+        std::fs::read_to_string(place).unwrap_or_default() == template,
+        "packaging/tidewatch.toml is not what the defaults say; write it anew: tidewatch config --template > packaging/tidewatch.toml"
+    );
+}
+
+#[test]
+fn origins_are_counted() {
+    let config = read("[bus]\npartitions = 8\n", &[("TIDEWATCH__BUS__GROUP", "g")]).unwrap();
+    let all = super::layers::known_paths(DEFAULTS).len();
+    assert_eq!(
+        config.origins(),
+        format!(
+            "{all} settings: 1 from t.toml, 1 from the environment, {} defaults",
+            all - 2
+        )
     );
 }

@@ -9,11 +9,11 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::Response;
 use futures::TryStreamExt;
 use query::{Format, QueryError, SQL_BYTES_MAX};
-use schemas::{Fault, HasFault};
+use schemas::{Fault, HasCode, HasFault};
 use serde::Deserialize;
 use tracing::warn;
 
-use super::{Context, problem, streamed};
+use super::{Context, problem, problem_of, streamed};
 use crate::telemetry::{self, Metric};
 
 /// Header that says what an answer lacks: rows that another process holds.
@@ -47,7 +47,7 @@ pub(super) async fn sql(State(context): State<Arc<Context>>, request: Request) -
                 &[("outcome", error.fault().name())],
                 1,
             );
-            problem(status_of(&error), &error.to_string(), error.fault())
+            problem_of(status_of(&error), &error)
         }
         Ok(answer) => {
             telemetry::count(Metric::QueriesTotal, &[("outcome", "answered")], 1);
@@ -56,7 +56,7 @@ pub(super) async fn sql(State(context): State<Arc<Context>>, request: Request) -
                 .flatten();
             // The client sees a cut answer (see `query::encode`); the log says why.
             let bytes = query::encode(answer, format).inspect_err(
-                |error| warn!(%error, fault = error.fault().name(), "an answer ended early"),
+                |error| warn!(%error, code = error.code().id, "an answer ended early"),
             );
             let mut response = streamed(format.content_type(), Body::from_stream(bytes));
             if let Some(notes) = notes {

@@ -10,8 +10,9 @@ use axum::extract::{Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use pipeline::{PartitionStatus, Phase};
-use serde_json::{Value, json};
+use serde_json::json;
 
+use super::overview::PartitionReport;
 use super::{Context, Instance};
 use crate::telemetry::{self, Metric, record_process};
 
@@ -32,7 +33,7 @@ const PHASES: [&str; 7] = [
 /// `GET /`: what one can do next.
 pub(super) async fn front_page(State(context): State<Arc<Context>>) -> String {
     format!(
-        "Tidewatch {}\ndata directory: {}\n\nTry:\n{}\n\nRead: /readyz?verbose  /metrics  /healthz\nAsk:  POST /api/v1/sql   GET /api/v1/tail/samples  /api/v1/tail/anomalies\n\
+        "Tidewatch {}\ndata directory: {}\n\nTry:\n{}\n\nRead: /readyz?verbose  /metrics  /healthz  /api/v1/status\nAsk:  POST /api/v1/sql   GET /api/v1/tail/samples  /api/v1/tail/anomalies\n\
          Send: POST /api/v1/write (Prometheus remote write)  /api/v2/write (line protocol)  /api/v1/samples (JSON lines)\n",
         context.instance.version,
         context.instance.data_dir.display(),
@@ -88,10 +89,10 @@ pub(super) async fn readyz(
             .into_response();
     }
     let lags = lags(&context, &partitions).await;
-    let told: Vec<Value> = partitions
+    let told: Vec<PartitionReport> = partitions
         .iter()
         .zip(lags)
-        .map(|(partition, lag)| describe(partition, lag))
+        .map(|(partition, lag)| PartitionReport::new(partition, lag))
         .collect();
     (
         status,
@@ -132,7 +133,7 @@ pub(crate) fn not_ready(
     (!reasons.is_empty()).then_some(reasons)
 }
 
-fn phase_name(phase: &Phase) -> &'static str {
+pub(super) fn phase_name(phase: &Phase) -> &'static str {
     match phase {
         Phase::Claiming => "claiming",
         Phase::Replaying => "replaying",
@@ -144,34 +145,15 @@ fn phase_name(phase: &Phase) -> &'static str {
     }
 }
 
-fn phase_reason(phase: &Phase) -> Option<&str> {
+pub(super) fn phase_reason(phase: &Phase) -> Option<&str> {
     match phase {
         Phase::Retrying(reason) | Phase::Stopped(reason) => Some(reason),
         _ => None,
     }
 }
 
-fn describe(partition: &PartitionStatus, lag: Option<u64>) -> Value {
-    json!({
-        "partition": partition.partition,
-        "phase": phase_name(&partition.phase),
-        "reason": phase_reason(&partition.phase),
-        "next_offset": partition.next_offset,
-        "committed_offset": partition.committed_offset,
-        "lag_records": lag,
-        "log_clock": partition.log_clock.and_then(|clock| jiff::Timestamp::from_microsecond(clock).ok()).map(|clock| clock.to_string()),
-        "series": partition.series,
-        "pending_samples": partition.pending_samples,
-        "files": partition.files,
-        "counts": partition.counts,
-        "checkpoints": partition.checkpoints,
-        "compactions": partition.compactions,
-        "anomalies": partition.anomalies,
-    })
-}
-
 /// Records between what was processed and the end of the log; `None` where the log does not say.
-async fn lags(context: &Context, partitions: &[PartitionStatus]) -> Vec<Option<u64>> {
+pub(super) async fn lags(context: &Context, partitions: &[PartitionStatus]) -> Vec<Option<u64>> {
     let topic = context.topics.samples();
     let one = async |status: &PartitionStatus| {
         let retained =

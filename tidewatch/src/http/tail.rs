@@ -13,13 +13,13 @@ use bus::{Bus, BusError, LogRecord};
 use bytes::Bytes;
 use futures::stream;
 use schemas::topics::{FORMAT_TICK, HEADER_FORMAT};
-use schemas::{Fault, HasFault, Kind, SampleBatch};
+use schemas::{Fault, HasCode, HasFault, Kind, SampleBatch};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use super::{Context, problem, streamed};
+use super::{Context, problem, problem_of, streamed};
 use crate::telemetry::{self, Metric};
 
 /// Lines sent at once. 256: about 50 KB of samples.
@@ -63,7 +63,7 @@ pub(super) async fn tail(
             } else {
                 StatusCode::INTERNAL_SERVER_ERROR
             };
-            return problem(status, &error.to_string(), error.fault());
+            return problem_of(status, &error);
         }
     };
     telemetry::change(Metric::TailReaders, 1.0);
@@ -166,7 +166,7 @@ async fn start_readers(
                         tokio::time::sleep(RETRY_PAUSE).await;
                     }
                     Err(error) => {
-                        outlet.put(&[format!("{}\n", serde_json::json!({ "error": { "message": error.to_string(), "fault": error.fault().name() } }))]);
+                        outlet.put(&[format!("{}\n", serde_json::json!({ "error": { "message": error.to_string(), "fault": error.fault().name(), "code": error.code().id } }))]);
                         return;
                     }
                 }

@@ -63,6 +63,12 @@ async fn context(dir: &Path, phases: &[Phase]) -> Arc<Context> {
         topics,
         partitions_own: Some(2),
         partitions: Box::new(move || partitions.clone()),
+        wiring: overview::Wiring {
+            bus: overview::BusReport::default(),
+            archive: archive.url().to_owned(),
+            counters: Arc::default(),
+            embedded: None,
+        },
         record: Box::new(|| {}),
         metrics: telemetry::install(),
         started: Instant::now(),
@@ -86,6 +92,8 @@ fn partition(number: u32, phase: Phase) -> PartitionStatus {
         checkpoints: 1,
         compactions: 0,
         anomalies: 0,
+        checkpoint_age: Some(Duration::from_secs(7)),
+        turn_age: None,
     }
 }
 

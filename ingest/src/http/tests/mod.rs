@@ -158,7 +158,7 @@ async fn a_partly_valid_remote_write_stores_the_valid_part_and_reports_the_rest(
     assert_eq!(answer.status(), StatusCode::BAD_REQUEST);
     assert_eq!(
         body,
-        r#"{"code":"partial","error":"2 samples were stored, 1 rejected: series 1 (byte 24): the metric name is empty or missing"}"#
+        r#"{"code":"partial","error":"TW-INGEST-006: 2 samples were stored, 1 rejected: series 1 (byte 24): the metric name is empty or missing"}"#
     );
     assert_eq!(rig.metrics(), ["down", "up"]);
 }
@@ -247,13 +247,13 @@ async fn every_precision_is_known(#[case] path: &str, #[case] expected: i64) {
 #[rstest]
 #[case(
     "/write?precision=ns2",
-    r#"{"code":"malformed","error":"precision `ns2`; expected one of n, u, ms, s, m, h"}"#
+    r#"{"code":"malformed","error":"TW-INGEST-001: precision `ns2`; expected one of n, u, ms, s, m, h"}"#
 )]
 #[case(
     "/api/v2/write?precision=m",
-    r#"{"code":"invalid","message":"precision `m`; expected one of ns, us, ms, s"}"#
+    r#"{"code":"invalid","message":"TW-INGEST-001: precision `m`; expected one of ns, us, ms, s"}"#
 )]
-#[case("/api/v3/write_lp?precision=m", r#"{"data":null,"error":"precision `m`; expected one of auto, second, millisecond, microsecond, nanosecond"}"#)]
+#[case("/api/v3/write_lp?precision=m", r#"{"data":null,"error":"TW-INGEST-001: precision `m`; expected one of auto, second, millisecond, microsecond, nanosecond"}"#)]
 #[tokio::test]
 async fn an_unknown_precision_is_400(#[case] path: &str, #[case] expected: &str) {
     let (answer, body) = Rig::new().post(path, &[], "m v=1 5").await;
@@ -266,8 +266,8 @@ async fn an_unknown_precision_is_400(#[case] path: &str, #[case] expected: &str)
 const PARTLY: &str = "m v=1 5\nm v=x 5\nm w=2 5";
 
 #[rstest]
-#[case("/write", r#"{"code":"partial","error":"2 samples were stored, 1 rejected: line 2, column 5: `x` is no float, integer (1i), unsigned (1u), boolean or quoted string"}"#)]
-#[case("/api/v2/write", r#"{"code":"invalid","message":"2 samples were stored, 1 rejected: line 2, column 5: `x` is no float, integer (1i), unsigned (1u), boolean or quoted string"}"#)]
+#[case("/write", r#"{"code":"partial","error":"TW-INGEST-006: 2 samples were stored, 1 rejected: line 2, column 5: `x` is no float, integer (1i), unsigned (1u), boolean or quoted string"}"#)]
+#[case("/api/v2/write", r#"{"code":"invalid","message":"TW-INGEST-006: 2 samples were stored, 1 rejected: line 2, column 5: `x` is no float, integer (1i), unsigned (1u), boolean or quoted string"}"#)]
 #[case("/api/v3/write_lp", r#"{"data":[{"error_message":"`x` is no float, integer (1i), unsigned (1u), boolean or quoted string","line_number":2,"original_line":"m v=x 5"}],"error":"partial write of line protocol occurred"}"#)]
 #[tokio::test]
 async fn partly_valid_lines_are_stored_and_the_rest_is_named(
@@ -324,7 +324,7 @@ async fn json_lines_answer_how_many_were_taken() {
     assert_eq!(answer.status(), StatusCode::BAD_REQUEST);
     assert_eq!(
         body,
-        r#"{"code":"partial","error":"2 samples were stored, 1 rejected: line 3, column 11: invalid type: integer `1`, expected a string"}"#
+        r#"{"code":"partial","error":"TW-INGEST-006: 2 samples were stored, 1 rejected: line 3, column 11: invalid type: integer `1`, expected a string"}"#
     );
     assert_eq!(rig.metrics().len(), 4);
 }

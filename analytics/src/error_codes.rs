@@ -1,0 +1,8 @@
+//! The codes of errors of this room: what a detector can't be asked.
+
+schemas::error_codes! {
+    DETECTOR_SETTING = "TW-DETECT-001", "A detector's setting is out of its range",
+        means: "A detector would compute nonsense with it, so it is not made.",
+        expected: "A number within the range that the message names.",
+        fix: "Set the key of section `[detection]` within its range.";
+}

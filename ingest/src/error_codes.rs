@@ -1,0 +1,36 @@
+//! The codes of errors of this room: why a request was not taken, or not all of it. They stand in front of the message of every answer.
+
+schemas::error_codes! {
+    MALFORMED = "TW-INGEST-001", "A body can't be decoded",
+        means: "Nothing of the request was stored. Sending it again gives the same answer.",
+        expected: "A body in the format of its path: remote write (snappy), line protocol, or JSON lines.",
+        fix: "Look at the place that the message names; check path, `content-type` and `content-encoding` of the sender.";
+    UNSUPPORTED = "TW-INGEST-002", "The media type or encoding is not supported",
+        means: "Nothing of the request was stored.",
+        expected: "One of those that the message names.",
+        fix: "Change the sender's protocol version or compression; Prometheus: `protobuf_message: prometheus.WriteRequest`.";
+    TOO_LARGE = "TW-INGEST-003", "A request is too large",
+        means: "Nothing of it was stored, or (where the message says so) the part before.",
+        expected: "A request within `ingest.body_max`, `ingest.decompressed_max` and `ingest.samples_max`.",
+        fix: "Send smaller batches (Prometheus: `max_samples_per_send`; Telegraf: `metric_batch_size`), or raise the setting.";
+    TIMEOUT = "TW-INGEST-004", "The body of a request did not come in time",
+        means: "The connection stalled; nothing was stored.",
+        expected: "The whole body within 30 s.",
+        fix: "Look at the network and at the sender's load; send smaller batches.";
+    BUSY = "TW-INGEST-005", "Too many requests are being worked on",
+        means: "Memory is bounded: this request was not begun. The sender keeps it and comes again, as the header `retry-after` says.",
+        expected: "Bodies within `ingest.in_flight_max` together.",
+        fix: "Nothing if it passes. If it stays, the log is slower than the senders: look at its disk or broker, or raise `ingest.in_flight_max` if there is memory.";
+    PARTIAL = "TW-INGEST-006", "Some samples of a request were rejected",
+        means: "All others were stored. The message counts both and tells where the first rejected ones stood and why.",
+        expected: "Metric names, labels and times within their limits.",
+        fix: "Correct what the message names at the sender. Sending the request again stores nothing twice.";
+    UNAVAILABLE = "TW-INGEST-007", "The log does not take samples now",
+        means: "The request may or may not be in the log; sending it again is safe, duplicates are dropped.",
+        expected: "A log that answers.",
+        fix: "As TW-LOG-007.";
+    REQUEST_BUG = "TW-INGEST-008", "A request failed by a mistake of Tidewatch",
+        means: "Nothing of it was acknowledged; the sender may send it again.",
+        expected: "That this message is never seen.",
+        fix: "Report it with the message, the version and, if possible, the body.";
+}

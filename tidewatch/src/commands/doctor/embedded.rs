@@ -1,0 +1,132 @@
+//! The embedded log: whether it opens and has the right partitions; while an instance runs, it is that one's.
+
+use bus::BusError;
+use schemas::{Fault, HasCode, Micros, NextOffset};
+use sinks::ChainView;
+
+use super::log::{Checked, fits};
+use super::report::Check;
+use super::samples;
+use crate::config::Config;
+use crate::http::overview::Overview;
+use crate::stores;
+
+pub(super) async fn check(
+    config: &Config,
+    running: Option<&Overview>,
+    chains: &[ChainView],
+) -> Checked {
+    const NAME: &str = "log";
+    if let Some(overview) = running {
+        let newest = overview.partitions.iter().filter_map(|partition| {
+            let clock: jiff::Timestamp = partition.log_clock.as_ref()?.parse().ok()?;
+            Some(clock.as_microsecond())
+        });
+        let text = format!("in use by the instance, process {}", overview.process.id);
+        return Checked {
+            checks: vec![Check::ok(NAME, text), lag(overview)],
+            newest: newest.max(),
+        };
+    }
+    let dir = stores::existing_data_dir(config).filter(|dir| dir.join("bus").is_dir());
+    let Some(dir) = dir else {
+        if let Some(link) = chains.iter().find_map(ChainView::last) {
+            let text = format!(
+                "there is none, but the archive was filled from log `{}`",
+                link.log_id
+            );
+            return Checked::only(Check::failure(
+                NAME,
+                text,
+                &sinks::error_codes::CHAIN_SETTINGS,
+            ));
+        }
+        return Checked::only(Check::ok(
+            NAME,
+            "there is none yet; `tidewatch run` makes it",
+        ));
+    };
+    let log = match stores::open_log(config, &dir, None).await {
+        Ok(log) => log,
+        Err(error) => return Checked::only(Check::failure(NAME, error.to_string(), error.code())),
+    };
+    let topic = samples(config);
+    match log.bus.partitions(&topic).await {
+        Ok(found) if found != config.bus.partitions => {
+            let error = BusError::PartitionCount {
+                topic,
+                expected: config.bus.partitions,
+                found,
+            };
+            let fix = format!("set bus.partitions = {found}");
+            return Checked::only(Check::failed(NAME, &error).with_fix(fix));
+        }
+        Ok(_) => {}
+        Err(BusError::NoTopic { .. }) => {
+            let text = "it opens; its topics are not there yet, `tidewatch run` makes them";
+            return Checked::only(Check::ok(NAME, text));
+        }
+        Err(error) => return Checked::only(Check::failed(NAME, &error)),
+    }
+    let mut newest: Option<Micros> = None;
+    for partition in 0..config.bus.partitions {
+        match newest_time(&*log.bus, &topic, partition).await {
+            Ok(time) => newest = newest.max(time),
+            Err(error) => return Checked::only(Check::failed(NAME, &error)),
+        }
+    }
+    Checked {
+        checks: vec![
+            Check::ok(
+                NAME,
+                format!(
+                    "it opens; {} partitions of `{topic}`",
+                    config.bus.partitions
+                ),
+            ),
+            fits(&*log.bus, &topic, chains).await,
+        ],
+        newest,
+    }
+}
+
+/// The append time of a partition's last record; also finds out whether that can be read.
+async fn newest_time(
+    bus: &dyn bus::Bus,
+    topic: &str,
+    partition: u32,
+) -> Result<Option<Micros>, BusError> {
+    let retained = bus.retained(topic, partition).await?;
+    let Some(last) = retained
+        .end
+        .0
+        .checked_sub(1)
+        .filter(|last| *last >= retained.start.0)
+    else {
+        return Ok(None);
+    };
+    let mut reader = bus.reader(topic, partition, NextOffset(last)).await?;
+    let records = reader.next(1).await?;
+    Ok(records.last().map(|record| record.append_time_ms * 1000))
+}
+
+/// Whether the instance keeps up, by its own word.
+fn lag(overview: &Overview) -> Check {
+    const NAME: &str = "lag";
+    let told: Option<Vec<u64>> = overview
+        .partitions
+        .iter()
+        .map(|partition| partition.lag_records)
+        .collect();
+    match told {
+        Some(lags) => Check::ok(
+            NAME,
+            format!("{} records wait to be processed", lags.iter().sum::<u64>()),
+        ),
+        None => Check::failure(
+            NAME,
+            "the instance can't tell where its log ends",
+            Fault::Outage.code(),
+        ),
+    }
+}

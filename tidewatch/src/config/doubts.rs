@@ -1,0 +1,148 @@
+//! What is valid and yet hardly meant: settings without effect, settings that contradict each other, names that are almost right.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::layers::{ENV_PREFIX, Origin};
+use super::{BusKind, Config, DEFAULTS};
+
+/// Variables that are almost settings: one `_` where two belong. Each with what was meant.
+pub(super) fn near_misses(env: &[(String, String)]) -> Vec<String> {
+    let bare = |text: &str| text.replace(['_', '.'], "").to_ascii_lowercase();
+    let paths: Vec<String> = super::layers::known_paths(DEFAULTS);
+    let mut found: Vec<String> = env
+        .iter()
+        .filter(|(name, _)| !name.starts_with(ENV_PREFIX))
+        .filter_map(|(name, _)| {
+            let rest = bare(name.strip_prefix("TIDEWATCH_")?);
+            let path = paths.iter().find(|path| bare(path) == rest)?;
+            let meant = path.to_ascii_uppercase().replace('.', "__");
+            Some(format!(
+                "environment variable {name} is not a setting and has no effect; {ENV_PREFIX}{meant} is"
+            ))
+        })
+        .collect();
+    found.sort();
+    found
+}
+
+impl Config {
+    /// What is valid and yet hardly meant, one sentence each, beginning with where it was set.
+    pub fn doubts(&self) -> Vec<String> {
+        let mut doubts = self.near_misses.clone();
+        for overridden in &self.overridden {
+            doubts.push(format!(
+                "{}: `{}` has no effect: {} sets it too, and wins",
+                overridden.origin, overridden.path, overridden.by
+            ));
+        }
+        doubts.extend(self.without_effect());
+        doubts.extend(self.contradictions());
+        doubts
+    }
+
+    /// Where a key was set; `None` if it was not.
+    fn origin(&self, path: &str) -> Option<&Origin> {
+        let origin = &self.effective.get(path)?.origin;
+        (*origin != Origin::Default).then_some(origin)
+    }
+
+    /// Keys that something else makes pointless.
+    fn without_effect(&self) -> Vec<String> {
+        let kafka_only = ["bus.brokers", "bus.session_timeout", "bus.settings."];
+        let embedded_only = ["bus.retention_size", "bus.free_space_min"];
+        let (unused, reason) = match self.bus.kind {
+            BusKind::Embedded => (&kafka_only[..], "bus.kind is \"embedded\""),
+            BusKind::Kafka => (&embedded_only[..], "bus.kind is \"kafka\""),
+        };
+        let mut rules: Vec<(&str, &str)> = unused.iter().map(|path| (*path, reason)).collect();
+        if !self.archive.url.starts_with("s3://") {
+            rules.push(("archive.options.", "the archive is a directory"));
+        }
+        if self.host_interval.is_none() {
+            rules.push((
+                "collectors.host.interval",
+                "collectors.host.enabled is false",
+            ));
+        }
+        if self.processing.detection.is_none() {
+            rules.push(("detection.", "detection.enabled is false"));
+        }
+        if self.processing.backfill {
+            rules.push(("processing.late_max", "processing.backfill is true"));
+        }
+        let mut doubts = Vec::new();
+        for path in self.effective.keys() {
+            let rule = rules
+                .iter()
+                .find(|(unused, _)| match unused.ends_with('.') {
+                    true => path.starts_with(unused) && path != "detection.enabled",
+                    false => path == unused,
+                });
+            if let (Some((_, reason)), Some(origin)) = (rule, self.origin(path)) {
+                doubts.push(format!(
+                    "{origin}: `{path}` has no effect, because {reason}"
+                ));
+            }
+        }
+        doubts
+    }
+
+    /// Values that don't go together, told of the one that was set.
+    fn contradictions(&self) -> Vec<String> {
+        let mut doubts = Vec::new();
+        let mut doubt = |wrong: bool, paths: &[&str], text: String| {
+            if wrong {
+                let origin = paths.iter().find_map(|path| self.origin(path));
+                let place = origin.unwrap_or(&Origin::Default);
+                doubts.push(format!("{place}: {text}"));
+            }
+        };
+        let listen: SocketAddr = self.server.listen;
+        doubt(
+            !listen.ip().is_loopback(),
+            &["server.listen"],
+            format!(
+                "every machine that reaches {listen} can read and write everything: there is no authentication yet; put a proxy or a firewall in front"
+            ),
+        );
+        doubt(
+            self.bus.kind == BusKind::Kafka && self.archive.url.is_empty(),
+            &["bus.kind"],
+            "the archive is in the data directory of this process, where others of the group can't reach it; set `archive.url` to a place that all share".to_owned(),
+        );
+        doubt(
+            self.ingest.body_bytes_max > self.ingest.decompressed_bytes_max,
+            &["ingest.body_max", "ingest.decompressed_max"],
+            "`ingest.body_max` is above `ingest.decompressed_max`, so a body of that size is never taken".to_owned(),
+        );
+        doubt(
+            self.ingest.decompressed_bytes_max > self.ingest.in_flight_bytes_max,
+            &["ingest.decompressed_max", "ingest.in_flight_max"],
+            "`ingest.decompressed_max` is above `ingest.in_flight_max`, so a body of that size is never taken".to_owned(),
+        );
+        doubt(
+            self.query.memory_bytes > self.query.memory_bytes_total,
+            &["query.memory", "query.memory_total"],
+            "`query.memory` is above `query.memory_total`, so no query gets that much".to_owned(),
+        );
+        doubt(
+            self.server.request_timeout < self.query.wait,
+            &["server.request_timeout", "query.wait"],
+            "`server.request_timeout` is below `query.wait`: a question that waits for its turn is cut before it runs".to_owned(),
+        );
+        doubt(
+            self.bus.retention < self.checkpoint.interval * 10,
+            &["bus.retention", "processing.checkpoint_interval"],
+            "the log keeps records for less than ten checkpoints; an outage of the archive that lasts longer loses samples".to_owned(),
+        );
+        let lateness = Duration::from_micros(self.processing.lateness.unsigned_abs());
+        doubt(
+            self.host_interval
+                .is_some_and(|interval| interval > lateness),
+            &["collectors.host.interval", "processing.lateness"],
+            "`collectors.host.interval` is longer than `processing.lateness`: windows close before their samples come".to_owned(),
+        );
+        doubts
+    }
+}
