@@ -13,7 +13,7 @@ use crate::ProcessingConfig;
 use crate::late::LateSample;
 use crate::levels::{LEVELS, Level};
 use crate::series_table::SeriesTable;
-use crate::window::{Offered, OpenWindow};
+use crate::window::{INTERVAL_UNKNOWN, Offered, OpenWindow, SealedRollup};
 
 /// What no checkpoint covers yet.
 #[derive(Debug, Clone, Default)]
@@ -52,6 +52,14 @@ impl PerSeries {
             self.interval.resize(len, 0);
             self.detectors.resize(len, SeriesDetectors::default());
             self.rates.resize(len, CounterRate::default());
+        }
+    }
+
+    /// The sampling interval of a series, as windows remember it.
+    fn interval(&self, series: usize) -> u32 {
+        match self.interval[series] {
+            0 => INTERVAL_UNKNOWN,
+            known => known,
         }
     }
 
@@ -172,8 +180,8 @@ impl PartitionState {
                 self.pending.sealed.push(series, time, value);
             }
             self.emit(Resolution::TenSeconds, start, &folded);
-            for (series, rollup) in &folded {
-                self.levels[0].merge(start, *series, rollup);
+            for rollup in &folded {
+                self.levels[0].merge(start, rollup);
             }
         }
         if watermark > Watermark::START {
@@ -194,28 +202,34 @@ impl PartitionState {
             self.emit(resolution, start, &rollups);
             // The next level's open window holds this one: an earlier one was sealed when this one's first samples were merged.
             if let Some(next) = self.levels.get_mut(i + 1) {
-                for (series, rollup) in &rollups {
-                    next.merge(start, *series, rollup);
+                for rollup in &rollups {
+                    next.merge(start, rollup);
                 }
             }
         }
     }
 
-    fn emit(&mut self, resolution: Resolution, start: Micros, rollups: &[(u32, Rollup)]) {
+    fn emit(&mut self, resolution: Resolution, start: Micros, rollups: &[SealedRollup]) {
+        let directory = self.table.directory();
+        let interval_of = |sealed: &SealedRollup| match sealed.interval {
+            INTERVAL_UNKNOWN => 0,
+            // Late samples alone filled the window.
+            0 => self.per_series.interval[sealed.series as usize],
+            known => known,
+        };
         self.pending
             .rollups
-            .extend(rollups.iter().map(|(series, rollup)| RollupRow {
-                series: *series,
-                resolution,
-                start,
-                rollup: *rollup,
-                rate: rate_of(self.table.directory(), *series, rollup),
-                completeness: completeness(
-                    rollup.count,
-                    self.per_series.interval[*series as usize],
+            .extend(rollups.iter().filter_map(|sealed| {
+                let rollup = sealed.rollup?;
+                Some(RollupRow {
+                    series: sealed.series,
                     resolution,
-                ),
-                revision: 0,
+                    start,
+                    rollup,
+                    rate: rate_of(directory, sealed.series, &rollup),
+                    completeness: completeness(rollup.count, interval_of(sealed), resolution),
+                    revision: 0,
+                })
             }));
     }
 
@@ -269,9 +283,9 @@ impl PartitionState {
             let last_time = self.per_series.last_time[slot];
             if time > last_time {
                 counts.accepted += 1;
-                open.push(series, time, value);
                 self.per_series.learn_interval(slot, time);
                 self.per_series.last_time[slot] = time;
+                open.push(series, time, value, self.per_series.interval(slot));
                 if let Some(config) = &self.config.detection {
                     let series = resolver.of(series);
                     let measure = match series.kind {
@@ -296,7 +310,7 @@ impl PartitionState {
                     }
                 }
             } else {
-                match open.offer(series, time, value) {
+                match open.offer(series, time, value, self.per_series.interval(slot)) {
                     Offered::New => counts.accepted += 1,
                     Offered::Duplicate => counts.duplicate += 1,
                     Offered::Replaced => {
