@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use analytics::{CounterRate, SeriesDetectors, anomaly_event};
+use analytics::{CounterRate, Observation, SeriesDetectors, anomaly_event};
 use schemas::time::{TIME_MAX, TIME_MIN};
 use schemas::{
     Anomaly, Counts, Kind, Micros, NextOffset, Offset, Resolution, Rollup, RollupRow, SampleBatch,
@@ -14,6 +14,42 @@ use crate::late::LateSample;
 use crate::levels::{LEVELS, Level};
 use crate::series_table::SeriesTable;
 use crate::window::{INTERVAL_UNKNOWN, Offered, OpenWindow, SealedRollup};
+
+/// What the detectors made of one sample.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Scored {
+    /// Its series.
+    pub series: SeriesId,
+    /// Its time, microseconds.
+    pub time: Micros,
+    /// What was judged: the value, or for a counter its increase per second since the sample before.
+    pub value: f64,
+    /// The value that was expected.
+    pub expected: f64,
+    /// Lower edge of the expected band.
+    pub lower: f64,
+    /// Upper edge of the expected band.
+    pub upper: f64,
+    /// Distance from the expectation in usual deviations, ≥ 0.
+    pub sigmas: f64,
+    /// 0–1 normal, above 1 anomalous; also where nothing is announced, because the warm-up or a silence lasts.
+    pub score: f64,
+}
+
+impl Scored {
+    fn of(series: SeriesId, time: Micros, value: f64, observation: &Observation) -> Self {
+        Scored {
+            series,
+            time,
+            value,
+            expected: observation.expected,
+            lower: observation.lower,
+            upper: observation.upper,
+            sigmas: observation.sigmas,
+            score: observation.score,
+        }
+    }
+}
 
 /// What no checkpoint covers yet.
 #[derive(Debug, Clone, Default)]
@@ -145,8 +181,19 @@ impl PartitionState {
 
     /// Steps over one record of samples that was appended at `log_time` (microseconds).
     pub fn step(&mut self, offset: Offset, log_time: Micros, batch: &SampleBatch) {
+        self.step_scored(offset, log_time, batch, |_| {});
+    }
+
+    /// As [`PartitionState::step`], and hands out what the detectors made of each sample that they saw, in log order.
+    pub fn step_scored(
+        &mut self,
+        offset: Offset,
+        log_time: Micros,
+        batch: &SampleBatch,
+        scored: impl FnMut(Scored),
+    ) {
         self.advance(log_time);
-        self.take(batch);
+        self.take(batch, scored);
         self.finish_record(offset);
     }
 
@@ -233,7 +280,7 @@ impl PartitionState {
             }));
     }
 
-    fn take(&mut self, batch: &SampleBatch) {
+    fn take(&mut self, batch: &SampleBatch, mut scored: impl FnMut(Scored)) {
         let watermark = self.watermark().0;
         let future = self.log_clock.saturating_add(self.config.future_max);
         let late_from = if self.config.backfill {
@@ -295,6 +342,7 @@ impl PartitionState {
                     if let Some(measure) = measure.filter(|measure| measure.is_finite()) {
                         let observation =
                             self.per_series.detectors[slot].observe(config, time, measure);
+                        scored(Scored::of(series.id, time, measure, &observation));
                         if observation.announce {
                             let expected_distance = f64::from(self.per_series.interval[slot]);
                             let completeness =

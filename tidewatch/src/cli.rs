@@ -8,6 +8,7 @@ use schemas::Table;
 use crate::commands;
 use crate::config::{Config, ConfigErrors, FlagValue};
 use crate::error::CommandError;
+use crate::replay::ReplayArgs;
 
 /// Watches the metrics of a fleet as they flow: rollups, anomalies, and SQL over all of it.
 #[derive(Debug, Parser)]
@@ -51,6 +52,13 @@ pub enum Command {
     /// Follow samples or anomalies as they are published, one JSON object per line, until Ctrl-C.
     #[command(after_help = "Example:\n  tidewatch tail anomalies")]
     Tail(TailArgs),
+    /// Process history from CSV or Parquet files as if it came now, on its own clock, into a data directory.
+    #[command(
+        after_help = "Examples:\n  tidewatch replay cpu.csv --data-dir march\n  \
+        tidewatch replay 2026-*.parquet --data-dir march --output anomalies.csv --scores scores.parquet\n  \
+        gunzip -c all.csv.gz | tidewatch replay - --data-dir march"
+    )]
+    Replay(ReplayArgs),
     /// Work on the topics of a Kafka cluster.
     #[command(subcommand)]
     Topics(TopicsCommand),
@@ -237,9 +245,12 @@ impl Cli {
         if matches!(self.command, Command::Version) {
             return commands::print(&format!("tidewatch {}\n", env!("CARGO_PKG_VERSION")));
         }
-        let config = self.settings()?;
+        let mut config = self.settings()?;
         if matches!(self.command, Command::Config) {
             return commands::print(&config.to_toml());
+        }
+        if matches!(self.command, Command::Replay(_)) {
+            crate::replay::quieten(&mut config);
         }
         crate::logs::start(&config.log);
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -255,6 +266,7 @@ impl Cli {
                 Command::Run(_) => crate::app::run(config).await,
                 Command::Sql(args) => commands::sql::run(&config, args).await,
                 Command::Tail(args) => commands::tail::run(&config, args).await,
+                Command::Replay(args) => crate::replay::run(config, args).await,
                 Command::Topics(TopicsCommand::Create { .. }) => {
                     commands::topics::create(&config).await
                 }

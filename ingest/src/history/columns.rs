@@ -1,6 +1,7 @@
 //! What the columns of a history file mean, from their names alone.
 
 use super::error::HistoryError;
+use super::reader::STANDARD_INPUT;
 use super::timestamp::shortened;
 
 /// What a column is.
@@ -101,7 +102,8 @@ pub(super) fn metric_of_file(file: &str) -> Result<String, HistoryError> {
         .file_stem()
         .and_then(|stem| stem.to_str());
     stem.map(str::to_owned)
-        .filter(|stem| !stem.is_empty())
+        // Standard input has no name.
+        .filter(|stem| !stem.is_empty() && stem != STANDARD_INPUT)
         .ok_or_else(|| HistoryError::Format {
             file: file.to_owned(),
             expected: "a column `metric`, or a file name that can be the metric's".to_owned(),

@@ -14,7 +14,7 @@ use super::{csv, parquet};
 pub const SKIPPED_NAMED_MAX: usize = 5;
 
 /// Standard input, as a file's name.
-const STANDARD_INPUT: &str = "-";
+pub(super) const STANDARD_INPUT: &str = "-";
 
 /// How a history is read.
 #[derive(Debug, Clone)]
