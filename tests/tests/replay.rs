@@ -120,6 +120,7 @@ impl Place {
                 self.rows(left, table, order),
                 self.rows(right, table, order),
             );
+            assert!(!left_rows.is_empty(), "{table} of {left}");
             let difference = left_rows.iter().zip(&right_rows).find(|(l, r)| l != r);
             assert_eq!(difference, None, "{table}: {left} and {right}");
             assert_eq!(
