@@ -33,4 +33,24 @@ schemas::error_codes! {
         means: "Nothing of it was acknowledged; the sender may send it again.",
         expected: "That this message is never seen.",
         fix: "Report it with the message, the version and, if possible, the body.";
+    HISTORY_UNREADABLE = "TW-INGEST-009", "A history file can't be read",
+        means: "The replay did not begin: nothing was fed, no data directory was made.",
+        expected: "Files that this user may read.",
+        fix: "Check the name, the permissions and the disk that the message tells of.";
+    HISTORY_FORMAT = "TW-INGEST-010", "A history file is not what a replay reads",
+        means: "The replay did not begin: nothing was fed, no data directory was made.",
+        expected: "CSV with a header, or Parquet, with the columns of docs/replay.md.",
+        fix: "Give the columns the names that the message expects, or export the history anew.";
+    HISTORY_ROW = "TW-INGEST-011", "A row of a history file is wrong",
+        means: "The replay did not begin: nothing was fed, no data directory was made.",
+        expected: "What the message says, in every row.",
+        fix: "Correct the row; or leave out all such rows by `--skip-invalid`, which counts them and shows the first.";
+    HISTORY_SERIES = "TW-INGEST-012", "A history has too many series",
+        means: "The replay did not begin: nothing was fed, no data directory was made.",
+        expected: "At most `processing.series_max` different pairs of metric and labels.",
+        fix: "Every column besides time, metric and value is a label: drop those that are values. Or raise `processing.series_max` if there is memory.";
+    HISTORY_SPILL = "TW-INGEST-013", "The samples of a history can't be kept while they are sorted",
+        means: "The replay did not begin: nothing was fed.",
+        expected: "20 bytes per sample on the disk of the data directory.",
+        fix: "Make room on that disk, or put the data directory elsewhere.";
 }

@@ -21,5 +21,5 @@ mod supervisor;
 
 pub use error::PipelineError;
 pub use live::{HotRows, PartitionView};
-pub use options::{CheckpointPolicy, PipelineOptions};
+pub use options::{CheckpointPolicy, PipelineOptions, ScoreSink};
 pub use supervisor::{PartitionStatus, Phase, Pipeline};

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bus::Bus;
-use processors::ProcessingConfig;
+use processors::{ProcessingConfig, Scored};
 use schemas::{Resolution, Topics};
 use sinks::Archive;
 use sinks::aggregates::AggregateStore;
@@ -36,6 +36,10 @@ impl Default for CheckpointPolicy {
         }
     }
 }
+
+/// Gets, for each record of a partition, what the detectors made of its samples. Called between two steps: it must not wait for anyone. After
+/// an outage it gets again what no checkpoint covered.
+pub type ScoreSink = Arc<dyn Fn(u32, &[Scored]) + Send + Sync>;
 
 /// Everything the pipeline works with.
 #[derive(Clone)]

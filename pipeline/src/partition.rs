@@ -16,7 +16,7 @@ use crate::checkpoint::{checkpoint, commit_compaction};
 use crate::live::Live;
 use crate::publish::{dead_letter, publish_anomalies};
 use crate::recovery::{Recovered, recover};
-use crate::{PipelineError, PipelineOptions};
+use crate::{PipelineError, PipelineOptions, ScoreSink};
 
 /// Bytes of records taken per turn. 2 MiB: some 50,000 samples, about 20 ms of work, so a query or a shutdown never waits long.
 const TURN_BYTES_MAX: usize = 2 * 1024 * 1024;
@@ -53,6 +53,7 @@ impl Totals {
 /// `PipelineError`; by its fault the supervisor starts it again or not.
 pub(crate) async fn run(
     options: &PipelineOptions,
+    scores: Option<ScoreSink>,
     partition: u32,
     totals: &Totals,
     cancel: &CancellationToken,
@@ -65,13 +66,14 @@ pub(crate) async fn run(
         recovered = recover(options, partition) => recovered?,
     };
     on_ready(Arc::clone(&recovered.live));
-    PartitionTask::new(options, partition, totals, recovered)
+    PartitionTask::new(options, scores, partition, totals, recovered)
         .run(cancel)
         .await
 }
 
 struct PartitionTask<'a> {
     options: &'a PipelineOptions,
+    scores: Option<ScoreSink>,
     partition: u32,
     totals: &'a Totals,
     chain: Chain,
@@ -91,6 +93,7 @@ struct PartitionTask<'a> {
 impl<'a> PartitionTask<'a> {
     fn new(
         options: &'a PipelineOptions,
+        scores: Option<ScoreSink>,
         partition: u32,
         totals: &'a Totals,
         recovered: Recovered,
@@ -103,6 +106,7 @@ impl<'a> PartitionTask<'a> {
         let now = Instant::now();
         PartitionTask {
             options,
+            scores,
             partition,
             totals,
             chain,
@@ -161,7 +165,18 @@ impl<'a> PartitionTask<'a> {
                             detail,
                         });
                     }
-                    live.state.step(record.offset, log_time, &batch);
+                    match self.scores.clone() {
+                        None => live.state.step(record.offset, log_time, &batch),
+                        Some(sink) => {
+                            let mut scored = Vec::with_capacity(batch.rows());
+                            let state = &mut live.state;
+                            state.step_scored(record.offset, log_time, &batch, |score| {
+                                scored.push(score);
+                            });
+                            drop(live);
+                            sink(self.partition, &scored);
+                        }
+                    }
                 }
                 Err(error) => {
                     // A record below the chain's end was set aside when it was first read.

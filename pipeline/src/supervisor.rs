@@ -12,7 +12,7 @@ use tracing::{error, info, warn};
 
 use crate::live::Live;
 use crate::partition::{Totals, run};
-use crate::{PartitionView, PipelineError, PipelineOptions};
+use crate::{PartitionView, PipelineError, PipelineOptions, ScoreSink};
 
 /// First pause before a task is started again after an outage; doubles up to [`BACKOFF_MAX`].
 const BACKOFF_MIN: Duration = Duration::from_millis(250);
@@ -100,6 +100,17 @@ impl Pipeline {
     /// # Errors
     /// Bad configuration: the topic is missing. Outage: the broker is away.
     pub async fn start(options: PipelineOptions) -> Result<Pipeline, PipelineError> {
+        Pipeline::start_scored(options, None).await
+    }
+
+    /// As [`Pipeline::start`], and hands the scores of all samples to a sink.
+    ///
+    /// # Errors
+    /// As [`Pipeline::start`].
+    pub async fn start_scored(
+        options: PipelineOptions,
+        scores: Option<ScoreSink>,
+    ) -> Result<Pipeline, PipelineError> {
         let topic = options.topics.samples();
         let partitions = options.bus.partitions(&topic).await?;
         let membership = options.bus.join(&topic, &options.group).await?;
@@ -107,6 +118,7 @@ impl Pipeline {
         let stop = CancellationToken::new();
         let members = Members {
             options: Arc::new(options),
+            scores,
             slots: Arc::clone(&slots),
             stop: stop.clone(),
         };
@@ -231,6 +243,7 @@ fn age(since: &Mutex<Option<tokio::time::Instant>>) -> Option<Duration> {
 /// Follows the group.
 struct Members {
     options: Arc<PipelineOptions>,
+    scores: Option<ScoreSink>,
     slots: Slots,
     stop: CancellationToken,
 }
@@ -288,6 +301,7 @@ impl Members {
         let (cancel, totals) = (CancellationToken::new(), Arc::new(Totals::default()));
         let keeper = Keeper {
             options: Arc::clone(&self.options),
+            scores: self.scores.clone(),
             slots: Arc::clone(&self.slots),
             partition,
             cancel: cancel.clone(),
@@ -335,6 +349,7 @@ impl Members {
 /// Keeps one partition running: again after an outage, never after what a person must see.
 struct Keeper {
     options: Arc<PipelineOptions>,
+    scores: Option<ScoreSink>,
     slots: Slots,
     partition: u32,
     cancel: CancellationToken,
@@ -346,6 +361,7 @@ impl Keeper {
         let mut backoff = BACKOFF_MIN;
         loop {
             let (partition, cancel) = (self.partition, self.cancel.clone());
+            let scores = self.scores.clone();
             let (options, totals, slots) = (
                 Arc::clone(&self.options),
                 Arc::clone(&self.totals),
@@ -359,7 +375,7 @@ impl Keeper {
                         (slot.live, slot.phase) = (Some(live), Phase::Running);
                     }
                 };
-                run(&options, partition, &totals, &cancel, on_ready).await
+                run(&options, scores, partition, &totals, &cancel, on_ready).await
             }));
             let (phase, again) = match (&mut turn.0).await {
                 Ok(Ok(())) => (Phase::Closed, false),

@@ -3,6 +3,8 @@
 use schemas::{Micros, Resolution, Rollup};
 use serde::{Deserialize, Serialize};
 
+use crate::window::SealedRollup;
+
 /// The levels above 10 s, finest first.
 pub(crate) const LEVELS: [Resolution; 4] = [
     Resolution::Minute,
@@ -19,6 +21,9 @@ pub(crate) struct Level {
     start: Option<Micros>,
     /// By series index; `None` where the series has nothing in the open window.
     open: Vec<Option<Rollup>>,
+    /// By series index: [`SealedRollup::interval`] of what was merged; 0 = nothing, also where late samples alone filled the open window.
+    /// Late samples never change it, not even one that empties a window: it does not depend on when they are resolved.
+    intervals: Vec<u32>,
 }
 
 impl Level {
@@ -27,6 +32,7 @@ impl Level {
             resolution,
             start: None,
             open: Vec::new(),
+            intervals: Vec::new(),
         }
     }
 
@@ -35,11 +41,13 @@ impl Level {
         let len = self
             .open
             .iter()
-            .rposition(Option::is_some)
+            .zip(&self.intervals)
+            .rposition(|(open, interval)| open.is_some() || *interval > 0)
             .map_or(0, |last| last + 1);
         Level {
             start: self.start.filter(|_| len > 0),
             open: self.open[..len].to_vec(),
+            intervals: self.intervals[..len].to_vec(),
             ..*self
         }
     }
@@ -48,27 +56,45 @@ impl Level {
         self.resolution
     }
 
+    /// Whether it speaks of at most so many series, in columns of one length.
+    pub(crate) fn fits(&self, series_count: usize) -> bool {
+        self.open.len() == self.intervals.len() && self.open.len() <= series_count
+    }
+
     /// The end of the open window.
     pub(crate) fn end(&self) -> Option<Micros> {
         self.start.map(|start| start + self.resolution.micros())
     }
 
     /// Appends a sealed window of the level below. The open window must be the one that holds it, or none.
-    pub(crate) fn merge(&mut self, start_below: Micros, series: u32, rollup: &Rollup) {
+    pub(crate) fn merge(&mut self, start_below: Micros, below: &SealedRollup) {
         let start = self.resolution.window(start_below).start;
         debug_assert!(
             self.start.is_none_or(|open| open == start),
             "INV-SEAL: a window of another time is still open"
         );
         self.start = Some(start);
+        let series = self.place(below.series);
+        match (&mut self.open[series], &below.rollup) {
+            (Some(open), Some(rollup)) => open.merge(rollup),
+            (empty @ None, rollup) => *empty = *rollup,
+            (Some(_), None) => {}
+        }
+        let interval = &mut self.intervals[series];
+        *interval = match (*interval, below.interval) {
+            (0, only) | (only, 0) => only,
+            (a, b) => a.min(b),
+        };
+    }
+
+    /// Makes room for a series.
+    fn place(&mut self, series: u32) -> usize {
         let series = series as usize;
         if series >= self.open.len() {
             self.open.resize(series + 1, None);
+            self.intervals.resize(series + 1, 0);
         }
-        match &mut self.open[series] {
-            Some(open) => open.merge(rollup),
-            empty => *empty = Some(*rollup),
-        }
+        series
     }
 
     /// Replaces what the open window holds of a series, if `start` is the open window; opens it if none is.
@@ -77,22 +103,25 @@ impl Level {
             self.start = Some(start);
         }
         if self.start == Some(start) {
-            let series = series as usize;
-            if series >= self.open.len() {
-                self.open.resize(series + 1, None);
-            }
+            let series = self.place(series);
             self.open[series] = rollup;
         }
     }
 
     /// Closes the open window and hands out what it held: its start, and the rollups by rising series index.
-    pub(crate) fn seal(&mut self) -> Option<(Micros, Vec<(u32, Rollup)>)> {
+    pub(crate) fn seal(&mut self) -> Option<(Micros, Vec<SealedRollup>)> {
         let start = self.start.take()?;
         let rollups = self
             .open
             .iter_mut()
+            .zip(&mut self.intervals)
             .enumerate()
-            .filter_map(|(series, open)| open.take().map(|rollup| (series as u32, rollup)))
+            .map(|(series, (open, interval))| SealedRollup {
+                series: series as u32,
+                rollup: open.take(),
+                interval: std::mem::take(interval),
+            })
+            .filter(|sealed| sealed.rollup.is_some() || sealed.interval > 0)
             .collect();
         Some((start, rollups))
     }

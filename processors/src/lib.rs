@@ -19,4 +19,4 @@ mod window;
 
 pub use config::ProcessingConfig;
 pub use snapshot::SnapshotError;
-pub use state::{PartitionState, Pending};
+pub use state::{PartitionState, Pending, Scored};

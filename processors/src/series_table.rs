@@ -161,6 +161,11 @@ impl Resolver<'_> {
         self.table.kinds[series as usize]
     }
 
+    /// The id of a series.
+    pub(crate) fn id_of(&self, series: u32) -> SeriesId {
+        self.table.ids[series as usize]
+    }
+
     /// A series by its index.
     pub(crate) fn of(&self, series: u32) -> &Series {
         &self.table.directory[series as usize]

@@ -20,7 +20,7 @@ use crate::window::OpenWindow;
 /// First bytes of a snapshot, then the version.
 const MAGIC: &[u8; 8] = b"TWSTATE\0";
 /// The version written and read.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// The most bytes a snapshot may unpack to. 16 GiB: 2 million series with a minute of one-second samples stay below 8.
 const UNPACKED_BYTES_MAX: u64 = 16 << 30;
 /// Magic, version, unpacked length.
@@ -83,6 +83,7 @@ struct SavedWindow {
     series: Vec<u32>,
     time: Vec<Micros>,
     value: Vec<f64>,
+    interval: Vec<u32>,
 }
 
 impl PartitionState {
@@ -109,6 +110,7 @@ impl PartitionState {
                 series: rows.series,
                 time: rows.time,
                 value: rows.value,
+                interval: window.intervals().to_vec(),
             }
         });
         let saved = Saved {
@@ -209,27 +211,35 @@ impl PartitionState {
         {
             return Err(damaged("its columns differ in length"));
         }
+        if !saved.levels.iter().all(|level| level.fits(n)) {
+            return Err(damaged("an open rollup is out of shape"));
+        }
         let mut open = BTreeMap::new();
         for SavedWindow {
             start,
             series,
             time,
             value,
+            interval,
         } in saved.open
         {
             if series.len() != time.len()
                 || time.len() != value.len()
+                || value.len() != interval.len()
                 || series.iter().any(|index| *index as usize >= n)
             {
                 return Err(damaged("an open window is out of shape"));
             }
             open.insert(
                 start,
-                OpenWindow::from_rows(SampleRows {
-                    series,
-                    time,
-                    value,
-                }),
+                OpenWindow::from_rows(
+                    SampleRows {
+                        series,
+                        time,
+                        value,
+                    },
+                    interval,
+                ),
             );
         }
         Ok(PartitionState {

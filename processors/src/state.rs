@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use analytics::{CounterRate, SeriesDetectors, anomaly_event};
+use analytics::{CounterRate, Observation, SeriesDetectors, anomaly_event};
 use schemas::time::{TIME_MAX, TIME_MIN};
 use schemas::{
     Anomaly, Counts, Kind, Micros, NextOffset, Offset, Resolution, Rollup, RollupRow, SampleBatch,
@@ -13,7 +13,43 @@ use crate::ProcessingConfig;
 use crate::late::LateSample;
 use crate::levels::{LEVELS, Level};
 use crate::series_table::SeriesTable;
-use crate::window::{Offered, OpenWindow};
+use crate::window::{INTERVAL_UNKNOWN, Offered, OpenWindow, SealedRollup};
+
+/// What the detectors made of one sample.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Scored {
+    /// Its series.
+    pub series: SeriesId,
+    /// Its time, microseconds.
+    pub time: Micros,
+    /// What was judged: the value, or for a counter its increase per second since the sample before.
+    pub value: f64,
+    /// The value that was expected.
+    pub expected: f64,
+    /// Lower edge of the expected band.
+    pub lower: f64,
+    /// Upper edge of the expected band.
+    pub upper: f64,
+    /// Distance from the expectation in usual deviations, ≥ 0.
+    pub sigmas: f64,
+    /// 0–1 normal, above 1 anomalous; also where nothing is announced, because the warm-up or a silence lasts.
+    pub score: f64,
+}
+
+impl Scored {
+    fn of(series: SeriesId, time: Micros, value: f64, observation: &Observation) -> Self {
+        Scored {
+            series,
+            time,
+            value,
+            expected: observation.expected,
+            lower: observation.lower,
+            upper: observation.upper,
+            sigmas: observation.sigmas,
+            score: observation.score,
+        }
+    }
+}
 
 /// What no checkpoint covers yet.
 #[derive(Debug, Clone, Default)]
@@ -52,6 +88,14 @@ impl PerSeries {
             self.interval.resize(len, 0);
             self.detectors.resize(len, SeriesDetectors::default());
             self.rates.resize(len, CounterRate::default());
+        }
+    }
+
+    /// The sampling interval of a series, as windows remember it.
+    fn interval(&self, series: usize) -> u32 {
+        match self.interval[series] {
+            0 => INTERVAL_UNKNOWN,
+            known => known,
         }
     }
 
@@ -137,8 +181,19 @@ impl PartitionState {
 
     /// Steps over one record of samples that was appended at `log_time` (microseconds).
     pub fn step(&mut self, offset: Offset, log_time: Micros, batch: &SampleBatch) {
+        self.step_scored(offset, log_time, batch, |_| {});
+    }
+
+    /// As [`PartitionState::step`], and hands out what the detectors made of each sample that they saw, in log order.
+    pub fn step_scored(
+        &mut self,
+        offset: Offset,
+        log_time: Micros,
+        batch: &SampleBatch,
+        scored: impl FnMut(Scored),
+    ) {
         self.advance(log_time);
-        self.take(batch);
+        self.take(batch, scored);
         self.finish_record(offset);
     }
 
@@ -172,8 +227,8 @@ impl PartitionState {
                 self.pending.sealed.push(series, time, value);
             }
             self.emit(Resolution::TenSeconds, start, &folded);
-            for (series, rollup) in &folded {
-                self.levels[0].merge(start, *series, rollup);
+            for rollup in &folded {
+                self.levels[0].merge(start, rollup);
             }
         }
         if watermark > Watermark::START {
@@ -194,32 +249,38 @@ impl PartitionState {
             self.emit(resolution, start, &rollups);
             // The next level's open window holds this one: an earlier one was sealed when this one's first samples were merged.
             if let Some(next) = self.levels.get_mut(i + 1) {
-                for (series, rollup) in &rollups {
-                    next.merge(start, *series, rollup);
+                for rollup in &rollups {
+                    next.merge(start, rollup);
                 }
             }
         }
     }
 
-    fn emit(&mut self, resolution: Resolution, start: Micros, rollups: &[(u32, Rollup)]) {
+    fn emit(&mut self, resolution: Resolution, start: Micros, rollups: &[SealedRollup]) {
+        let kinds = self.table.kinds();
+        let interval_of = |sealed: &SealedRollup| match sealed.interval {
+            INTERVAL_UNKNOWN => 0,
+            // Late samples alone filled the window.
+            0 => self.per_series.interval[sealed.series as usize],
+            known => known,
+        };
         self.pending
             .rollups
-            .extend(rollups.iter().map(|(series, rollup)| RollupRow {
-                series: *series,
-                resolution,
-                start,
-                rollup: *rollup,
-                rate: rate_of(self.table.kinds(), *series, rollup),
-                completeness: completeness(
-                    rollup.count,
-                    self.per_series.interval[*series as usize],
+            .extend(rollups.iter().filter_map(|sealed| {
+                let rollup = sealed.rollup?;
+                Some(RollupRow {
+                    series: sealed.series,
                     resolution,
-                ),
-                revision: 0,
+                    start,
+                    rollup,
+                    rate: rate_of(kinds, sealed.series, &rollup),
+                    completeness: completeness(rollup.count, interval_of(sealed), resolution),
+                    revision: 0,
+                })
             }));
     }
 
-    fn take(&mut self, batch: &SampleBatch) {
+    fn take(&mut self, batch: &SampleBatch, mut scored: impl FnMut(Scored)) {
         let watermark = self.watermark().0;
         let future = self.log_clock.saturating_add(self.config.future_max);
         let late_from = if self.config.backfill {
@@ -269,9 +330,9 @@ impl PartitionState {
             let last_time = self.per_series.last_time[slot];
             if time > last_time {
                 counts.accepted += 1;
-                open.push(series, time, value);
                 self.per_series.learn_interval(slot, time);
                 self.per_series.last_time[slot] = time;
+                open.push(series, time, value, self.per_series.interval(slot));
                 if let Some(config) = &self.config.detection {
                     let measure = match resolver.kind_of(series) {
                         Kind::Gauge => Some(value),
@@ -280,6 +341,12 @@ impl PartitionState {
                     if let Some(measure) = measure.filter(|measure| measure.is_finite()) {
                         let observation =
                             self.per_series.detectors[slot].observe(config, time, measure);
+                        scored(Scored::of(
+                            resolver.id_of(series),
+                            time,
+                            measure,
+                            &observation,
+                        ));
                         if observation.announce {
                             let expected_distance = f64::from(self.per_series.interval[slot]);
                             let completeness =
@@ -295,7 +362,7 @@ impl PartitionState {
                     }
                 }
             } else {
-                match open.offer(series, time, value) {
+                match open.offer(series, time, value, self.per_series.interval(slot)) {
                     Offered::New => counts.accepted += 1,
                     Offered::Duplicate => counts.duplicate += 1,
                     Offered::Replaced => {

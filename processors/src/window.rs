@@ -17,10 +17,26 @@ pub(crate) enum Offered {
     ReplacedCommitted,
 }
 
+/// The sampling interval of a series that has had one sample. The largest number, so that the shortest of several is their minimum.
+pub(crate) const INTERVAL_UNKNOWN: u32 = u32::MAX;
+
+/// What a series has in a window that is sealed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct SealedRollup {
+    pub(crate) series: u32,
+    /// `None` where late samples have taken away what there was.
+    pub(crate) rollup: Option<Rollup>,
+    /// The shortest sampling interval that the series had at its samples in the window, microseconds; [`INTERVAL_UNKNOWN`] if it had none
+    /// yet. Not the one at the seal: how much more of the series is known by then depends on how the log clock moves.
+    pub(crate) interval: u32,
+}
+
 /// The samples of one 10 s window in log order, of all series.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct OpenWindow {
     rows: SampleRows,
+    /// Per row: the sampling interval of its series when it came, as in [`SealedRollup::interval`].
+    intervals: Vec<u32>,
     /// Position by (series, time); built when the first sample comes that is not newer than its series' latest.
     index: Option<HashMap<(u32, Micros), u32, foldhash::fast::RandomState>>,
     /// The first so many rows are covered by the last checkpoint.
@@ -28,10 +44,12 @@ pub(crate) struct OpenWindow {
 }
 
 impl OpenWindow {
-    pub(crate) fn from_rows(rows: SampleRows) -> Self {
+    /// A window whose rows are all covered by a checkpoint; both have one entry per row.
+    pub(crate) fn from_rows(rows: SampleRows, intervals: Vec<u32>) -> Self {
         OpenWindow {
             committed: rows.len(),
             rows,
+            intervals,
             index: None,
         }
     }
@@ -40,16 +58,27 @@ impl OpenWindow {
         &self.rows
     }
 
-    /// Adds a sample that is newer than all of its series.
-    pub(crate) fn push(&mut self, series: u32, time: Micros, value: f64) {
+    pub(crate) fn intervals(&self) -> &[u32] {
+        &self.intervals
+    }
+
+    /// Adds a sample that is newer than all of its series, with its series' sampling interval as known now.
+    pub(crate) fn push(&mut self, series: u32, time: Micros, value: f64, interval: u32) {
         if let Some(index) = &mut self.index {
             index.insert((series, time), self.rows.len() as u32);
         }
         self.rows.push(series, time, value);
+        self.intervals.push(interval);
     }
 
     /// Adds a sample that may be there already.
-    pub(crate) fn offer(&mut self, series: u32, time: Micros, value: f64) -> Offered {
+    pub(crate) fn offer(
+        &mut self,
+        series: u32,
+        time: Micros,
+        value: f64,
+        interval: u32,
+    ) -> Offered {
         let rows = &self.rows;
         let index = self.index.get_or_insert_with(|| {
             rows.series
@@ -63,7 +92,7 @@ impl OpenWindow {
             .get(&(series, time))
             .map(|position| *position as usize)
         else {
-            self.push(series, time, value);
+            self.push(series, time, value, interval);
             return Offered::New;
         };
         let old = &mut self.rows.value[position];
@@ -94,7 +123,7 @@ impl OpenWindow {
     }
 
     /// The rollup of each series that has a finite sample, by rising series index.
-    pub(crate) fn fold(&self) -> Vec<(u32, Rollup)> {
+    pub(crate) fn fold(&self) -> Vec<SealedRollup> {
         let mut order: Vec<u32> = (0..self.rows.len() as u32).collect();
         let key = |position: &u32| {
             (
@@ -104,16 +133,30 @@ impl OpenWindow {
         };
         // Senders repeat their series in one order, so this is mostly merging sorted runs; the sort is stable and adaptive.
         order.sort_by_key(key);
-        let mut folded: Vec<(u32, Rollup)> = Vec::new();
+        let mut folded: Vec<SealedRollup> = Vec::new();
         for position in order {
             let (series, time) = key(&position);
-            let value = self.rows.value[position as usize];
+            let (value, interval) = (
+                self.rows.value[position as usize],
+                self.intervals[position as usize],
+            );
             if !value.is_finite() {
                 continue;
             }
             match folded.last_mut() {
-                Some((last, rollup)) if *last == series => rollup.add(time, value),
-                _ => folded.push((series, Rollup::of(time, value))),
+                Some(SealedRollup {
+                    series: last,
+                    rollup: Some(rollup),
+                    interval: shortest,
+                }) if *last == series => {
+                    rollup.add(time, value);
+                    *shortest = interval.min(*shortest);
+                }
+                _ => folded.push(SealedRollup {
+                    series,
+                    rollup: Some(Rollup::of(time, value)),
+                    interval,
+                }),
             }
         }
         folded

@@ -462,7 +462,7 @@ async fn listen(address: SocketAddr) -> Result<TcpListener, CommandError> {
 }
 
 /// Who we are in the chain: for people, not compared with anything.
-fn owner() -> String {
+pub(crate) fn owner() -> String {
     format!(
         "{}:{}",
         rustix::system::uname().nodename().to_string_lossy(),

@@ -13,6 +13,7 @@ use crate::commands::status::StatusArgs;
 use crate::commands::{self, manual};
 use crate::config::{Config, ConfigErrors, FlagValue};
 use crate::error::CommandError;
+use crate::replay::ReplayArgs;
 
 /// Watches the metrics of a fleet as they flow: rollups, anomalies, and SQL over all of it.
 #[derive(Debug, Parser)]
@@ -59,6 +60,13 @@ pub enum Command {
     /// Follow samples or anomalies as they are published, one JSON object per line, until Ctrl-C.
     #[command(after_help = "Example:\n  tidewatch tail anomalies")]
     Tail(TailArgs),
+    /// Process history from CSV or Parquet files as if it came now, on its own clock, into a data directory.
+    #[command(
+        after_help = "Examples:\n  tidewatch replay cpu.csv --data-dir march\n  \
+        tidewatch replay 2026-*.parquet --data-dir march --output anomalies.csv --scores scores.parquet\n  \
+        gunzip -c all.csv.gz | tidewatch replay - --data-dir march"
+    )]
+    Replay(ReplayArgs),
     /// Work on the topics of a Kafka cluster.
     #[command(subcommand)]
     Topics(TopicsCommand),
@@ -302,6 +310,9 @@ impl Cli {
             }
             _ => {}
         }
+        if matches!(self.command, Command::Replay(_)) {
+            crate::replay::quieten(&mut config);
+        }
         crate::logs::start(&config.log);
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
@@ -319,6 +330,7 @@ impl Cli {
                 }
                 Command::Sql(args) => commands::sql::run(&config, args).await,
                 Command::Tail(args) => commands::tail::run(&config, args).await,
+                Command::Replay(args) => crate::replay::run(config, args).await,
                 Command::Topics(TopicsCommand::Create { .. }) => {
                     commands::topics::create(&config).await
                 }

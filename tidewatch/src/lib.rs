@@ -1,7 +1,7 @@
 //! The program: settings, wiring, HTTP, command line. What it wires lives in the other rooms.
 //!
 //! Read in this order: [`cli`] (what can be asked), [`config`] (what can be set), [`app`] (how `run` puts the rooms together and takes them
-//! apart), `http` (what is answered while it runs), `tables` (what SQL sees of the running pipeline), [`telemetry`] (what it tells of itself).
+//! apart), `http` (what is answered while it runs), `tables` (what SQL sees of the running pipeline), [`replay`] (history through the same rooms), [`telemetry`] (what it tells of itself).
 
 pub mod app;
 pub mod cli;
@@ -11,6 +11,7 @@ pub mod error;
 pub mod error_codes;
 mod http;
 mod logs;
+pub mod replay;
 mod stores;
 mod systemd;
 mod tables;

@@ -18,7 +18,7 @@ use crate::config::Config;
 use crate::error::CommandError;
 use crate::stores;
 
-type Chunks = Pin<Box<dyn Stream<Item = Result<Bytes, CommandError>> + Send>>;
+pub(crate) type Chunks = Pin<Box<dyn Stream<Item = Result<Bytes, CommandError>> + Send>>;
 
 /// Asks, and writes the answer.
 pub(crate) async fn run(config: &Config, args: SqlArgs) -> Result<(), CommandError> {
@@ -135,7 +135,7 @@ async fn ask(peer: &Peer, query: &str, format: SqlFormat) -> Result<Chunks, Comm
 }
 
 /// Where an answer goes.
-enum Output {
+pub(crate) enum Output {
     Standard,
     /// Written beside its place and moved there when it is complete, so that a cut answer is never taken for a whole one.
     File {
@@ -146,7 +146,7 @@ enum Output {
 }
 
 impl Output {
-    fn open(place: Option<&Path>) -> Result<Output, CommandError> {
+    pub(crate) fn open(place: Option<&Path>) -> Result<Output, CommandError> {
         let Some(place) = place else {
             return Ok(Output::Standard);
         };
@@ -163,7 +163,7 @@ impl Output {
         })
     }
 
-    async fn write_all(mut self, mut chunks: Chunks) -> Result<(), CommandError> {
+    pub(crate) async fn write_all(mut self, mut chunks: Chunks) -> Result<(), CommandError> {
         while let Some(chunk) = chunks.next().await {
             match &mut self {
                 Output::Standard => {

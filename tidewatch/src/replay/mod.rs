@@ -1,0 +1,336 @@
+//! `tidewatch replay`: history files through the processors that `run` uses, on a log clock that is the samples' own time.
+//!
+//! ```text
+//! files ──▶ ingest::history (checked, in time order) ──▶ feed ──▶ embedded log ──▶ pipeline ──▶ archive, aggregate store
+//!                                                                                      └──▶ scores
+//! ```
+//!
+//! Everything is read before anything is fed, so a bad row leaves nothing behind. No wall clock takes part: a record is appended at the time of
+//! its first sample, and there are no ticks but one at the end, which seals the last windows.
+
+mod feed;
+mod progress;
+mod results;
+mod scores;
+mod target;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use ingest::history::{History, HistoryOptions, HistoryReader, KindRules};
+use pipeline::{CheckpointPolicy, Phase, Pipeline, PipelineOptions};
+use schemas::time::SECOND;
+use schemas::{Fault, Resolution, Topics};
+
+use crate::config::{BusKind, Config};
+use crate::error::CommandError;
+use crate::stores;
+
+use feed::Feed;
+use progress::Progress;
+use results::Outputs;
+use scores::ScoreSpool;
+use target::Target;
+
+/// Samples of one partition that wait for a checkpoint, at most. 131,072: with the rollups of as many windows some 50 MB while they are written.
+const CHECKPOINT_SAMPLES_MAX: usize = 1 << 17;
+/// How often the state is saved, and the log below it given up.
+const SNAPSHOT_INTERVAL: Duration = Duration::from_secs(60);
+
+/// Flags of `replay`.
+#[derive(Debug, Args)]
+pub struct ReplayArgs {
+    /// CSV or Parquet files; `-` is CSV on standard input. Columns: timestamp, value, perhaps metric, and labels.
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// Write the anomalies to this file: .csv, .ndjson or .parquet.
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Write what the detectors made of each sample to this file: .csv, .ndjson or .parquet.
+    #[arg(long, value_name = "FILE")]
+    pub scores: Option<PathBuf>,
+    /// Count rows that are wrong and go on; without it the first one ends the replay before anything is stored.
+    #[arg(long)]
+    pub skip_invalid: bool,
+    /// This metric is a counter; may be repeated, and end in `*`. Without it, names ending in _total, _count, _sum or _bucket are.
+    #[arg(long, value_name = "METRIC")]
+    pub counter: Vec<String>,
+    /// This metric is a gauge, whatever its name says; may be repeated, and end in `*`.
+    #[arg(long, value_name = "METRIC")]
+    pub gauge: Vec<String>,
+    /// Go on in a data directory that an earlier replay filled, instead of refusing it.
+    #[arg(long)]
+    pub append: bool,
+    /// Leave the last windows open for samples of a later `replay --append`, instead of sealing all of the last day.
+    #[arg(long)]
+    pub leave_open: bool,
+    /// Tell nothing but the summary and errors.
+    #[arg(short, long)]
+    pub quiet: bool,
+    /// Samples in one record of the log. The results do not depend on it.
+    #[arg(long, value_name = "N", default_value_t = feed::RECORD_SAMPLES, hide = true, value_parser = feed::parse_record_samples)]
+    pub record_samples: usize,
+}
+
+/// Keeps log lines below a warning out of the progress, unless a level was asked for.
+pub(crate) fn quieten(config: &mut Config) {
+    if !config.is_set("log.level") {
+        config.log.level = "warn".to_owned();
+    }
+}
+
+/// Replays, and tells what came of it.
+///
+/// # Errors
+/// `Usage` for a data directory that is not to be written to; `Failed` with the file and line of what is wrong, or with what broke.
+pub async fn run(config: Config, args: ReplayArgs) -> Result<(), CommandError> {
+    tokio::select! {
+        done = replay(config, args) => done,
+        _ = tokio::signal::ctrl_c() => Err(CommandError::surroundings(
+            "interrupted; what the data directory holds is not complete".to_owned(),
+        )),
+    }
+}
+
+async fn replay(mut config: Config, args: ReplayArgs) -> Result<(), CommandError> {
+    let outputs = Outputs::open(&args)?;
+    let progress = Progress::new(args.quiet);
+    let target = Target::open(&config, args.append)?;
+    settle(&mut config);
+    let history = read(&config, &args, &target, &progress).await?;
+    let Some((first, last)) = history.samples.bounds() else {
+        return Err(CommandError::Failed {
+            message: format!("no sample in {}", named(&args.files)),
+            fault: Fault::BadInput,
+        });
+    };
+    let started = Instant::now();
+    target.begin()?;
+    let rooms = Rooms::open(&config, &target).await?;
+    let spool = match outputs.wants_scores() {
+        true => Some(Arc::new(ScoreSpool::new(
+            target.path(),
+            config.bus.partitions,
+        )?)),
+        false => None,
+    };
+    let pipeline = rooms.start(&config, spool.clone()).await?;
+    let directory = Arc::new(history.directory);
+    let feed = Feed {
+        bus: &rooms.bus,
+        topic: &rooms.topics.samples(),
+        pipeline: &pipeline,
+        directory: Arc::clone(&directory),
+        samples_per_record: args.record_samples,
+        progress: &progress,
+    };
+    let begun = feed.ends().await?;
+    feed.run(history.samples).await?;
+    if !args.leave_open {
+        let sealed = Resolution::Day.window(last).end + config.processing.lateness;
+        feed.seal(&begun, sealed).await?;
+    }
+    let fed = feed.ends().await?;
+    feed.wait_until_stepped(&fed).await?;
+    let stopped = pipeline.shutdown().await;
+    if let Some((partition, reason)) = stopped.first() {
+        return Err(target.incomplete(&format!("partition {partition} stopped: {reason}")));
+    }
+    let counts = rooms.committed(&begun, &fed, &target).await?;
+    rooms.keep_aggregates(last).await?;
+    progress.end();
+    let rows = outputs
+        .write(
+            &config,
+            &rooms.archive,
+            &rooms.topics,
+            (first, last),
+            spool,
+            &directory,
+        )
+        .await?;
+    target.complete()?;
+    results::summary(&results::Summary {
+        counts,
+        series: directory.series().len(),
+        bounds: (first, last),
+        skipped: history.skipped,
+        skipped_named: &history.skipped_named,
+        rows,
+        took: started.elapsed(),
+        data_dir: target.path(),
+    })
+}
+
+/// The settings of a replay: everything in the data directory, nothing by the wall clock.
+fn settle(config: &mut Config) {
+    config.bus.kind = BusKind::Embedded;
+    config.archive.url = String::new();
+    config.tick_interval = Duration::MAX;
+    // A record reaches ahead of its append time, which is cut to milliseconds, by its own span.
+    let span = feed::RECORD_SPAN_MAX + SECOND;
+    config.processing.future_max = config.processing.future_max.max(span);
+    config.checkpoint = CheckpointPolicy {
+        interval: Duration::MAX,
+        samples_max: config.checkpoint.samples_max.min(CHECKPOINT_SAMPLES_MAX),
+        snapshot_interval: SNAPSHOT_INTERVAL,
+        ..config.checkpoint.clone()
+    };
+}
+
+fn named(files: &[PathBuf]) -> String {
+    let names: Vec<String> = files
+        .iter()
+        .take(3)
+        .map(|file| file.display().to_string())
+        .collect();
+    match files.len() {
+        0..=3 => names.join(", "),
+        more => format!("{} and {} more", names.join(", "), more - 3),
+    }
+}
+
+/// Reads all files, away from the threads that serve tasks.
+async fn read(
+    config: &Config,
+    args: &ReplayArgs,
+    target: &Target,
+    progress: &Progress,
+) -> Result<History, CommandError> {
+    let mut reader = HistoryReader::new(HistoryOptions {
+        skip_invalid: args.skip_invalid,
+        series_max: config.processing.series_max,
+        kinds: KindRules {
+            counters: args.counter.clone(),
+            gauges: args.gauge.clone(),
+        },
+        ..HistoryOptions::new(target.path())
+    });
+    let (files, progress) = (args.files.clone(), progress.clone());
+    let bytes: Vec<u64> = files
+        .iter()
+        .map(|file| std::fs::metadata(file).map_or(0, |about| about.len()))
+        .collect();
+    progress.stage("reading", bytes.iter().sum(), progress::Unit::Bytes);
+    let reading = tokio::task::spawn_blocking(move || {
+        let mut before = 0;
+        for (file, bytes) in files.iter().zip(bytes) {
+            reader.read(file, &mut |done| progress.reach(before + done))?;
+            before += bytes;
+        }
+        Ok(reader.finish())
+    });
+    let read = reading
+        .await
+        .map_err(|error| CommandError::surroundings(format!("reading the files: {error}")))?;
+    read.map_err(|error: ingest::history::HistoryError| CommandError::of("replay", error))
+}
+
+/// The stores of the data directory.
+struct Rooms {
+    bus: Arc<dyn bus::Bus>,
+    topics: Topics,
+    archive: sinks::Archive,
+    aggregates: Arc<sinks::aggregates::AggregateStore>,
+}
+
+impl Rooms {
+    async fn open(config: &Config, target: &Target) -> Result<Rooms, CommandError> {
+        let topics = stores::topics(config);
+        let bus = stores::open_log(config, target.path(), None).await?.bus;
+        let mut specs = stores::topic_specs(config);
+        for spec in &mut specs {
+            // The clock of a replay is supplied with its samples.
+            spec.log_append_time = spec.name != topics.samples();
+        }
+        bus.create_topics(&specs)
+            .await
+            .map_err(|error| CommandError::of("topics", error))?;
+        Ok(Rooms {
+            bus,
+            topics,
+            archive: stores::open_archive(config, target.path())?,
+            aggregates: Arc::new(stores::open_aggregates(config, target.path()).await?),
+        })
+    }
+
+    async fn start(
+        &self,
+        config: &Config,
+        spool: Option<Arc<ScoreSpool>>,
+    ) -> Result<Pipeline, CommandError> {
+        let options = PipelineOptions {
+            bus: Arc::clone(&self.bus),
+            topics: self.topics.clone(),
+            group: config.bus.group.clone(),
+            owner: crate::app::owner(),
+            archive: self.archive.clone(),
+            aggregates: Arc::clone(&self.aggregates),
+            archived_rollups: config.archive.rollups.clone(),
+            processing: config.processing.clone(),
+            checkpoint: config.checkpoint.clone(),
+            compaction: config.archive.compaction,
+            tick_interval: config.tick_interval,
+        };
+        let pipeline = Pipeline::start_scored(options, spool.map(ScoreSpool::sink)).await;
+        pipeline.map_err(|error| CommandError::of("the pipeline", error))
+    }
+
+    /// What became of the samples by the archive's own word, once it covers all that was fed.
+    async fn committed(
+        &self,
+        begun: &[u64],
+        fed: &[u64],
+        target: &Target,
+    ) -> Result<schemas::Counts, CommandError> {
+        let topic = self.topics.samples();
+        let unread = |error| CommandError::of("the archive's chain", error);
+        let mut counts = schemas::Counts::default();
+        for (partition, (begun, fed)) in (0..).zip(begun.iter().zip(fed)) {
+            let view = sinks::load_chain(&self.archive, &topic, partition)
+                .await
+                .map_err(unread)?;
+            let (end, sequences) = view.as_ref().map_or((0, 0), |view| {
+                (
+                    view.end().0,
+                    view.last().map_or(0, |link| link.sequence + 1),
+                )
+            });
+            if end < *fed {
+                let reason = format!("partition {partition} is stored up to record {end} of {fed}");
+                return Err(target.incomplete(&reason));
+            }
+            sinks::read_links(&self.archive, &topic, partition, 0..sequences)
+                .await
+                .map_err(unread)?
+                .iter()
+                .filter(|link| link.start.0 >= *begun)
+                .for_each(|link| counts.add(&link.counts));
+        }
+        Ok(counts)
+    }
+
+    /// Leaves in the aggregate store what is recent by the clock of the history.
+    async fn keep_aggregates(&self, last: schemas::Micros) -> Result<(), CommandError> {
+        let kept = async {
+            self.aggregates.expire(last).await?;
+            self.aggregates.sync().await
+        };
+        kept.await
+            .map_err(|error| CommandError::of("the aggregate store", error))
+    }
+}
+
+/// Why a partition will not go on by itself, if so.
+fn broken(pipeline: &Pipeline) -> Option<String> {
+    pipeline.status().into_iter().find_map(|status| {
+        let reason = match status.phase {
+            Phase::Stopped(reason) | Phase::Retrying(reason) => reason,
+            Phase::Fenced => "another process has taken the data directory over".to_owned(),
+            Phase::Claiming | Phase::Replaying | Phase::Running | Phase::Closed => return None,
+        };
+        Some(format!("partition {} stopped: {reason}", status.partition))
+    })
+}
