@@ -189,6 +189,16 @@ pub enum BusError {
         /// What was answered.
         detail: String,
     },
+    /// The log takes no appends until the process is started again (outage: only a restart ends it; reading goes on).
+    #[error(
+        "{action}: it takes no more records since an error: {detail}; mend the disk, then restart the process"
+    )]
+    Broken {
+        /// What was being done, with the path.
+        action: String,
+        /// The error that it began with.
+        detail: String,
+    },
     /// The settings are refused (bad configuration).
     #[error("{0}")]
     Config(String),
@@ -198,7 +208,7 @@ impl HasFault for BusError {
     fn fault(&self) -> Fault {
         match self {
             BusError::TooLarge { .. } => Fault::BadInput,
-            BusError::Unavailable { .. } => Fault::Outage,
+            BusError::Unavailable { .. } | BusError::Broken { .. } => Fault::Outage,
             BusError::Damaged { .. } | BusError::DamagedLog { .. } => Fault::Corruption,
             BusError::NoTopic { .. }
             | BusError::PartitionCount { .. }
@@ -258,6 +268,12 @@ pub trait Bus: Send + Sync + 'static {
     /// # Errors
     /// `NoTopic` if there is no such topic; `Unavailable` if the broker can't be asked.
     async fn partitions(&self, topic: &str) -> Result<u32, BusError>;
+
+    /// Whether the log would take appends to a topic now: asked anew each time, answered within seconds.
+    ///
+    /// # Errors
+    /// `Unavailable` while the broker is away or the disk is full; `Broken` if only a restart helps; `NoTopic`.
+    async fn health(&self, topic: &str) -> Result<(), BusError>;
 
     /// Creates the topics that are missing; an existing one is left as it is.
     ///

@@ -25,6 +25,7 @@ use tracing::{info, warn};
 use crate::config::{BusKind, Config};
 use crate::error::CommandError;
 use crate::http::{self, Context, Instance};
+use crate::log_watch::LogWatch;
 use crate::tables::{PipelineTables, Running};
 use crate::telemetry::{self, Metric};
 use crate::{commands, stores};
@@ -106,6 +107,8 @@ struct App {
     collector: Option<JoinHandle<()>>,
     server: JoinHandle<()>,
     housekeeping: JoinHandle<()>,
+    log: LogWatch,
+    watching: JoinHandle<()>,
 }
 
 impl App {
@@ -172,6 +175,8 @@ impl App {
             tokio::spawn(host.run(interval, publisher, Arc::clone(&counters), intake.clone()))
         });
 
+        let watch = LogWatch::default();
+        let watching = tokio::spawn(watch.clone().follow(Arc::clone(&log.bus), topics.samples()));
         let partitions_own = (config.bus.kind == BusKind::Embedded).then_some(partitions);
         let context = Arc::new(Context {
             instance: Instance {
@@ -186,6 +191,7 @@ impl App {
                 let running = Arc::clone(&running);
                 Box::new(move || status(&running))
             },
+            log: watch.clone(),
             record: Box::new(move || record(&counters, log.embedded.as_deref())),
             metrics: metrics.clone(),
             started,
@@ -215,6 +221,8 @@ impl App {
             collector,
             server,
             housekeeping,
+            log: watch,
+            watching,
         })
     }
 
@@ -223,10 +231,13 @@ impl App {
         let mut told = None;
         loop {
             let partitions = status(&self.running);
-            let waiting = http::not_ready(&partitions, self.partitions_own, false);
-            let stuck = partitions
-                .iter()
-                .any(|partition| matches!(partition.phase, Phase::Stopped(_) | Phase::Retrying(_)));
+            let trouble = self.log.trouble();
+            let waiting =
+                http::not_ready(&partitions, self.partitions_own, trouble.as_ref(), false);
+            let stuck = trouble.is_some()
+                || partitions.iter().any(|partition| {
+                    matches!(partition.phase, Phase::Stopped(_) | Phase::Retrying(_))
+                });
             if waiting.is_none() || stuck {
                 told = waiting;
                 break;
@@ -298,6 +309,7 @@ impl App {
             })?,
         };
         self.housekeeping.abort();
+        self.watching.abort();
         if let Err(error) = self.aggregates.sync().await {
             warn!(%error, "the aggregate store could not be synced; what it lacks is computed again");
         }
@@ -312,7 +324,7 @@ impl App {
             .map(|(partition, reason)| format!("partition {partition}: {reason}"))
             .collect();
         Err(CommandError::surroundings(format!(
-            "partitions had stopped before the end, and what the log holds for them is not in the archive yet: {}",
+            "partitions could not finish, and what the log holds for them is not in the archive yet: {}",
             reasons.join("; ")
         )))
     }

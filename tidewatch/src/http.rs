@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use crate::log_watch::LogWatch;
 use crate::telemetry::{self, Metric};
 
 pub(crate) use sql::NOTES_HEADER;
@@ -42,6 +43,8 @@ pub(crate) struct Context {
     pub(crate) partitions_own: Option<u32>,
     /// What each partition of ours is doing.
     pub(crate) partitions: Box<dyn Fn() -> Vec<PartitionStatus> + Send + Sync>,
+    /// What keeps samples out of the log.
+    pub(crate) log: LogWatch,
     /// Brings the gauges of other rooms up to date.
     pub(crate) record: Box<dyn Fn() + Send + Sync>,
     pub(crate) metrics: PrometheusHandle,

@@ -9,6 +9,7 @@ mod commands;
 pub mod config;
 pub mod error;
 mod http;
+mod log_watch;
 mod logs;
 mod stores;
 mod tables;
