@@ -7,6 +7,7 @@ pub mod batch;
 pub mod checkpoint;
 pub mod columns;
 pub mod event;
+mod expected_panic;
 mod fault;
 mod labels;
 pub mod rollup;
@@ -20,6 +21,7 @@ pub use checkpoint::{
     ArchiveFile, Checkpoint, Counts, LinkKind, NextOffset, Offset, SnapshotRef, Table,
 };
 pub use event::{Anomaly, Direction, Forecast, Vote};
+pub use expected_panic::{catch_panic, quiet_expected_panics};
 pub use fault::{Fault, HasFault};
 pub use labels::{LABEL_BYTES_MAX, LABELS_MAX, Labels, LabelsError};
 pub use rollup::Rollup;

@@ -6,6 +6,7 @@ use clap::Parser;
 use tidewatch::cli::Cli;
 
 fn main() -> ExitCode {
+    schemas::quiet_expected_panics();
     // clap ends the process itself: 0 for help and version, 2 for wrong usage.
     match Cli::parse().execute() {
         Ok(()) => ExitCode::SUCCESS,

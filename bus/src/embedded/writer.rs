@@ -18,6 +18,9 @@ use crate::{BusError, TopicSpec, crash_point};
 const BATCH_BYTES_MAX: usize = 16 << 20;
 /// How often retention is looked at while records come, milliseconds by the log's clock.
 const RETENTION_INTERVAL_MS: i64 = 10_000;
+/// Free space below which not even the log's own bookkeeping is written, bytes: beginning or removing a segment writes some KiB, and a write that fails
+/// stops the log until a restart.
+const BOOKKEEPING_BYTES_MIN: u64 = 1 << 20;
 /// How often it is said again that the size limit is exceeded, milliseconds by the log's clock.
 const WARNING_INTERVAL_MS: i64 = 300_000;
 
@@ -114,12 +117,15 @@ impl Writer {
             if appended {
                 self.append(appends);
             }
-            if full
-                || appended
-                    && ((self.shared.options.clock)() >= self.retention_due_ms
-                        || self.shared.stored_bytes() > self.shared.options.retention_bytes_max)
+            // What fails is logged, and refuses the appends that follow.
+            if full && self.failed.is_none() {
+                let made = self.make_room();
+                let _ = self.note_failure(made);
+            }
+            if appended
+                && ((self.shared.options.clock)() >= self.retention_due_ms
+                    || self.shared.stored_bytes() > self.shared.options.retention_bytes_max)
             {
-                // What failed is logged, and refuses the appends that follow.
                 let _ = self.retain();
             }
         }
@@ -321,18 +327,19 @@ impl Writer {
             };
             self.remove_oldest(topic)?;
         }
-        self.make_room(&topics)
+        self.make_room()
     }
 
     /// On a nearly full disk the oldest records that the archive covers go before their time. One segment a pass: its files go a moment later.
-    fn make_room(&mut self, topics: &[Arc<Topic>]) -> Result<(), BusError> {
+    fn make_room(&mut self) -> Result<(), BusError> {
         let options = &self.shared.options;
         if self
             .free_bytes()
-            .is_none_or(|free| free >= options.free_bytes_min)
+            .is_none_or(|free| !(BOOKKEEPING_BYTES_MIN..options.free_bytes_min).contains(&free))
         {
             return Ok(());
         }
+        let topics = self.shared.all_topics();
         let removable = |topic: &&Arc<Topic>| {
             !options.unguarded_topics.contains(&topic.spec.name)
                 && retention::removable(topic, &topic.segments(), options).is_ok()
@@ -407,7 +414,10 @@ impl Writer {
         let Some(active) = topic.active() else {
             return Ok(());
         };
-        if !retention::ends(topic, &active, &self.shared.options, now_ms) {
+        let full = |free| free < BOOKKEEPING_BYTES_MIN;
+        if !retention::ends(topic, &active, &self.shared.options, now_ms)
+            || self.free_bytes().is_some_and(full)
+        {
             return Ok(());
         }
         let start = SegmentStart {
@@ -457,8 +467,12 @@ impl Writer {
         } else {
             options.free_bytes_min
         };
-        // Twice: once in the journal, once in the segment's table.
-        let needed = reserve.saturating_add(2 * bytes as u64);
+        // Twice: once in the journal, once in the segment's table; and the tables of what was taken before are still to be written.
+        let active = self.shared.all_topics().into_iter();
+        let unwritten: u64 = active
+            .filter_map(|topic| Some(topic.active()?.bytes.load(Ordering::Relaxed)))
+            .sum();
+        let needed = reserve.saturating_add(unwritten + 2 * bytes as u64);
         if free >= needed {
             return Ok(());
         }
