@@ -76,9 +76,11 @@ impl SeriesTable {
         match self.index.entry(id) {
             Entry::Occupied(known) => {
                 let index = *known.get();
-                let series = &mut self.directory[index as usize];
+                let series = &self.directory[index as usize];
                 if kind > series.kind {
-                    Arc::make_mut(series).kind = kind;
+                    let mut series = Series::clone(series);
+                    series.kind = kind;
+                    self.directory.replace(index as usize, Arc::new(series));
                 }
                 index
             }

@@ -6,6 +6,7 @@
 pub mod batch;
 pub mod checkpoint;
 pub mod columns;
+mod directory;
 pub mod event;
 mod expected_panic;
 mod fault;
@@ -20,12 +21,13 @@ pub use batch::{BATCH_SAMPLES_MAX, BatchBuilder, BatchError, SampleBatch};
 pub use checkpoint::{
     ArchiveFile, Checkpoint, Counts, LinkKind, NextOffset, Offset, SnapshotRef, Table,
 };
+pub use directory::SeriesDirectory;
 pub use event::{Anomaly, Direction, Forecast, Vote};
 pub use expected_panic::{catch_panic, quiet_expected_panics};
 pub use fault::{Fault, HasFault};
 pub use labels::{LABEL_BYTES_MAX, LABELS_MAX, Labels, LabelsError};
 pub use rollup::Rollup;
-pub use rows::{RollupRow, SampleRows, SeriesDirectory};
+pub use rows::{RollupRow, SampleRows};
 pub use series::{Kind, METRIC_BYTES_MAX, Resource, Series, SeriesId, partition_of};
 pub use time::{Micros, Resolution, Watermark, Window};
 pub use topics::Topics;

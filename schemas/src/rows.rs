@@ -1,17 +1,12 @@
 //! Rows on their way from the processors to the stores: columns of numbers beside a directory of series. No I/O.
 
-use std::sync::Arc;
-
 use crate::time::Micros;
-use crate::{Resolution, Rollup, Series};
-
-/// The series of a partition by their dense index: `rows.series[i]` points in here. Grows at the end only, so an older copy stays valid.
-pub type SeriesDirectory = Vec<Arc<Series>>;
+use crate::{Resolution, Rollup};
 
 /// Samples in columns of equal length; any order.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct SampleRows {
-    /// Per row: index into the partition's [`SeriesDirectory`].
+    /// Per row: index into the partition's [`crate::SeriesDirectory`].
     pub series: Vec<u32>,
     /// Per row: microseconds since 1970 UTC.
     pub time: Vec<Micros>,
@@ -41,7 +36,7 @@ impl SampleRows {
 /// One window of one series as it is stored.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct RollupRow {
-    /// Index into the partition's [`SeriesDirectory`].
+    /// Index into the partition's [`crate::SeriesDirectory`].
     pub series: u32,
     /// Width of the window.
     pub resolution: Resolution,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use schemas::time::{Micros, SECOND};
 use schemas::{
     Counts, Kind, Labels, LinkKind, NextOffset, Resolution, Rollup, RollupRow, SampleRows, Series,
-    Watermark,
+    SeriesDirectory, Watermark,
 };
 use sinks::{Archive, Chain, FileName, NewLink, Wanted, load_chain};
 
@@ -23,7 +23,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let mut chain =
         Chain::claim(&archive, "tidewatch.samples", 0, "example-log", "example").await?;
 
-    let mut series = Vec::new();
+    let mut series = SeriesDirectory::default();
     for host in ["web-1", "web-2"] {
         let labels = Labels::try_new([("host.name", host), ("service.name", "shop")])?;
         series.push(Arc::new(Series::new(

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use query::{ChainTables, Engine, Limits};
-use schemas::{Counts, Kind, Labels, LinkKind, NextOffset, SampleRows, Series, Watermark};
+use schemas::{
+    Counts, Kind, Labels, LinkKind, NextOffset, SampleRows, Series, SeriesDirectory, Watermark,
+};
 use sinks::{Archive, Chain, FileName, NewLink};
 
 use crate::world::{START, text};
@@ -30,11 +32,11 @@ async fn files_come_from_the_chain_alone() {
         let mut chain = Chain::claim(&archive, topic, partition, "log", "me")
             .await
             .unwrap();
-        let series = vec![Arc::new(Series::new(
+        let series = SeriesDirectory::from_iter([Arc::new(Series::new(
             "cpu",
             Labels::try_new([("host", "a")]).unwrap(),
             Kind::Gauge,
-        ))];
+        ))]);
         let mut rows = SampleRows::default();
         rows.push(0, START, 1.5);
         rows.push(0, START + 1, 2.0);

@@ -18,7 +18,9 @@ fn directory() -> SeriesDirectory {
             Kind::Gauge,
         ))
     };
-    vec![series("cpu", "a"), series("cpu", "b"), series("mem", "a")]
+    [series("cpu", "a"), series("cpu", "b"), series("mem", "a")]
+        .into_iter()
+        .collect()
 }
 
 fn row(series: u32, start: Micros, value: f64, revision: u32) -> RollupRow {

@@ -287,7 +287,9 @@ mod tests {
                 Kind::Gauge,
             ))
         };
-        vec![series("cpu", "a"), series("mem", "b")]
+        [series("cpu", "a"), series("mem", "b")]
+            .into_iter()
+            .collect()
     }
 
     fn view(hot: HotRows) -> PartitionView {
