@@ -410,8 +410,9 @@ impl<'a> PartitionTask<'a> {
         };
         while self.live.lock().state.next_offset() < end {
             match timeout(LAST_READ_TIME_MAX, self.reader.next(TURN_BYTES_MAX)).await {
-                Ok(records) => self.take(records?).await?,
-                Err(_) => break,
+                Ok(Ok(records)) => self.take(records).await?,
+                Ok(Err(error)) if error.fault() != Fault::Outage => return Err(error.into()),
+                Ok(Err(_)) | Err(_) => break,
             }
         }
         if self.live.lock().state.next_offset() > self.chain.end() {

@@ -172,6 +172,10 @@ impl Writer {
 
     /// Answers the appends that a nearly full disk has no room for, and gives back the others. A failed write would stop the log until a restart.
     fn refuse_where_full(&self, appends: Vec<Append>, bytes: usize) -> Vec<Append> {
+        // Space would not help a log that has failed, and must not be asked for.
+        if self.failed.is_some() {
+            return appends;
+        }
         let (refused, taken): (Vec<_>, Vec<_>) = appends
             .into_iter()
             .map(|append| (self.room_for(&append.topic, bytes), append))
