@@ -1,1 +1,10 @@
-//! Benches of the hot stages and of the whole path; nothing to import. `docs/performance.md` holds what was measured.
+//! What several benches of whole processes need: an HTTP client, and what the kernel tells of a process. `docs/performance.md` holds what was measured.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a bench that can't run stops"
+)]
+
+pub mod client;
+pub mod process;

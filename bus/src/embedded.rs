@@ -151,6 +151,13 @@ impl Bus for EmbeddedBus {
         Ok(self.topic(topic)?.partitions())
     }
 
+    async fn health(&self, topic: &str) -> Result<(), BusError> {
+        let topic = self.topic(topic)?;
+        let (answer, answered) = oneshot::channel();
+        self.send(Command::Check(topic, answer)).await?;
+        answered.await.map_err(|_| closed(&self.shared.dir))?
+    }
+
     async fn create_topics(&self, topics: &[TopicSpec]) -> Result<(), BusError> {
         let (answer, answered) = oneshot::channel();
         self.send(Command::CreateTopics(topics.to_vec(), answer))

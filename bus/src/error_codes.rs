@@ -33,4 +33,8 @@ schemas::error_codes! {
         means: "The log can't be used with these settings, or another process uses its directory.",
         expected: "What the message says.",
         fix: "Change the setting of section `[bus]` that the message names; give each process a data directory of its own.";
+    LOG_BROKEN = "TW-LOG-009", "The embedded log takes no more records until a restart",
+        means: "Writing or syncing it failed, so what the disk holds of the last records is uncertain; none of them was acknowledged. Reading goes on, clients get 503 and keep their samples, and `/healthz` says 503.",
+        expected: "A disk that takes writes.",
+        fix: "Mend the disk or make room on it, then restart the process: what was acknowledged is there.";
 }

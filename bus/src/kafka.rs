@@ -91,6 +91,10 @@ impl Bus for KafkaBus {
         }
     }
 
+    async fn health(&self, topic: &str) -> Result<(), BusError> {
+        self.topics.check(topic).await
+    }
+
     async fn create_topics(&self, topics: &[TopicSpec]) -> Result<(), BusError> {
         self.topics.create(&self.options, topics).await
     }

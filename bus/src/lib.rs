@@ -190,6 +190,16 @@ pub enum BusError {
         /// What was answered.
         detail: String,
     },
+    /// The log takes no appends until the process is started again (outage: only a restart ends it; reading goes on).
+    #[error(
+        "{action}: it takes no more records since an error: {detail}; mend the disk, then restart the process"
+    )]
+    Broken {
+        /// What was being done, with the path.
+        action: String,
+        /// The error that it began with.
+        detail: String,
+    },
     /// The settings are refused (bad configuration).
     #[error("{0}")]
     Config(String),
@@ -199,7 +209,7 @@ impl HasFault for BusError {
     fn fault(&self) -> Fault {
         match self {
             BusError::TooLarge { .. } => Fault::BadInput,
-            BusError::Unavailable { .. } => Fault::Outage,
+            BusError::Unavailable { .. } | BusError::Broken { .. } => Fault::Outage,
             BusError::Damaged { .. } | BusError::DamagedLog { .. } => Fault::Corruption,
             BusError::NoTopic { .. }
             | BusError::PartitionCount { .. }
@@ -219,6 +229,7 @@ impl HasCode for BusError {
             BusError::Damaged { .. } => &error_codes::RECORD_DAMAGED,
             BusError::DamagedLog { .. } => &error_codes::LOG_DAMAGED,
             BusError::Unavailable { .. } => &error_codes::LOG_UNAVAILABLE,
+            BusError::Broken { .. } => &error_codes::LOG_BROKEN,
             BusError::Config(_) => &error_codes::LOG_SETTINGS,
         }
     }
@@ -274,6 +285,12 @@ pub trait Bus: Send + Sync + 'static {
     /// # Errors
     /// `NoTopic` if there is no such topic; `Unavailable` if the broker can't be asked.
     async fn partitions(&self, topic: &str) -> Result<u32, BusError>;
+
+    /// Whether the log would take appends to a topic now: asked anew each time, answered within seconds.
+    ///
+    /// # Errors
+    /// `Unavailable` while the broker is away or the disk is full; `Broken` if only a restart helps; `NoTopic`.
+    async fn health(&self, topic: &str) -> Result<(), BusError>;
 
     /// Creates the topics that are missing; an existing one is left as it is.
     ///

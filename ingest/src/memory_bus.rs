@@ -92,6 +92,10 @@ impl Bus for MemoryBus {
         not_here()
     }
 
+    async fn health(&self, _: &str) -> Result<(), BusError> {
+        not_here()
+    }
+
     async fn create_topics(&self, _: &[TopicSpec]) -> Result<(), BusError> {
         not_here()
     }

@@ -22,6 +22,10 @@ use crate::{PipelineError, PipelineOptions, ScoreSink};
 const TURN_BYTES_MAX: usize = 2 * 1024 * 1024;
 /// How often due work is looked for.
 const HEARTBEAT: Duration = Duration::from_millis(200);
+/// How long a tick may take to be appended. A log that is away must not hold up checkpoints; the next tick says as much as this one.
+const TICK_TIME_MAX: Duration = Duration::from_secs(2);
+/// How long the end of the log may take to be told, and its rest to be read, at a clean end: the process promises to stop within 10 s.
+const LAST_READ_TIME_MAX: Duration = Duration::from_secs(2);
 /// A partition that only hears ticks commits its progress this often, so that the log can be trimmed without a link per tick.
 const IDLE_COMMIT_INTERVAL: Duration = Duration::from_secs(600);
 
@@ -86,6 +90,8 @@ struct PartitionTask<'a> {
     last_snapshot: Instant,
     last_compaction: Instant,
     last_record: Instant,
+    /// Whether the last tick found no way into the log, so that it is told once.
+    tick_failed: bool,
     /// Files that a link replaced, kept for a while for those who listed them before.
     replaced: Vec<(Instant, String)>,
 }
@@ -118,6 +124,7 @@ impl<'a> PartitionTask<'a> {
             last_snapshot: now,
             last_compaction: now,
             last_record: now,
+            tick_failed: false,
             replaced: Vec::new(),
         }
     }
@@ -263,10 +270,22 @@ impl<'a> PartitionTask<'a> {
                 headers: vec![header],
                 ..Record::default()
             };
-            self.options
-                .bus
-                .append(&self.options.topics.samples(), self.partition, vec![tick])
-                .await?;
+            let topic = self.options.topics.samples();
+            let append = self.options.bus.append(&topic, self.partition, vec![tick]);
+            // What was taken is made final whether or not the log takes more: only the closing of idle windows waits for it.
+            let refused = match timeout(TICK_TIME_MAX, append).await {
+                Ok(Ok(_)) => None,
+                Ok(Err(error)) if error.fault() == Fault::Outage => Some(error.to_string()),
+                Ok(Err(error)) => return Err(error.into()),
+                Err(_) => Some(format!("no answer within {} s", TICK_TIME_MAX.as_secs())),
+            };
+            if let Some(error) = refused.as_ref().filter(|_| !self.tick_failed) {
+                warn!(
+                    partition = self.partition,
+                    error, "the log takes no ticks; idle windows close when it does"
+                );
+            }
+            self.tick_failed = refused.is_some();
         }
         let (progress, something) = {
             let live = self.live.lock();
@@ -410,17 +429,25 @@ impl<'a> PartitionTask<'a> {
 
     /// The clean end: what is already in the log is taken, everything is made final, nothing replaced stays behind.
     async fn finish(mut self) -> Result<(), PipelineError> {
-        let end = self
-            .options
-            .bus
-            .retained(&self.options.topics.samples(), self.partition)
-            .await?
-            .end;
+        // A log that is away must not keep the process, nor what was taken from being made final: its rest is read at the next start.
+        let topic = self.options.topics.samples();
+        let retained = self.options.bus.retained(&topic, self.partition);
+        let end = match timeout(LAST_READ_TIME_MAX, retained).await {
+            Ok(Ok(retained)) => retained.end,
+            Ok(Err(error)) if error.fault() != Fault::Outage => return Err(error.into()),
+            Ok(Err(_)) | Err(_) => {
+                warn!(
+                    partition = self.partition,
+                    "the log does not answer; what it still holds is read at the next start"
+                );
+                NextOffset(0)
+            }
+        };
         while self.live.lock().state.next_offset() < end {
-            // A broker that goes away now must not keep the process: what is in the log is read at the next start.
-            match timeout(Duration::from_secs(2), self.reader.next(TURN_BYTES_MAX)).await {
-                Ok(records) => self.take(records?).await?,
-                Err(_) => break,
+            match timeout(LAST_READ_TIME_MAX, self.reader.next(TURN_BYTES_MAX)).await {
+                Ok(Ok(records)) => self.take(records).await?,
+                Ok(Err(error)) if error.fault() != Fault::Outage => return Err(error.into()),
+                Ok(Err(_)) | Err(_) => break,
             }
         }
         if self.live.lock().state.next_offset() > self.chain.end() {

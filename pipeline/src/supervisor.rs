@@ -156,8 +156,8 @@ impl Pipeline {
             .collect()
     }
 
-    /// Stops every partition with a last checkpoint and leaves the group. Returns the partitions that had stopped by themselves before, with the reason:
-    /// what the log holds for them is not final.
+    /// Stops every partition with a last checkpoint and leaves the group. Returns the partitions that had stopped by themselves before, or could not make
+    /// the last checkpoint, with the reason: what the log holds for them is not final.
     pub async fn shutdown(mut self) -> Vec<(u32, String)> {
         self.stop.cancel();
         if let Some(task) = self.membership_task.take()
@@ -168,7 +168,9 @@ impl Pipeline {
         lock(&self.slots)
             .iter()
             .filter_map(|(partition, slot)| match &slot.phase {
-                Phase::Stopped(reason) => Some((*partition, reason.clone())),
+                Phase::Stopped(reason) | Phase::Retrying(reason) => {
+                    Some((*partition, reason.clone()))
+                }
                 _ => None,
             })
             .collect()
@@ -339,9 +341,12 @@ impl Members {
             // An aborted task says so; a panic was told by its keeper.
             let _ = task.await;
         }
-        // A closed partition's hot rows are another's business from now on.
+        // A closed partition's hot rows are another's business from now on. What kept one from its last checkpoint is told at the end of the process.
+        let ending = self.stop.is_cancelled();
         lock(&self.slots).retain(|partition, slot| {
-            !partitions.contains(partition) || matches!(slot.phase, Phase::Stopped(_))
+            !partitions.contains(partition)
+                || matches!(slot.phase, Phase::Stopped(_))
+                || ending && matches!(slot.phase, Phase::Retrying(_))
         });
     }
 }

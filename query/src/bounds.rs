@@ -33,12 +33,14 @@ pub(crate) fn both(a: ScanBounds, b: ScanBounds) -> ScanBounds {
             (a, b) => a.or(b),
         },
         metrics,
+        // A filter names no columns to be shown.
+        columns: None,
     }
 }
 
 /// The smallest bounds that allow what either allows.
 pub(crate) fn either(a: ScanBounds, b: ScanBounds) -> ScanBounds {
-    let metrics = match (a.metrics, b.metrics) {
+    let either_name = |a: Option<Vec<String>>, b: Option<Vec<String>>| match (a, b) {
         (Some(mut a), Some(b)) => {
             a.extend(b);
             a.sort_unstable();
@@ -50,7 +52,8 @@ pub(crate) fn either(a: ScanBounds, b: ScanBounds) -> ScanBounds {
     ScanBounds {
         time_min: a.time_min.zip(b.time_min).map(|(a, b)| a.min(b)),
         time_max: a.time_max.zip(b.time_max).map(|(a, b)| a.max(b)),
-        metrics,
+        metrics: either_name(a.metrics, b.metrics),
+        columns: either_name(a.columns, b.columns),
     }
 }
 
@@ -122,7 +125,7 @@ fn compare(column: &Expr, op: Operator, value: &ScalarValue) -> ScanBounds {
             ScanBounds {
                 time_min,
                 time_max,
-                metrics: None,
+                ..ScanBounds::default()
             }
         }
         _ => ScanBounds::default(),

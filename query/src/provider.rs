@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use datafusion::catalog::memory::{DataSourceExec, MemorySourceConfig};
@@ -198,25 +198,38 @@ impl TableProvider for ArchiveTable {
     }
 }
 
-/// A scan of rows in memory, whose columns are checked against the table's.
+/// A scan of rows in memory, which hold at least the columns of the projection.
 pub(crate) fn memory_scan(
     table: &str,
     batches: &[RecordBatch],
     schema: &SchemaRef,
     projection: Option<&Vec<usize>>,
 ) -> Result<Arc<dyn ExecutionPlan>> {
+    let wanted = projected(schema, projection)?;
+    let broken = |what: String| {
+        DataFusionError::Internal(format!(
+            "rows in memory do not have the columns of `{table}`: {what}"
+        ))
+    };
     let conform = |batch: &RecordBatch| {
-        RecordBatch::try_new(Arc::clone(schema), batch.columns().to_vec()).map_err(|error| {
-            DataFusionError::Internal(format!(
-                "rows in memory do not have the columns of `{table}`: {error}"
-            ))
-        })
+        let columns = wanted.fields().iter().map(|field| {
+            let column = batch.column_by_name(field.name()).cloned();
+            column.ok_or_else(|| broken(format!("`{}` is missing", field.name())))
+        });
+        // Without a column, the number of rows is all there is.
+        let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+        RecordBatch::try_new_with_options(
+            Arc::clone(&wanted),
+            columns.collect::<Result<Vec<_>>>()?,
+            &options,
+        )
+        .map_err(|error| broken(error.to_string()))
     };
     let batches = batches.iter().map(conform).collect::<Result<Vec<_>>>()?;
     Ok(MemorySourceConfig::try_new_exec(
         &[batches],
-        Arc::clone(schema),
-        projection.cloned(),
+        Arc::clone(&wanted),
+        None,
     )?)
 }
 

@@ -52,7 +52,14 @@ impl Snapshot {
                 && let Some(archive) =
                     source_as_provider(&scan.source)?.downcast_ref::<ArchiveTable>()
             {
-                let asked = bounds::of_filters(&scan.filters);
+                let schema = scan.source.schema();
+                let asked = ScanBounds {
+                    columns: scan.projection.as_ref().map(|projection| {
+                        let names = projection.iter().map(|i| schema.field(*i).name().clone());
+                        names.collect()
+                    }),
+                    ..bounds::of_filters(&scan.filters)
+                };
                 let hull = match wanted.remove(&archive.table()) {
                     Some(known) => bounds::either(known, asked),
                     None => asked,

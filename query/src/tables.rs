@@ -13,9 +13,18 @@ pub struct ScanBounds {
     pub time_max: Option<Micros>,
     /// Metric names asked for; `None`: all.
     pub metrics: Option<Vec<String>>,
+    /// Columns asked for; `None`: all.
+    pub columns: Option<Vec<String>>,
 }
 
 impl ScanBounds {
+    /// Whether a column is asked for.
+    pub fn wants_column(&self, name: &str) -> bool {
+        self.columns
+            .as_ref()
+            .is_none_or(|columns| columns.iter().any(|column| column == name))
+    }
+
     /// Whether a file may hold a row inside the bounds, by its statistics in the chain.
     pub fn may_hold(&self, file: &ArchiveFile) -> bool {
         self.time_min.is_none_or(|min| file.time_max >= min)
@@ -33,7 +42,7 @@ impl ScanBounds {
 pub struct TableView {
     /// Committed files.
     pub files: Vec<ArchiveFile>,
-    /// Hot rows, in the columns of [`schemas::columns::table_schema`]. May hold rows outside the bounds.
+    /// Hot rows, with at least the columns asked for, named and typed as in [`schemas::columns::table_schema`]. May hold rows outside the bounds.
     pub hot: Vec<RecordBatch>,
     /// Partitions whose hot rows are held by another process, so that the answer may lack up to a checkpoint interval of them.
     pub partitions_without_hot_rows: Vec<u32>,

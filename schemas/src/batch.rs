@@ -31,7 +31,9 @@ use bytes::Bytes;
 
 use crate::series::METRIC_BYTES_MAX;
 use crate::time::Micros;
-use crate::{ErrorCode, Fault, HasCode, HasFault, Kind, Labels, LabelsError, error_codes};
+use crate::{
+    ErrorCode, Fault, HasCode, HasFault, Kind, Labels, LabelsError, catch_panic, error_codes,
+};
 
 /// The most samples in one batch. 65,536: a record of them is about 2 MB before the log compresses it, below the usual 10 MB limits.
 pub const BATCH_SAMPLES_MAX: usize = 65_536;
@@ -277,10 +279,10 @@ impl SampleBatch {
     pub fn decode(bytes: &Bytes) -> Result<Self, BatchError> {
         // arrow-ipc checks most lengths but unwraps on some damaged headers (seen with single flipped bits), so a panic there is the same
         // answer as an error: this is not a batch.
-        std::panic::catch_unwind(|| Self::decode_unguarded(bytes)).unwrap_or_else(|_| {
-            Err(BatchError::Arrow(ArrowError::IpcError(
-                "the header contradicts itself; the record is damaged".into(),
-            )))
+        catch_panic(|| Self::decode_unguarded(bytes)).unwrap_or_else(|panic| {
+            Err(BatchError::Arrow(ArrowError::IpcError(format!(
+                "the header contradicts itself ({panic}); the record is damaged"
+            ))))
         })
     }
 

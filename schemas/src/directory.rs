@@ -76,12 +76,6 @@ impl FromIterator<Arc<Series>> for SeriesDirectory {
     }
 }
 
-impl From<Vec<Arc<Series>>> for SeriesDirectory {
-    fn from(series: Vec<Arc<Series>>) -> Self {
-        series.into_iter().collect()
-    }
-}
-
 impl Extend<Arc<Series>> for SeriesDirectory {
     fn extend<I: IntoIterator<Item = Arc<Series>>>(&mut self, series: I) {
         series.into_iter().for_each(|series| self.push(series));

@@ -11,6 +11,7 @@ mod directory;
 pub mod error_code;
 pub mod error_codes;
 pub mod event;
+mod expected_panic;
 mod fault;
 mod labels;
 pub mod rollup;
@@ -26,6 +27,7 @@ pub use checkpoint::{
 pub use directory::SeriesDirectory;
 pub use error_code::{ERROR_CODES as GENERAL_ERROR_CODES, ErrorCode, HasCode};
 pub use event::{Anomaly, Direction, Forecast, Vote};
+pub use expected_panic::{catch_panic, quiet_expected_panics};
 pub use fault::{Fault, HasFault};
 pub use labels::{LABEL_BYTES_MAX, LABELS_MAX, Labels, LabelsError};
 pub use rollup::Rollup;

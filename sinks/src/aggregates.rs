@@ -13,11 +13,10 @@
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 use std::path::Path;
-use std::sync::atomic::AtomicU32;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use fjall::{Database, KeyspaceCreateOptions, KvSeparationOptions, PersistMode};
+use fjall::PersistMode;
 use schemas::time::{DAY, HOUR, Micros};
 use schemas::{
     ErrorCode, Fault, HasCode, HasFault, NextOffset, Resolution, RollupRow, Series, SeriesDirectory,
@@ -25,11 +24,13 @@ use schemas::{
 
 use crate::error_codes;
 use block::Row;
+use reopening::Reopening;
 use store::Inner;
 
 mod block;
 mod columns;
 mod names;
+mod reopening;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -81,6 +82,11 @@ pub enum StoreError {
     /// The disk is full or failing (outage: retry; a store that stays broken can be deleted, it fills again).
     #[error("aggregate store: {0}")]
     Outage(String),
+    /// A write failed, and with it the store (outage: retry; the next use opens it anew).
+    #[error(
+        "aggregate store: it was closed after a failed write, as on a full or failing disk; it is opened anew by the next use"
+    )]
+    Closed,
     /// Stored bytes are damaged (corruption: they are left in place and skipped; the rows can be read from the archive).
     #[error("aggregate store: {what} is damaged: {detail}; it was left in place and skipped")]
     Corruption {
@@ -105,7 +111,7 @@ pub enum StoreError {
 impl HasFault for StoreError {
     fn fault(&self) -> Fault {
         match self {
-            StoreError::Outage(_) => Fault::Outage,
+            StoreError::Outage(_) | StoreError::Closed => Fault::Outage,
             StoreError::Corruption { .. } => Fault::Corruption,
             StoreError::BadConfig { .. } => Fault::BadConfig,
             StoreError::Bug(_) => Fault::Bug,
@@ -116,7 +122,7 @@ impl HasFault for StoreError {
 impl HasCode for StoreError {
     fn code(&self) -> &'static ErrorCode {
         match self {
-            StoreError::Outage(_) => &error_codes::STORE_UNAVAILABLE,
+            StoreError::Outage(_) | StoreError::Closed => &error_codes::STORE_UNAVAILABLE,
             StoreError::Corruption { .. } => &error_codes::STORE_DAMAGED,
             StoreError::BadConfig { .. } => &error_codes::STORE_SETTINGS,
             StoreError::Bug(_) => &error_codes::STORE_BUG,
@@ -126,7 +132,11 @@ impl HasCode for StoreError {
 
 impl From<fjall::Error> for StoreError {
     fn from(error: fjall::Error) -> Self {
-        StoreError::Outage(error.to_string())
+        match error {
+            // One of its threads met an error that it can't go on after.
+            fjall::Error::Poisoned => StoreError::Closed,
+            error => StoreError::Outage(error.to_string()),
+        }
     }
 }
 
@@ -142,7 +152,7 @@ pub struct HotRows {
 /// The embedded aggregate store. Cheap to clone; clones share it.
 #[derive(Clone)]
 pub struct AggregateStore {
-    inner: Arc<Inner>,
+    shared: Arc<Reopening>,
 }
 
 impl AggregateStore {
@@ -152,39 +162,9 @@ impl AggregateStore {
     /// `BadConfig` if another process has it open or the directory can't be used; `Outage` if the disk fails; `Corruption`: delete the
     /// directory, it fills again.
     pub fn open(directory: &Path, retention: Retention) -> Result<Self, StoreError> {
-        let config = |detail: String| StoreError::BadConfig {
-            directory: directory.display().to_string(),
-            detail,
-        };
-        let database = Database::builder(directory)
-            .worker_threads(1)
-            .open()
-            .map_err(|error| match error {
-                fjall::Error::Locked => config(
-                    "another process has it open; give each process its own data directory".into(),
-                ),
-                fjall::Error::Io(error) => config(format!("can't be opened: {error}")),
-                error => StoreError::Corruption {
-                    what: directory.display().to_string(),
-                    detail: format!("{error}; delete the directory, it fills again"),
-                },
-            })?;
-        // Blocks are large and come compressed; apart from their keys they are not rewritten by the store's own compaction.
-        let separated = || {
-            KeyspaceCreateOptions::default()
-                .with_kv_separation(Some(KvSeparationOptions::default()))
-        };
-        let blocks = database.keyspace("blocks", separated)?;
-        let series = database.keyspace("series", KeyspaceCreateOptions::default)?;
+        let inner = Inner::open(directory, retention)?;
         Ok(AggregateStore {
-            inner: Arc::new(Inner {
-                database,
-                blocks,
-                series,
-                retention,
-                known: Mutex::default(),
-                names_expired: AtomicU32::new(0),
-            }),
+            shared: Arc::new(Reopening::new(directory, retention, inner)),
         })
     }
 
@@ -260,8 +240,8 @@ impl AggregateStore {
         &self,
         work: impl FnOnce(&Inner) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let inner = Arc::clone(&self.inner);
-        tokio::task::spawn_blocking(move || work(&inner))
+        let shared = Arc::clone(&self.shared);
+        tokio::task::spawn_blocking(move || shared.with(work))
             .await
             .map_err(|error| StoreError::Bug(format!("a blocking task died: {error}")))?
     }

@@ -20,6 +20,8 @@ pub mod process;
 pub mod python;
 pub mod random;
 pub mod scenario;
+pub mod slow_proxy;
+pub mod small_disk;
 pub mod strace;
 
 /// The configuration that most tests run the program with: everything due within a second or two, no host collector.

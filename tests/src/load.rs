@@ -6,7 +6,7 @@ use std::io::Write as _;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::http::NoAnswer;
+use crate::http::{Answer, NoAnswer};
 use crate::process::Tidewatch;
 use crate::random::mix;
 
@@ -74,6 +74,7 @@ pub struct Load {
     /// At most one request is under way, so this holds what one crash leaves, or a few.
     unacknowledged: VecDeque<Request>,
     acknowledged: Vec<Request>,
+    last_refusal: Option<Answer>,
     sent: u64,
     spikes_every: Option<u64>,
 }
@@ -86,6 +87,7 @@ impl Load {
             last_time_ms: 0,
             unacknowledged: VecDeque::new(),
             acknowledged: Vec::new(),
+            last_refusal: None,
             sent: 0,
             spikes_every: None,
         }
@@ -151,7 +153,10 @@ impl Load {
             Ok(answer) if (400..500).contains(&answer.status) && answer.status != 429 => {
                 panic!("the load was refused: {} {}", answer.status, answer.text())
             }
-            Ok(_) => Outcome::Unknown,
+            Ok(answer) => {
+                self.last_refusal = Some(answer);
+                Outcome::Unknown
+            }
             Err(NoAnswer::NotSent(_)) => Outcome::Fail,
             Err(NoAnswer::Unknown(_)) => Outcome::Unknown,
         };
@@ -160,6 +165,11 @@ impl Load {
             Outcome::Fail | Outcome::Unknown => self.unacknowledged.push_back(request),
         }
         outcome
+    }
+
+    /// The latest answer that was neither a success nor a complaint about the request.
+    pub fn last_refusal(&self) -> Option<&Answer> {
+        self.last_refusal.as_ref()
     }
 
     /// How many samples were acknowledged.

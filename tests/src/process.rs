@@ -388,6 +388,42 @@ impl Tidewatch {
         Pid::from_raw(pid).expect("a process id is not 0")
     }
 
+    /// The most memory in RAM that it has had so far, bytes.
+    ///
+    /// # Panics
+    /// If the system does not tell.
+    pub fn peak_memory_bytes(&self) -> u64 {
+        let path = format!("/proc/{}/status", self.pid().as_raw_pid());
+        let status = std::fs::read_to_string(&path).unwrap_or_default();
+        let kilobytes = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix("kB"))
+            .and_then(|text| text.trim().parse::<u64>().ok());
+        kilobytes.unwrap_or_else(|| panic!("no VmHWM in {path}")) * 1024
+    }
+
+    /// The values of a metric in `/metrics`, one per label set.
+    ///
+    /// # Panics
+    /// If it does not answer, or a value is no number.
+    pub fn metric(&self, name: &str) -> Vec<f64> {
+        let answer = http::get(self.listen, "/metrics")
+            .unwrap_or_else(|e| panic!("/metrics: {e}\n{}", self.log()));
+        let text = answer.text();
+        let values = text.lines().filter_map(|line| {
+            let rest = line.strip_prefix(name)?;
+            let (labels, value) = rest.rsplit_once(' ')?;
+            (labels.is_empty() || labels.starts_with('{')).then_some(value)
+        });
+        values
+            .map(|value| {
+                value
+                    .parse()
+                    .unwrap_or_else(|e| panic!("{name}: `{value}`: {e}"))
+            })
+            .collect()
+    }
+
     /// Sends a body of line protocol with times in milliseconds.
     ///
     /// # Errors

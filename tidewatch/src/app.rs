@@ -28,6 +28,7 @@ use crate::error::CommandError;
 use crate::error_codes;
 use crate::http::overview::{BusReport, Wiring};
 use crate::http::{self, Context, Instance};
+use crate::log_watch::LogWatch;
 use crate::systemd::ServiceManager;
 use crate::tables::{PipelineTables, Running};
 use crate::telemetry::{self, Metric};
@@ -163,6 +164,8 @@ pub(crate) struct App {
     collector: Option<JoinHandle<()>>,
     server: JoinHandle<()>,
     housekeeping: JoinHandle<()>,
+    log: LogWatch,
+    watching: JoinHandle<()>,
 }
 
 impl App {
@@ -242,6 +245,8 @@ impl App {
             tokio::spawn(host.run(interval, publisher, Arc::clone(&counters), intake.clone()))
         });
 
+        let watch = LogWatch::default();
+        let watching = tokio::spawn(watch.clone().follow(Arc::clone(&log.bus), topics.samples()));
         let partitions_own = (config.bus.kind == BusKind::Embedded).then_some(partitions);
         let context = Arc::new(Context {
             instance: Instance {
@@ -269,6 +274,7 @@ impl App {
                 counters: Arc::clone(&counters),
                 embedded: log.embedded.clone(),
             },
+            log: watch.clone(),
             record: Box::new(move || record(&counters, log.embedded.as_deref())),
             metrics: metrics.clone(),
             started,
@@ -299,6 +305,8 @@ impl App {
             collector,
             server,
             housekeeping,
+            log: watch,
+            watching,
         })
     }
 
@@ -309,9 +317,10 @@ impl App {
         stop: &CancellationToken,
     ) -> impl Future<Output = ()> + Send + 'static {
         let (running, own) = (Arc::clone(&self.running), self.partitions_own);
+        let log = self.log.clone();
         manager.keep_told(
             move || status(&running),
-            move |partitions| http::not_ready(partitions, own, false),
+            move |partitions| http::not_ready(partitions, own, log.trouble().as_ref(), false),
             stop.clone(),
         )
     }
@@ -346,10 +355,13 @@ impl App {
         let mut told = None;
         loop {
             let partitions = status(&self.running);
-            let waiting = http::not_ready(&partitions, self.partitions_own, false);
-            let stuck = partitions
-                .iter()
-                .any(|partition| matches!(partition.phase, Phase::Stopped(_) | Phase::Retrying(_)));
+            let trouble = self.log.trouble();
+            let waiting =
+                http::not_ready(&partitions, self.partitions_own, trouble.as_ref(), false);
+            let stuck = trouble.is_some()
+                || partitions.iter().any(|partition| {
+                    matches!(partition.phase, Phase::Stopped(_) | Phase::Retrying(_))
+                });
             if waiting.is_none() || stuck {
                 told = waiting;
                 break;
@@ -424,6 +436,7 @@ impl App {
             })?,
         };
         self.housekeeping.abort();
+        self.watching.abort();
         if let Err(error) = self.aggregates.sync().await {
             warn!(%error, "the aggregate store could not be synced; what it lacks is computed again");
         }
@@ -440,7 +453,7 @@ impl App {
         Err(CommandError::known(
             &error_codes::STOPPED_PARTITIONS,
             format!(
-                "partitions had stopped before the end, and what the log holds for them is not in the archive yet: {}",
+                "partitions could not finish, and what the log holds for them is not in the archive yet: {}",
                 reasons.join("; ")
             ),
         ))

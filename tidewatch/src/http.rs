@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use crate::log_watch::LogWatch;
 use crate::telemetry::{self, Metric};
 
 pub(crate) use sql::NOTES_HEADER;
@@ -46,6 +47,8 @@ pub(crate) struct Context {
     pub(crate) partitions: Box<dyn Fn() -> Vec<PartitionStatus> + Send + Sync>,
     /// What the instance tells of itself besides.
     pub(crate) wiring: overview::Wiring,
+    /// What keeps samples out of the log.
+    pub(crate) log: LogWatch,
     /// Brings the gauges of other rooms up to date.
     pub(crate) record: Box<dyn Fn() + Send + Sync>,
     pub(crate) metrics: PrometheusHandle,

@@ -10,6 +10,7 @@ pub mod config;
 pub mod error;
 pub mod error_codes;
 mod http;
+mod log_watch;
 mod logs;
 pub mod replay;
 mod stores;

@@ -7,6 +7,7 @@ use schemas::HasCode;
 use tidewatch::cli::Cli;
 
 fn main() -> ExitCode {
+    schemas::quiet_expected_panics();
     // clap ends the process itself: 0 for help and version, 2 for wrong usage.
     match Cli::parse().execute() {
         Ok(()) => ExitCode::SUCCESS,

@@ -26,11 +26,17 @@ pub(crate) struct Log {
 pub(crate) fn create_data_dir(config: &Config) -> Result<PathBuf, CommandError> {
     let shown = config.data_dir.display();
     let refused = |error: std::io::Error| {
+        let advice = match error.kind() {
+            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
+                "free some space on its disk"
+            }
+            _ => {
+                "expected a directory that this user can write to (setting data.dir, flag --data-dir)"
+            }
+        };
         CommandError::known(
             &error_codes::DATA_DIRECTORY,
-            format!(
-                "data directory `{shown}`: {error}; expected a directory that this user can write to (setting data.dir, flag --data-dir)"
-            ),
+            format!("data directory `{shown}`: {error}; {advice}"),
         )
     };
     std::fs::create_dir_all(&config.data_dir).map_err(refused)?;

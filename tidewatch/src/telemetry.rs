@@ -82,6 +82,8 @@ metric_enum! {
     IngestInFlightBytes = Gauge "tidewatch_ingest_in_flight_bytes",
     /// Requests being worked on.
     IngestInFlightRequests = Gauge "tidewatch_ingest_in_flight_requests",
+    /// 1 if the log takes samples, 0 while the broker is away or the disk is full.
+    LogUp = Gauge "tidewatch_log_up",
     /// Appends to the embedded log.
     LogAppendsTotal = Counter "tidewatch_log_appends_total",
     /// Records appended to the embedded log.

@@ -17,10 +17,12 @@ mod serve;
 
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use peers::{Client, VictoriaMetrics};
+use benches::client::Client;
+use benches::process::{cpu_seconds, peak_mb};
+use peers::VictoriaMetrics;
 use prost::Message;
 
 /// Metrics of a host: the fields of the TSBS set `cpu-only`.
@@ -192,37 +194,6 @@ fn report(
         "{name:<38} {samples:>9} {cpu_s:>11.2} {per_million:>14.3} {:>10.1} {peak_mb:>10}",
         started.elapsed().as_secs_f64()
     );
-}
-
-/// User and system time of a process, seconds.
-fn cpu_seconds(child: &Child) -> f64 {
-    let stat =
-        std::fs::read_to_string(format!("/proc/{}/stat", child.id())).expect("the process runs");
-    let fields: Vec<&str> = stat
-        .rsplit(") ")
-        .next()
-        .unwrap_or_default()
-        .split(' ')
-        .collect();
-    let ticks: f64 = [11, 12]
-        .iter()
-        .map(|i| fields[*i].parse::<f64>().unwrap_or(0.0))
-        .sum();
-    ticks / 100.0
-}
-
-fn peak_mb(child: &Child) -> u64 {
-    let status =
-        std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();
-    let line = status
-        .lines()
-        .find(|line| line.starts_with("VmHWM"))
-        .unwrap_or_default();
-    line.split_whitespace()
-        .nth(1)
-        .and_then(|kb| kb.parse::<u64>().ok())
-        .unwrap_or(0)
-        / 1024
 }
 
 fn archive_bytes(directory: &std::path::Path) -> u64 {

@@ -1,6 +1,5 @@
-//! The other side: VictoriaMetrics, built once from its published Go module, and a small HTTP client over one kept connection.
+//! The other side: VictoriaMetrics, built once from its published Go module.
 
-use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -97,85 +96,4 @@ fn build() -> Result<PathBuf, String> {
     go(&["get", &format!("{package}@{VERSION}")])?;
     go(&["build", "-o", "victoria-metrics", &package])?;
     Ok(program)
-}
-
-/// One connection that is kept for all requests.
-pub(crate) struct Client {
-    stream: BufReader<TcpStream>,
-    host: String,
-}
-
-impl Client {
-    pub(crate) fn connect(address: &str) -> Self {
-        let stream = TcpStream::connect(address).expect("the server listens");
-        stream.set_nodelay(true).expect("a socket option");
-        Client {
-            stream: BufReader::new(stream),
-            host: address.to_owned(),
-        }
-    }
-
-    pub(crate) fn post(&mut self, path: &str, content_type: &str, body: &[u8]) -> String {
-        let encoding = if content_type == "application/x-protobuf" {
-            "Content-Encoding: snappy\r\nX-Prometheus-Remote-Write-Version: 0.1.0\r\n"
-        } else {
-            ""
-        };
-        let head = format!(
-            "POST {path} HTTP/1.1\r\nHost: {}\r\nContent-Type: {content_type}\r\n{encoding}Content-Length: {}\r\n\r\n",
-            self.host,
-            body.len()
-        );
-        self.ask(&head, body)
-    }
-
-    pub(crate) fn get(&mut self, path: &str) -> String {
-        let head = format!("GET {path} HTTP/1.1\r\nHost: {}\r\n\r\n", self.host);
-        self.ask(&head, &[])
-    }
-
-    fn ask(&mut self, head: &str, body: &[u8]) -> String {
-        let stream = self.stream.get_mut();
-        stream.write_all(head.as_bytes()).expect("the server reads");
-        stream.write_all(body).expect("the server reads");
-        let mut status = String::new();
-        self.stream
-            .read_line(&mut status)
-            .expect("the server answers");
-        let (mut length, mut chunked) = (0, false);
-        loop {
-            let mut line = String::new();
-            self.stream
-                .read_line(&mut line)
-                .expect("the server answers");
-            let line = line.trim().to_ascii_lowercase();
-            if line.is_empty() {
-                break;
-            }
-            if let Some(text) = line.strip_prefix("content-length:") {
-                length = text.trim().parse().expect("a length");
-            }
-            chunked |= line == "transfer-encoding: chunked";
-        }
-        let mut answer = Vec::new();
-        if chunked {
-            loop {
-                let mut size = String::new();
-                self.stream.read_line(&mut size).expect("a chunk");
-                let size = usize::from_str_radix(size.trim(), 16).expect("a chunk's size");
-                let mut chunk = vec![0; size + 2];
-                self.stream.read_exact(&mut chunk).expect("a chunk");
-                if size == 0 {
-                    break;
-                }
-                answer.extend_from_slice(&chunk[..size]);
-            }
-        } else {
-            answer.resize(length, 0);
-            self.stream.read_exact(&mut answer).expect("a body");
-        }
-        let answer = String::from_utf8_lossy(&answer).into_owned();
-        assert!(status.contains(" 20"), "{head}{status}{answer}");
-        answer
-    }
 }

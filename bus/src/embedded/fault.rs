@@ -22,6 +22,12 @@ pub(super) fn io(action: &str, path: &Path, error: &std::io::Error) -> BusError 
 
 /// An error of the store while it is opened or written.
 pub(super) fn store(action: &str, dir: &Path, error: fjall::Error) -> BusError {
+    if matches!(error, fjall::Error::Poisoned) {
+        return BusError::Unavailable {
+            action: format!("{action} {}", dir.display()),
+            detail: "a write in the background failed before, as on a full or failing disk".into(),
+        };
+    }
     match damage(&error) {
         Some(detail) => BusError::DamagedLog {
             path: dir.display().to_string(),

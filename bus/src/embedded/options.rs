@@ -20,7 +20,8 @@ pub struct EmbeddedOptions {
     pub segment_bytes_max: u64,
     /// Age at which a segment ends, milliseconds, so that a quiet topic can be trimmed; at most a quarter of its topic's retention is used.
     pub segment_ms_max: i64,
-    /// Free space below which appends are refused, bytes: the archive and checkpoints need room to make room.
+    /// Free space below which the oldest archived records go before their time, and appends are refused, bytes: the archive and checkpoints need room to
+    /// make room. Unguarded topics, which checkpoints append to, may use half of it.
     pub free_bytes_min: u64,
     /// The log's clock.
     pub clock: Clock,

@@ -53,6 +53,8 @@ async fn after_a_failed_sync_nothing_is_appended_until_a_restart() {
     broken.store(false, Ordering::SeqCst);
     let error = bus.append("t", 0, vec![record("third")]).await.unwrap_err();
     assert!(error.to_string().contains("restart"), "{error}");
+    let error = bus.health("t").await.unwrap_err();
+    assert!(matches!(error, BusError::Broken { .. }), "{error}");
     assert_eq!(
         bus.retained("t", 0).await.unwrap().end,
         NextOffset(1),
@@ -61,6 +63,7 @@ async fn after_a_failed_sync_nothing_is_appended_until_a_restart() {
     drop(bus);
 
     let bus = EmbeddedBus::open(dir.path(), EmbeddedOptions::default()).unwrap();
+    bus.health("t").await.unwrap();
     bus.append("t", 0, vec![record("fourth")]).await.unwrap();
     let mut reader = bus.reader("t", 0, NextOffset(0)).await.unwrap();
     assert_eq!(reader.next(1).await.unwrap()[0].value, "first");
@@ -84,6 +87,63 @@ async fn a_disk_that_is_nearly_full_refuses_appends_only_while_it_is() {
         error.to_string(),
         "not fail-stop: it is asked again each time"
     );
+    let health = bus.health("t").await.unwrap_err();
+    assert!(matches!(health, BusError::Unavailable { .. }), "{health}");
+}
+
+/// Options under which a disk with this much free space counts as nearly full, though not for events.
+fn nearly_full(dir: &Path) -> EmbeddedOptions {
+    let disk = rustix::fs::statvfs(dir).unwrap();
+    EmbeddedOptions {
+        free_bytes_min: disk.f_bavail * disk.f_frsize / 2 * 3,
+        unguarded_topics: ["events".to_owned()].into(),
+        ..EmbeddedOptions::default()
+    }
+}
+
+#[tokio::test]
+async fn events_may_use_half_of_the_space_that_samples_leave_free() {
+    let dir = tempfile::tempdir().unwrap();
+    let bus = EmbeddedBus::open(dir.path(), nearly_full(dir.path())).unwrap();
+    let events = TopicSpec {
+        name: "events".into(),
+        ..spec()
+    };
+    bus.create_topics(&[spec(), events]).await.unwrap();
+    // Both at once, so that one batch of the writer holds what is taken and what is refused.
+    let (samples, events) = tokio::join!(
+        bus.append("t", 0, vec![record("x")]),
+        bus.append("events", 0, vec![record("x")])
+    );
+    assert_eq!(samples.unwrap_err().fault(), Fault::Outage);
+    assert_eq!(events.unwrap(), [Offset(0)]);
+}
+
+#[tokio::test]
+async fn a_nearly_full_disk_takes_archived_records_before_their_time_and_no_others() {
+    let dir = tempfile::tempdir().unwrap();
+    let small = EmbeddedOptions {
+        segment_bytes_max: 1,
+        free_bytes_min: 0,
+        ..EmbeddedOptions::default()
+    };
+    let bus = EmbeddedBus::open(dir.path(), small).unwrap();
+    bus.create_topics(&[spec()]).await.unwrap();
+    for text in ["first", "second", "third"] {
+        bus.append("t", 0, vec![record(text)]).await.unwrap();
+    }
+    drop(bus);
+    let bus = EmbeddedBus::open(dir.path(), nearly_full(dir.path())).unwrap();
+    let start = async || bus.retained("t", 0).await.unwrap().start;
+    bus.health("t").await.unwrap_err();
+    assert_eq!(start().await, NextOffset(0), "nothing is archived");
+    bus.allow_trim("t", 0, NextOffset(2)).await.unwrap();
+    for _ in 0..3 {
+        bus.health("t").await.unwrap_err();
+    }
+    // The answers come before the work that follows them; one more question waits for that.
+    bus.health("t").await.unwrap_err();
+    assert_eq!(start().await, NextOffset(2), "the third is not archived");
 }
 
 #[tokio::test]

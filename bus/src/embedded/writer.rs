@@ -18,6 +18,9 @@ use crate::{BusError, TopicSpec, crash_point};
 const BATCH_BYTES_MAX: usize = 16 << 20;
 /// How often retention is looked at while records come, milliseconds by the log's clock.
 const RETENTION_INTERVAL_MS: i64 = 10_000;
+/// Free space below which not even the log's own bookkeeping is written, bytes: beginning or removing a segment writes some KiB, and a write that fails
+/// stops the log until a restart.
+const BOOKKEEPING_BYTES_MIN: u64 = 1 << 20;
 /// How often it is said again that the size limit is exceeded, milliseconds by the log's clock.
 const WARNING_INTERVAL_MS: i64 = 300_000;
 
@@ -29,6 +32,8 @@ type Answer<T> = oneshot::Sender<Result<T, BusError>>;
 pub(super) enum Command {
     Append(Append),
     CreateTopics(Vec<TopicSpec>, Answer<()>),
+    /// Tell whether an append to a topic would be refused.
+    Check(Arc<Topic>, Answer<()>),
     /// Look at retention now.
     Retain(Answer<()>),
 }
@@ -77,7 +82,7 @@ impl Writer {
     pub(super) fn run(mut self, mut commands: mpsc::Receiver<Command>) {
         while let Some(first) = commands.blocking_recv() {
             let mut appends = Vec::new();
-            let mut bytes = 0;
+            let (mut bytes, mut full) = (0, false);
             let mut next = Some(first);
             while let Some(command) = next {
                 match command {
@@ -88,6 +93,11 @@ impl Writer {
                     Command::CreateTopics(specs, answer) => {
                         let created = self.create_topics(&specs);
                         let _ = answer.send(created);
+                    }
+                    Command::Check(topic, answer) => {
+                        let checked = self.check(&topic);
+                        full |= checked.is_err();
+                        let _ = answer.send(checked);
                     }
                     Command::Retain(answer) => {
                         let retained = self.retain();
@@ -100,20 +110,29 @@ impl Writer {
                     None
                 };
             }
-            if !appends.is_empty() {
-                self.append(appends, bytes);
-                if (self.shared.options.clock)() >= self.retention_due_ms
-                    || self.shared.stored_bytes() > self.shared.options.retention_bytes_max
-                {
-                    // What failed is logged, and refuses the appends that follow.
-                    let _ = self.retain();
-                }
+            let asked = appends.len();
+            let appends = self.refuse_where_full(appends, bytes);
+            full |= appends.len() < asked;
+            let appended = !appends.is_empty();
+            if appended {
+                self.append(appends);
+            }
+            // What fails is logged, and refuses the appends that follow.
+            if full && self.failed.is_none() {
+                let made = self.make_room();
+                let _ = self.note_failure(made);
+            }
+            if appended
+                && ((self.shared.options.clock)() >= self.retention_due_ms
+                    || self.shared.stored_bytes() > self.shared.options.retention_bytes_max)
+            {
+                let _ = self.retain();
             }
         }
     }
 
-    fn append(&mut self, appends: Vec<Append>, bytes: usize) {
-        match self.write(&appends, bytes) {
+    fn append(&mut self, appends: Vec<Append>) {
+        match self.write(&appends) {
             Ok(offsets) => {
                 crash_point("append.before_answer");
                 let counters = &self.shared.counters;
@@ -130,24 +149,58 @@ impl Writer {
                 }
             }
             Err(error) => {
-                let (action, detail) = match &error {
-                    BusError::Unavailable { action, detail } => (action.clone(), detail.clone()),
-                    other => (self.action(), other.to_string()),
-                };
                 for append in appends {
-                    let _ = append.answer.send(Err(BusError::Unavailable {
-                        action: action.clone(),
-                        detail: detail.clone(),
-                    }));
+                    let error = match &error {
+                        BusError::Broken { action, detail } => BusError::Broken {
+                            action: action.clone(),
+                            detail: detail.clone(),
+                        },
+                        BusError::Unavailable { action, detail } => BusError::Unavailable {
+                            action: action.clone(),
+                            detail: detail.clone(),
+                        },
+                        other => BusError::Unavailable {
+                            action: self.action(),
+                            detail: other.to_string(),
+                        },
+                    };
+                    let _ = append.answer.send(Err(error));
                 }
             }
         }
     }
 
-    /// Writes and syncs appends, and tells their offsets.
-    fn write(&mut self, appends: &[Append], bytes: usize) -> Result<Vec<Vec<Offset>>, BusError> {
+    /// Answers the appends that a nearly full disk has no room for, and gives back the others. A failed write would stop the log until a restart.
+    fn refuse_where_full(&self, appends: Vec<Append>, bytes: usize) -> Vec<Append> {
+        // Space would not help a log that has failed, and must not be asked for.
+        if self.failed.is_some() {
+            return appends;
+        }
+        let (refused, taken): (Vec<_>, Vec<_>) = appends
+            .into_iter()
+            .map(|append| (self.room_for(&append.topic, bytes), append))
+            .partition(|(room, _)| room.is_err());
+        for (room, append) in refused {
+            let _ = append.answer.send(room.map(|()| Vec::new()));
+        }
+        taken.into_iter().map(|(_, append)| append).collect()
+    }
+
+    /// Whether an append would be taken. Also finds what a background thread of the store met.
+    fn check(&mut self, topic: &Topic) -> Result<(), BusError> {
         self.refuse_if_failed()?;
-        self.refuse_if_full(bytes)?;
+        self.room_for(topic, 0)?;
+        let flushed = self
+            .shared
+            .database
+            .persist(fjall::PersistMode::Buffer)
+            .map_err(|error| self.shared.fault("writing the log in", error));
+        self.note_failure(flushed)
+    }
+
+    /// Writes and syncs appends, and tells their offsets.
+    fn write(&mut self, appends: &[Append]) -> Result<Vec<Vec<Offset>>, BusError> {
+        self.refuse_if_failed()?;
         let now_ms = (self.shared.options.clock)();
         let result = self.write_batch(appends, now_ms);
         self.note_failure(result)
@@ -278,7 +331,38 @@ impl Writer {
             };
             self.remove_oldest(topic)?;
         }
-        Ok(())
+        self.make_room()
+    }
+
+    /// On a nearly full disk the oldest records that the archive covers go before their time. One segment a pass: its files go a moment later.
+    fn make_room(&mut self) -> Result<(), BusError> {
+        let options = &self.shared.options;
+        if self
+            .free_bytes()
+            .is_none_or(|free| !(BOOKKEEPING_BYTES_MIN..options.free_bytes_min).contains(&free))
+        {
+            return Ok(());
+        }
+        let topics = self.shared.all_topics();
+        let removable = |topic: &&Arc<Topic>| {
+            !options.unguarded_topics.contains(&topic.spec.name)
+                && retention::removable(topic, &topic.segments(), options).is_ok()
+        };
+        match topics.iter().find(removable) {
+            Some(topic) => {
+                tracing::warn!(
+                    topic = topic.spec.name,
+                    "the disk is nearly full; the oldest archived segment of the log is removed before its time"
+                );
+                self.remove_oldest(topic)
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn free_bytes(&self) -> Option<u64> {
+        let disk = rustix::fs::statvfs(&self.shared.dir).ok()?;
+        Some(disk.f_bavail.saturating_mul(disk.f_frsize))
     }
 
     fn warn_of_size(&mut self, topics: &[Arc<Topic>], now_ms: i64) {
@@ -334,7 +418,10 @@ impl Writer {
         let Some(active) = topic.active() else {
             return Ok(());
         };
-        if !retention::ends(topic, &active, &self.shared.options, now_ms) {
+        let full = |free| free < BOOKKEEPING_BYTES_MIN;
+        if !retention::ends(topic, &active, &self.shared.options, now_ms)
+            || self.free_bytes().is_some_and(full)
+        {
             return Ok(());
         }
         let start = SegmentStart {
@@ -366,27 +453,30 @@ impl Writer {
     fn refuse_if_failed(&self) -> Result<(), BusError> {
         match &self.failed {
             None => Ok(()),
-            Some(detail) => Err(BusError::Unavailable {
+            Some(detail) => Err(BusError::Broken {
                 action: self.action(),
-                detail: format!(
-                    "it takes no more records since an error: {detail}; mend the disk, then restart the process"
-                ),
+                detail: detail.clone(),
             }),
         }
     }
 
-    /// Refuses before the disk is full: a failed write would stop the log until a restart.
-    fn refuse_if_full(&self, bytes: usize) -> Result<(), BusError> {
-        let Ok(disk) = rustix::fs::statvfs(&self.shared.dir) else {
+    /// Refuses before the disk is full. Samples leave the whole reserve free, events half of it: they come with checkpoints, and those make room.
+    fn room_for(&self, topic: &Topic, bytes: usize) -> Result<(), BusError> {
+        let Some(free) = self.free_bytes() else {
             return Ok(());
         };
-        let free = disk.f_bavail.saturating_mul(disk.f_frsize);
-        // Twice: once in the journal, once in the segment's table.
-        let needed = self
-            .shared
-            .options
-            .free_bytes_min
-            .saturating_add(2 * bytes as u64);
+        let options = &self.shared.options;
+        let reserve = if options.unguarded_topics.contains(&topic.spec.name) {
+            options.free_bytes_min / 2
+        } else {
+            options.free_bytes_min
+        };
+        // Twice: once in the journal, once in the segment's table; and the tables of what was taken before are still to be written.
+        let active = self.shared.all_topics().into_iter();
+        let unwritten: u64 = active
+            .filter_map(|topic| Some(topic.active()?.bytes.load(Ordering::Relaxed)))
+            .sum();
+        let needed = reserve.saturating_add(unwritten + 2 * bytes as u64);
         if free >= needed {
             return Ok(());
         }
@@ -399,10 +489,9 @@ impl Writer {
     }
 
     fn note_failure<T>(&mut self, result: Result<T, BusError>) -> Result<T, BusError> {
-        if let Err(error) = &result {
-            tracing::error!(%error, "the log takes no more records until the process is restarted");
-            self.failed = Some(error.to_string());
-        }
-        result
+        let Err(error) = result else { return result };
+        tracing::error!(%error, "the log takes no more records until the process is restarted");
+        self.failed.get_or_insert_with(|| error.to_string());
+        Err(error)
     }
 }

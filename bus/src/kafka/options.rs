@@ -36,7 +36,8 @@ pub struct KafkaOptions {
     pub session_timeout_ms: u32,
     /// How long a revocation waits for the former owner to finish, milliseconds; at most a third of the session.
     pub handover_ms_max: u32,
-    /// How long an append may take before it is answered with `Unavailable`, milliseconds.
+    /// How long an append may take before it is answered with `Unavailable`, milliseconds. 20 s: longer than brokers take to choose a new leader, and
+    /// short enough that the refusal arrives before a client gives up waiting (Prometheus does after 30 s).
     pub append_ms_max: u32,
     /// How long other requests may take, milliseconds.
     pub request_ms_max: u32,
@@ -56,7 +57,7 @@ impl KafkaOptions {
             client_id: "tidewatch".to_owned(),
             session_timeout_ms: 30_000,
             handover_ms_max: 10_000,
-            append_ms_max: 30_000,
+            append_ms_max: 20_000,
             request_ms_max: 10_000,
             read_ahead_kib_max: 8 * 1024,
             partitions_expected: BTreeMap::new(),

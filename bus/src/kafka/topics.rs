@@ -20,7 +20,8 @@ use crate::{BusError, Retained, TopicSpec};
 const PARTITIONS_KEPT: Duration = Duration::from_secs(60);
 /// How long a new topic may take to be known everywhere.
 const CREATION_MAX: Duration = Duration::from_secs(15);
-
+/// How long a broker may take to answer before it counts as away: less than a probe of readiness repeats.
+const HEALTH_MAX: Duration = Duration::from_secs(3);
 /// How long a partition without a leader is left alone before it is asked again.
 const LEADER_PAUSE: Duration = Duration::from_millis(50);
 
@@ -96,6 +97,30 @@ impl Topics {
             .unwrap_or_else(PoisonError::into_inner)
             .insert(topic.to_owned(), (found, Instant::now()));
         Ok(found)
+    }
+
+    /// Whether a broker answers, and every partition of a topic has a leader.
+    pub(super) async fn check(&self, topic: &str) -> Result<(), BusError> {
+        let (name, client) = (topic.to_owned(), self.client.clone());
+        let asked = tokio::task::spawn_blocking(move || {
+            let metadata = client.fetch_metadata(Some(&name), HEALTH_MAX)?;
+            let errors = metadata.topics().iter().flat_map(|topic| {
+                let own = topic.error();
+                own.into_iter()
+                    .chain(topic.partitions().iter().filter_map(|p| p.error()))
+            });
+            match errors.map(RDKafkaErrorCode::from).find(|code| {
+                // The leader takes appends; a follower that is away is the brokers' business.
+                *code != RDKafkaErrorCode::ReplicaNotAvailable
+            }) {
+                Some(code) => Err(KafkaError::MetadataFetch(code)),
+                None => Ok(()),
+            }
+        });
+        asked
+            .await
+            .map_err(|error| fault::thread(&error))?
+            .map_err(|error| fault::of("asking for the state of", topic, &self.brokers, &error))
     }
 
     pub(super) async fn retained(&self, topic: &str, partition: u32) -> Result<Retained, BusError> {

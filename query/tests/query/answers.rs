@@ -116,6 +116,7 @@ async fn tables_are_told_the_bounds() {
         time_min: Some(START + HOUR),
         time_max: Some(START + 2 * HOUR),
         metrics: Some(vec!["cpu".to_owned()]),
+        columns: Some(vec!["time".to_owned(), "metric".to_owned()]),
     };
     assert_eq!(
         *world.held.asked.lock().unwrap(),

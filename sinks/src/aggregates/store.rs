@@ -2,10 +2,13 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
+use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use fjall::{Database, Keyspace, PersistMode, Readable as _};
+use fjall::{
+    Database, Keyspace, KeyspaceCreateOptions, KvSeparationOptions, PersistMode, Readable as _,
+};
 use foldhash::fast::RandomState;
 use schemas::time::Micros;
 use schemas::{NextOffset, Resolution, Series};
@@ -20,7 +23,7 @@ const KNOWN_SERIES_MAX: usize = 1 << 20;
 /// Entries removed at a time by `AggregateStore::expire`.
 const EXPIRED_AT_ONCE: usize = 10_000;
 
-/// What the clones of a store share.
+/// The open database.
 pub(super) struct Inner {
     pub(super) database: Database,
     pub(super) blocks: Keyspace,
@@ -77,6 +80,41 @@ fn read_key(key: &[u8]) -> Option<(Micros, u32, NextOffset)> {
 }
 
 impl Inner {
+    pub(super) fn open(directory: &Path, retention: Retention) -> Result<Self, StoreError> {
+        let config = |detail: String| StoreError::BadConfig {
+            directory: directory.display().to_string(),
+            detail,
+        };
+        let database = Database::builder(directory)
+            .worker_threads(1)
+            .open()
+            .map_err(|error| match error {
+                fjall::Error::Locked => config(
+                    "another process has it open; give each process its own data directory".into(),
+                ),
+                fjall::Error::Io(error) => config(format!("can't be opened: {error}")),
+                error => StoreError::Corruption {
+                    what: directory.display().to_string(),
+                    detail: format!("{error}; delete the directory, it fills again"),
+                },
+            })?;
+        // Blocks are large and come compressed; apart from their keys they are not rewritten by the store's own compaction.
+        let separated = || {
+            KeyspaceCreateOptions::default()
+                .with_kv_separation(Some(KvSeparationOptions::default()))
+        };
+        let blocks = database.keyspace("blocks", separated)?;
+        let series = database.keyspace("series", KeyspaceCreateOptions::default)?;
+        Ok(Inner {
+            database,
+            blocks,
+            series,
+            retention,
+            known: Mutex::default(),
+            names_expired: AtomicU32::new(0),
+        })
+    }
+
     pub(super) fn put(
         &self,
         partition: u32,

@@ -18,7 +18,9 @@ fn directory() -> SeriesDirectory {
             Kind::Gauge,
         ))
     };
-    vec![series("cpu", "a"), series("cpu", "b"), series("mem", "a")].into()
+    [series("cpu", "a"), series("cpu", "b"), series("mem", "a")]
+        .into_iter()
+        .collect()
 }
 
 fn row(series: u32, start: Micros, value: f64, revision: u32) -> RollupRow {
@@ -211,7 +213,7 @@ async fn many_revisions_become_one_block_and_keep_the_guard() {
         .put(0, &directory, &[row(0, START, -1.0, 0)], NextOffset(38))
         .await
         .unwrap();
-    assert!(store.inner.blocks.iter().count() <= BLOCKS_MAX);
+    assert!(store.shared.open().unwrap().blocks.iter().count() <= BLOCKS_MAX);
     assert_eq!(
         seen(&store, None, 0).await,
         expect(&[
@@ -281,8 +283,8 @@ async fn what_is_old_expires_and_the_rest_survives_a_reopening() {
     assert_eq!(store.expire(START + 800 * DAY).await.unwrap(), 4);
     assert_eq!(
         (
-            store.inner.blocks.iter().count(),
-            store.inner.series.iter().count()
+            store.shared.open().unwrap().blocks.iter().count(),
+            store.shared.open().unwrap().series.iter().count()
         ),
         (0, 0)
     );
@@ -315,10 +317,24 @@ async fn c6_a_damaged_block_is_named_skipped_and_kept() {
             .unwrap();
     }
     let key = block_key(Resolution::Minute, START + MINUTE, 0, NextOffset(1));
-    let mut bytes = store.inner.blocks.get(key).unwrap().unwrap().to_vec();
+    let mut bytes = store
+        .shared
+        .open()
+        .unwrap()
+        .blocks
+        .get(key)
+        .unwrap()
+        .unwrap()
+        .to_vec();
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
-    store.inner.blocks.insert(key, bytes).unwrap();
+    store
+        .shared
+        .open()
+        .unwrap()
+        .blocks
+        .insert(key, bytes)
+        .unwrap();
     let name = directory[1].id.0.to_be_bytes();
     store
         .put(
@@ -329,7 +345,13 @@ async fn c6_a_damaged_block_is_named_skipped_and_kept() {
         )
         .await
         .unwrap();
-    store.inner.series.insert(name, b"rubbish").unwrap();
+    store
+        .shared
+        .open()
+        .unwrap()
+        .series
+        .insert(name, b"rubbish")
+        .unwrap();
     let found = store
         .rows(
             Resolution::Minute,
@@ -352,7 +374,16 @@ async fn c6_a_damaged_block_is_named_skipped_and_kept() {
             .iter()
             .all(|error| error.fault() == Fault::Corruption)
     );
-    assert!(store.inner.blocks.get(key).unwrap().is_some());
+    assert!(
+        store
+            .shared
+            .open()
+            .unwrap()
+            .blocks
+            .get(key)
+            .unwrap()
+            .is_some()
+    );
     // New rows of the damaged window are stored and seen.
     store
         .put(

@@ -1,6 +1,5 @@
 //! Parquet bytes of ours become Arrow columns again. Damage is an error, never a panic.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, DictionaryArray, RecordBatch, StringArray};
@@ -8,7 +7,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef, UInt32Type};
 use bytes::Bytes;
 use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
 use schemas::columns::table_schema;
-use schemas::{SeriesId, Table};
+use schemas::{SeriesId, Table, catch_panic};
 
 use super::ArchiveError;
 
@@ -52,8 +51,8 @@ pub(super) fn guarded<T>(
     path: &str,
     decode: impl FnOnce() -> Result<T, ArchiveError>,
 ) -> Result<T, ArchiveError> {
-    catch_unwind(AssertUnwindSafe(decode))
-        .unwrap_or_else(|_| Err(damaged(path, &"the decoder gave up")))
+    catch_panic(decode)
+        .unwrap_or_else(|panic| Err(damaged(path, &format!("the decoder gave up: {panic}"))))
 }
 
 /// The error of a file that can't be decoded.

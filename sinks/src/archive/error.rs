@@ -18,7 +18,7 @@ pub enum ArchiveError {
         detail: String,
     },
     /// Stored bytes are not what was written (corruption: they were left in place; restore them from a copy, or rebuild them from the log).
-    #[error("`{path}` is damaged: {detail}; it was left in place")]
+    #[error("`{path}` is damaged: {detail}; it was left in place, restore it from a copy")]
     Corruption {
         /// Path below the archive's root.
         path: String,

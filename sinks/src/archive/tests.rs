@@ -50,7 +50,7 @@ fn series(metric: &str, labels: &[(&str, &str)]) -> Arc<Series> {
 }
 
 fn directory() -> SeriesDirectory {
-    vec![
+    [
         series(
             "zeta",
             &[
@@ -77,7 +77,8 @@ fn directory() -> SeriesDirectory {
             ],
         ),
     ]
-    .into()
+    .into_iter()
+    .collect()
 }
 
 fn rows(samples: &[(u32, Micros, f64)]) -> SampleRows {

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use bus::{BusError, GroupEvent, Membership};
+use bus::kafka::{KafkaBus, KafkaOptions};
+use bus::{Bus, BusError, GroupEvent, Membership};
 use futures::FutureExt;
 use schemas::NextOffset;
+use tests::kafka::own_broker_for_tests;
 
-use crate::log::{Kind, Log, open, record, within};
+use crate::log::{Kind, Log, open, record, spec, within};
 
 /// Follows events until the member owns exactly `wanted` partitions; hands over at once.
 async fn until_owns(member: &mut dyn Membership, owned: &mut BTreeSet<u32>, wanted: usize) {
@@ -99,4 +101,46 @@ async fn a_handover_that_never_ends_does_not_hold_the_kafka_group() {
     };
     until_owns(second.as_mut(), &mut BTreeSet::new(), 1).await;
     assert!(!handover.is_waited_for());
+}
+
+#[tokio::test]
+async fn a_session_that_ends_without_an_answer_is_told_as_a_loss() {
+    let Some(broker) = own_broker_for_tests() else {
+        return;
+    };
+    let bus = KafkaBus::connect(KafkaOptions {
+        session_timeout_ms: 6_000,
+        handover_ms_max: 2_000,
+        ..KafkaOptions::new(&broker.address())
+    })
+    .unwrap();
+    let topic = bus::TopicSpec {
+        partitions: 2,
+        ..spec()
+    };
+    bus.create_topics(std::slice::from_ref(&topic))
+        .await
+        .unwrap();
+    let mut member = bus.join(&topic.name, "group").await.unwrap();
+    let mut owned = BTreeSet::new();
+    until_owns(member.as_mut(), &mut owned, 2).await;
+    // No heartbeat is answered any more: by the time the session is over, others may own what was ours.
+    broker.freeze().unwrap();
+    let lost = loop {
+        match within("a loss", member.next()).await {
+            GroupEvent::Lost(partitions) => break partitions,
+            GroupEvent::Error(_) => {}
+            event => panic!("expected a loss, got {event:?}"),
+        }
+    };
+    assert_eq!(BTreeSet::from_iter(lost), owned);
+    broker.thaw().unwrap();
+    owned.clear();
+    while owned.len() < 2 {
+        match within("an assignment", member.next()).await {
+            GroupEvent::Assigned(partitions) => owned.extend(partitions),
+            GroupEvent::Error(_) => {}
+            event => panic!("expected an assignment, got {event:?}"),
+        }
+    }
 }

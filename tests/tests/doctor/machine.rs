@@ -76,7 +76,7 @@ fn on_a_disk(test: &str, directory: &Path, mount: &str, then: &str) -> Option<Ou
         tests::skip(
             test,
             "the right to mount (unshare --map-root-user --mount)",
-            "TIDEWATCH_REQUIRE_MOUNT",
+            "TIDEWATCH_REQUIRE_NAMESPACES",
         );
         return None;
     }

@@ -167,6 +167,7 @@ pub(super) async fn overview(State(context): State<Arc<Context>>) -> Json<Overvi
     let reason = not_ready(
         &partitions,
         context.partitions_own,
+        context.log.trouble().as_ref(),
         context.stop.is_cancelled(),
     );
     let lags = lags(&context, &partitions).await;

@@ -1,7 +1,6 @@
 //! The front page, health, readiness and metrics.
 
 use std::collections::HashMap;
-use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +13,7 @@ use serde_json::json;
 
 use super::overview::PartitionReport;
 use super::{Context, Instance};
+use crate::log_watch::LogTrouble;
 use crate::telemetry::{self, Metric, record_process};
 
 /// How long the log may take to tell where it ends, for the lag alone.
@@ -52,9 +52,19 @@ pub(crate) fn next_commands(arguments: &str) -> String {
     .join("\n")
 }
 
-/// `GET /healthz`: the process answers.
-pub(super) async fn healthz() -> &'static str {
-    "ok\n"
+/// `GET /healthz`: the process answers, and no restart would mend it.
+pub(super) async fn healthz(State(context): State<Arc<Context>>) -> (StatusCode, String) {
+    match context
+        .log
+        .trouble()
+        .filter(|trouble| trouble.needs_restart)
+    {
+        None => (StatusCode::OK, "ok\n".to_owned()),
+        Some(trouble) => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            format!("{}\n", trouble.message),
+        ),
+    }
 }
 
 /// `GET /api/v1/instance`: who answers.
@@ -62,7 +72,7 @@ pub(super) async fn instance(State(context): State<Arc<Context>>) -> Json<Instan
     Json(context.instance.clone())
 }
 
-/// `GET /readyz`: whether every partition of ours runs; `?verbose` tells of each.
+/// `GET /readyz`: whether the log takes samples and every partition of ours runs; `?verbose` tells of each.
 pub(super) async fn readyz(
     State(context): State<Arc<Context>>,
     Query(parameters): Query<HashMap<String, String>>,
@@ -71,6 +81,7 @@ pub(super) async fn readyz(
     let waiting = not_ready(
         &partitions,
         context.partitions_own,
+        context.log.trouble().as_ref(),
         context.stop.is_cancelled(),
     );
     let status = if waiting.is_none() {
@@ -105,32 +116,48 @@ pub(super) async fn readyz(
 pub(crate) fn not_ready(
     partitions: &[PartitionStatus],
     own: Option<u32>,
+    log: Option<&LogTrouble>,
     stopping: bool,
 ) -> Option<String> {
     if stopping {
         return Some("the program is stopping".to_owned());
     }
-    let mut reasons = String::new();
+    let mut reasons = Vec::new();
+    if let Some(trouble) = log {
+        reasons.push(format!("the log takes no samples: {}", trouble.message));
+    }
+    // One outage mostly meets all partitions: it is told once.
+    let mut waiting: Vec<(&Phase, Vec<String>)> = Vec::new();
     for partition in partitions
         .iter()
         .filter(|partition| !matches!(partition.phase, Phase::Running | Phase::Fenced))
     {
-        let separator = if reasons.is_empty() { "" } else { "; " };
-        let _ = write!(
-            reasons,
-            "{separator}partition {} is {}",
-            partition.partition,
-            phase_name(&partition.phase)
-        );
-        if let Some(reason) = phase_reason(&partition.phase) {
-            let _ = write!(reasons, ": {reason}");
+        let number = partition.partition.to_string();
+        match waiting
+            .iter_mut()
+            .find(|(phase, _)| **phase == partition.phase)
+        {
+            Some((_, numbers)) => numbers.push(number),
+            None => waiting.push((&partition.phase, vec![number])),
         }
+    }
+    for (phase, numbers) in waiting {
+        let (noun, verb) = match numbers.len() {
+            1 => ("partition", "is"),
+            _ => ("partitions", "are"),
+        };
+        let reason = phase_reason(phase).map_or_else(String::new, |reason| format!(": {reason}"));
+        reasons.push(format!(
+            "{noun} {} {verb} {}{reason}",
+            numbers.join(", "),
+            phase_name(phase)
+        ));
     }
     let missing = own.map_or(0, |own| (own as usize).saturating_sub(partitions.len()));
     if reasons.is_empty() && missing > 0 {
-        let _ = write!(reasons, "{missing} partitions are not assigned yet");
+        reasons.push(format!("{missing} partitions are not assigned yet"));
     }
-    (!reasons.is_empty()).then_some(reasons)
+    (!reasons.is_empty()).then(|| reasons.join("; "))
 }
 
 pub(super) fn phase_name(phase: &Phase) -> &'static str {
@@ -173,6 +200,8 @@ pub(super) async fn metrics(State(context): State<Arc<Context>>) -> Response {
     for (status, lag) in partitions.iter().zip(lags) {
         record_partition(status, lag);
     }
+    let up = context.log.trouble().is_none();
+    telemetry::set(Metric::LogUp, &[], f64::from(u8::from(up)));
     (context.record)();
     record_process(context.started);
     (

@@ -69,6 +69,7 @@ async fn context(dir: &Path, phases: &[Phase]) -> Arc<Context> {
             counters: Arc::default(),
             embedded: None,
         },
+        log: LogWatch::default(),
         record: Box::new(|| {}),
         metrics: telemetry::install(),
         started: Instant::now(),
@@ -187,6 +188,43 @@ async fn readiness_names_what_is_not_ready() {
     assert_eq!(answer["partitions"][0]["lag_records"], 0);
 }
 
+#[tokio::test]
+async fn a_log_that_takes_nothing_is_not_ready_and_one_that_needs_a_restart_not_healthy() {
+    let dir = tempfile::tempdir().unwrap();
+    let context = context(dir.path(), &[Phase::Running, Phase::Running]).await;
+    let (action, detail) = ("appending to `t`".to_owned(), "no broker".to_owned());
+    let away = bus::BusError::Unavailable {
+        action: action.clone(),
+        detail: detail.clone(),
+    };
+    context.log.note(Err(away));
+    assert_eq!(
+        get_text(&context, "/readyz").await,
+        (
+            503,
+            "not ready: the log takes no samples: appending to `t`: no broker\n".to_owned()
+        )
+    );
+    assert_eq!(
+        get_text(&context, "/healthz").await.0,
+        200,
+        "it passes by itself"
+    );
+    let (_, metrics) = get_text(&context, "/metrics").await;
+    assert!(metrics.contains("tidewatch_log_up 0"), "{metrics}");
+    context
+        .log
+        .note(Err(bus::BusError::Broken { action, detail }));
+    let (status, answer) = get_text(&context, "/healthz").await;
+    assert!(
+        status == 503 && answer.contains("restart the process"),
+        "{status} {answer}"
+    );
+    context.log.note(Ok(()));
+    assert_eq!(get_text(&context, "/readyz").await.0, 200);
+    assert_eq!(get_text(&context, "/healthz").await.0, 200);
+}
+
 #[test]
 fn ready_means_every_own_partition_runs() {
     let check = |phases: &[Phase], own, stopping| {
@@ -195,7 +233,7 @@ fn ready_means_every_own_partition_runs() {
             .enumerate()
             .map(|(number, phase)| partition(number as u32, phase.clone()))
             .collect();
-        not_ready(&partitions, own, stopping)
+        not_ready(&partitions, own, None, stopping)
     };
     assert_eq!(
         check(&[Phase::Running, Phase::Running], Some(2), false),
@@ -215,6 +253,11 @@ fn ready_means_every_own_partition_runs() {
     assert_eq!(
         check(&[Phase::Replaying], Some(1), false).unwrap(),
         "partition 0 is replaying"
+    );
+    let outage = || Phase::Retrying("disk full".to_owned());
+    assert_eq!(
+        check(&[outage(), Phase::Claiming, outage()], Some(3), false).unwrap(),
+        "partitions 0, 2 are retrying: disk full; partition 1 is claiming"
     );
     assert_eq!(
         check(&[Phase::Running], Some(1), true).unwrap(),

@@ -77,42 +77,58 @@ fn numbers(values: impl Iterator<Item = f64>) -> ArrayRef {
     Arc::new(Float64Array::from_iter_values(values))
 }
 
-/// `metric`, `series_id`, `labels`, `host`, `service` of some rows.
-fn series_columns(series: &[&Series]) -> Vec<ArrayRef> {
-    vec![
-        Arc::new(StringArray::from_iter_values(
-            series.iter().map(|series| &*series.metric),
-        )),
-        Arc::new(StringArray::from_iter_values(
-            series.iter().map(|series| series.id.to_string()),
-        )),
-        Arc::new(labels_array(series.iter().map(|series| &series.labels))),
-        Arc::new(
-            series
-                .iter()
-                .map(|series| series.host())
-                .collect::<StringArray>(),
-        ),
-        Arc::new(
-            series
-                .iter()
-                .map(|series| series.service())
-                .collect::<StringArray>(),
-        ),
-    ]
+/// Those of `metric`, `series_id`, `labels`, `host`, `service` of some rows that a query asks for: texts are most of a row.
+fn series_columns(series: &[&Series], bounds: &ScanBounds) -> Vec<(&'static str, ArrayRef)> {
+    type Make = fn(&[&Series]) -> ArrayRef;
+    let makers: [(&str, Make); 5] = [
+        ("metric", |series| {
+            Arc::new(StringArray::from_iter_values(
+                series.iter().map(|series| &*series.metric),
+            ))
+        }),
+        ("series_id", |series| {
+            Arc::new(StringArray::from_iter_values(
+                series.iter().map(|series| series.id.to_string()),
+            ))
+        }),
+        ("labels", |series| {
+            Arc::new(labels_array(series.iter().map(|series| &series.labels)))
+        }),
+        ("host", |series| {
+            let hosts: StringArray = series.iter().map(|series| series.host()).collect();
+            Arc::new(hosts)
+        }),
+        ("service", |series| {
+            let services: StringArray = series.iter().map(|series| series.service()).collect();
+            Arc::new(services)
+        }),
+    ];
+    makers
+        .into_iter()
+        .filter(|(name, _)| bounds.wants_column(name))
+        .map(|(name, make)| (name, make(series)))
+        .collect()
 }
 
+/// A batch of the columns of a table that were made: `time`, what a query asks for of the series', and the table's `own`, which are last in it.
 fn batch(
     table: Table,
     time: ArrayRef,
-    series: &[&Series],
+    series: Vec<(&'static str, ArrayRef)>,
     own: Vec<ArrayRef>,
 ) -> Result<RecordBatch, ArrowError> {
+    let schema = table_schema(table);
+    let first_own = schema.fields().len() - own.len();
+    let mut made: Vec<usize> = vec![0];
+    for (name, _) in &series {
+        made.push(schema.index_of(name)?);
+    }
+    made.extend(first_own..schema.fields().len());
     let columns = std::iter::once(time)
-        .chain(series_columns(series))
+        .chain(series.into_iter().map(|(_, column)| column))
         .chain(own)
         .collect();
-    RecordBatch::try_new(table_schema(table), columns)
+    RecordBatch::try_new(Arc::new(schema.project(&made)?), columns)
 }
 
 fn sample_batches(
@@ -134,7 +150,7 @@ fn sample_batches(
         into.push(batch(
             Table::Samples,
             times(chunk.iter().map(|row| rows.time[*row])),
-            &series,
+            series_columns(&series, bounds),
             own,
         )?);
     }
@@ -182,7 +198,7 @@ fn rollup_batches(
         into.push(batch(
             Table::Rollups(chunk[0].resolution),
             times(chunk.iter().map(|row| row.start)),
-            &series,
+            series_columns(&series, bounds),
             own,
         )?);
     }
@@ -243,7 +259,7 @@ fn anomaly_batches(
         into.push(batch(
             Table::Anomalies,
             times(chunk.iter().map(|row| row.0)),
-            &series,
+            series_columns(&series, bounds),
             own,
         )?);
     }
@@ -271,7 +287,9 @@ mod tests {
                 Kind::Gauge,
             ))
         };
-        vec![series("cpu", "a"), series("mem", "b")].into()
+        [series("cpu", "a"), series("mem", "b")]
+            .into_iter()
+            .collect()
     }
 
     fn view(hot: HotRows) -> PartitionView {
@@ -314,6 +332,19 @@ mod tests {
     }
 
     #[test]
+    fn texts_are_made_only_where_they_are_asked_for() {
+        let bounds = ScanBounds {
+            metrics: Some(vec!["mem".into()]),
+            columns: Some(vec!["host".into(), "value".into()]),
+            ..ScanBounds::default()
+        };
+        assert_eq!(
+            show(samples(), &bounds),
+            "{\"time\":\"1970-01-01T00:00:02Z\",\"host\":\"b\",\"value\":2.5}\n"
+        );
+    }
+
+    #[test]
     fn bounds_leave_out_what_is_not_asked() {
         let lines = |bounds: ScanBounds| show(samples(), &bounds).lines().count();
         assert_eq!(lines(ScanBounds::default()), 3);
@@ -321,7 +352,7 @@ mod tests {
             lines(ScanBounds {
                 time_min: Some(2_000_000),
                 time_max: Some(3_000_000),
-                metrics: None
+                ..ScanBounds::default()
             }),
             2
         );
