@@ -51,6 +51,9 @@ pub enum Command {
     /// Follow samples or anomalies as they are published, one JSON object per line, until Ctrl-C.
     #[command(after_help = "Example:\n  tidewatch tail anomalies")]
     Tail(TailArgs),
+    /// Ask a running instance whether it works; the exit code says it too (0: it does). For health checks.
+    #[command(after_help = "Example:\n  tidewatch health --ready")]
+    Health(commands::health::HealthArgs),
     /// Work on the topics of a Kafka cluster.
     #[command(subcommand)]
     Topics(TopicsCommand),
@@ -255,6 +258,7 @@ impl Cli {
                 Command::Run(_) => crate::app::run(config).await,
                 Command::Sql(args) => commands::sql::run(&config, args).await,
                 Command::Tail(args) => commands::tail::run(&config, args).await,
+                Command::Health(args) => commands::health::run(&config, args).await,
                 Command::Topics(TopicsCommand::Create { .. }) => {
                     commands::topics::create(&config).await
                 }

@@ -6,6 +6,7 @@ use crate::error::CommandError;
 
 pub(crate) mod archive;
 pub(crate) mod client;
+pub(crate) mod health;
 pub(crate) mod sql;
 pub(crate) mod tail;
 pub(crate) mod topics;
