@@ -12,6 +12,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 pub mod audit;
+pub mod compose;
 pub mod http;
 pub mod kafka;
 pub mod load;

@@ -45,7 +45,7 @@ pub enum Command {
     #[command(
         after_help = "Examples:\n  tidewatch sql \"SELECT metric, count(*) FROM samples GROUP BY 1 ORDER BY 2 DESC\"\n  \
         tidewatch sql -f parquet -o cpu.parquet \"SELECT * FROM rollups_1m WHERE metric = 'system.cpu.utilization'\"\n  \
-        echo 'SHOW TABLES' | tidewatch sql"
+        echo 'SHOW TABLES' | tidewatch sql\n  tidewatch sql    # on a terminal: a shell with history, completion and \\?"
     )]
     Sql(SqlArgs),
     /// Follow samples or anomalies as they are published, one JSON object per line, until Ctrl-C.
@@ -92,7 +92,7 @@ pub struct UrlArgs {
 /// Flags of `sql`.
 #[derive(Debug, Args)]
 pub struct SqlArgs {
-    /// The question. Left out: read from standard input.
+    /// The question. Left out: a shell on a terminal; otherwise it is read from standard input.
     pub query: Option<String>,
     /// How the answer is written.
     #[arg(short, long, value_enum, default_value_t = SqlFormat::Table)]

@@ -7,6 +7,8 @@ use crate::error::CommandError;
 pub(crate) mod archive;
 pub(crate) mod client;
 pub(crate) mod health;
+mod shell;
+mod source;
 pub(crate) mod sql;
 pub(crate) mod tail;
 pub(crate) mod topics;
