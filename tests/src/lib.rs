@@ -22,6 +22,7 @@ pub mod python;
 pub mod random;
 pub mod scenario;
 pub mod strace;
+pub mod tmux;
 
 /// The configuration that most tests run the program with: everything due within a second or two, no host collector.
 pub const FAST_CONFIG: &str = include_str!("fast.toml");

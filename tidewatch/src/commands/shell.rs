@@ -153,7 +153,7 @@ impl Shell<'_> {
         let on = |on| if on { "on" } else { "off" };
         Some(match command {
             Command::ShowFormat | Command::Format(_) => {
-                format!("answers are written as {}", self.format.encoding().name())
+                format!("answers are written as {}", command::name_of(self.format))
             }
             Command::ShowLimit | Command::Limit(_) => match self.rows_shown {
                 0 => "all rows are shown".to_owned(),
@@ -259,7 +259,7 @@ impl Shell<'_> {
         if self.format == SqlFormat::Table && !to_file {
             let mut table = Table::new(&schema, Terminal::size().0, self.expanded);
             print_table(&mut table, batches).await?;
-            if table.is_too_wide(self.expanded) {
+            if rows_seen(&tally) > 0 && table.is_too_wide(self.expanded) {
                 hints.push_str("too wide for columns, so a line per value\n");
             }
             if table.was_cut() {
@@ -382,6 +382,10 @@ struct Tally {
     /// There are more, which were not asked for.
     more: bool,
     failure: Option<CommandError>,
+}
+
+fn rows_seen(tally: &Mutex<Tally>) -> usize {
+    lock(tally).rows
 }
 
 fn lock(tally: &Mutex<Tally>) -> std::sync::MutexGuard<'_, Tally> {

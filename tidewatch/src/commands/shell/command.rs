@@ -91,6 +91,12 @@ impl Command {
     }
 }
 
+/// A format as people name it.
+pub(super) fn name_of(format: SqlFormat) -> String {
+    let value = format.to_possible_value();
+    value.map_or_else(String::new, |value| value.get_name().to_owned())
+}
+
 /// What `\?` shows.
 pub(super) fn help() -> String {
     let mut text = "A statement ends with a semicolon and may have several lines.\n\n".to_owned();
@@ -140,7 +146,7 @@ mod tests {
     fn formats_and_commands_are_told_completely() {
         let formats: Vec<String> = SqlFormat::value_variants()
             .iter()
-            .filter_map(|format| Some(format.to_possible_value()?.get_name().to_owned()))
+            .map(|format| name_of(*format))
             .collect();
         assert_eq!(formats, FORMATS);
         for (name, ..) in NAMES {
