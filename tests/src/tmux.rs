@@ -63,12 +63,7 @@ impl Tmux {
 
     /// Types a text.
     pub fn text(&self, text: &str) {
-        // A semicolon at the end would be one of tmux' own.
-        let text = match text.strip_suffix(';') {
-            Some(rest) => format!("{rest}\\;"),
-            None => text.to_owned(),
-        };
-        check(&mut self.command(&["send-keys", "-l", "--", &text]));
+        check(&mut self.command(&["send-keys", "-l", "--", &escaped(text)]));
     }
 
     /// Types a text, then Enter.
@@ -84,7 +79,7 @@ impl Tmux {
 
     /// Pastes a text, as a terminal does that marks what is pasted.
     pub fn paste(&self, text: &str) {
-        check(&mut self.command(&["set-buffer", "--", text]));
+        check(&mut self.command(&["set-buffer", "--", &escaped(text)]));
         check(&mut self.command(&["paste-buffer", "-p"]));
     }
 
@@ -122,6 +117,20 @@ impl Tmux {
         }
     }
 
+    /// Waits until the cursor is in a column, from 0: where a program that works leaves it, below what was typed.
+    ///
+    /// # Panics
+    /// With the screen, if that takes too long.
+    pub fn wait_for_column(&self, column: usize) {
+        let wanted = column.to_string();
+        self.wait_for(&format!("the cursor in column {column}"), |_| {
+            let output = self
+                .command(&["display-message", "-p", "#{cursor_x}"])
+                .output();
+            output.is_ok_and(|output| String::from_utf8_lossy(&output.stdout).trim() == wanted)
+        });
+    }
+
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new("tmux");
         command
@@ -138,6 +147,14 @@ impl Drop for Tmux {
     fn drop(&mut self) {
         // Gone by itself where its program has ended.
         let _gone = self.command(&["kill-server"]).output();
+    }
+}
+
+/// A semicolon at the end of an argument would be one of tmux' own.
+fn escaped(text: &str) -> String {
+    match text.strip_suffix(';') {
+        Some(rest) => format!("{rest}\\;"),
+        None => text.to_owned(),
     }
 }
 

@@ -4,6 +4,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tests::process::{Launch, Tidewatch, binary};
 use tests::tmux::{Tmux, is_available};
@@ -11,27 +12,37 @@ use tests::tmux::{Tmux, is_available};
 /// A query that takes longer than anyone waits.
 const ENDLESS: &str = "SELECT count(*) FROM samples a, samples b, samples c, samples d, samples e WHERE a.value + b.value + c.value > d.value * e.value;";
 const PROMPT: &str = "tidewatch>";
+const SAMPLES: u64 = 2_000;
 
 /// One query at a time, for a long time: one that goes on after Ctrl-C would keep every other one out.
 fn launch(directory: &Path) -> Launch {
     Launch::new(directory)
         .env("TIDEWATCH__QUERY__CONCURRENT_MAX", "1")
-        .env("TIDEWATCH__QUERY__WAIT", "1s")
+        .env("TIDEWATCH__QUERY__WAIT", "20s")
         .env("TIDEWATCH__QUERY__TIMEOUT", "10m")
 }
 
-fn write_samples(process: &Tidewatch) {
-    let lines: String = (0..2_000)
+/// Writes samples, and waits until queries see them.
+fn write_samples(process: &mut Tidewatch) {
+    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let first_ms = since_1970.as_millis() - u128::from(SAMPLES);
+    let lines: String = (0..SAMPLES)
         .map(|n| {
             format!(
                 "shell,host=web-{} n={n} {}\n",
                 n % 7,
-                1_795_246_200_000_i64 + n
+                first_ms + u128::from(n)
             )
         })
         .collect();
     let answer = process.write_lines(&lines).unwrap();
     assert!(answer.is_success(), "{}", answer.text());
+    let mut seen = Vec::new();
+    while seen != [serde_json::json!({ "found": SAMPLES })] {
+        assert!(process.exited().is_none(), "{}", process.log());
+        process.wait_until(Duration::from_millis(100), |_| false);
+        seen = process.sql("SELECT count(*) AS found FROM samples");
+    }
 }
 
 /// A shell on the data directory of a launch, once it asks for a statement.
@@ -43,7 +54,7 @@ fn open_shell(name: &str, directory: &Path, launch: &Launch, colours: bool) -> T
         ("XDG_STATE_HOME", state.as_str()),
         ("NO_COLOR", no_color),
         ("TIDEWATCH__QUERY__CONCURRENT_MAX", "1"),
-        ("TIDEWATCH__QUERY__WAIT", "1s"),
+        ("TIDEWATCH__QUERY__WAIT", "20s"),
         ("TIDEWATCH__QUERY__TIMEOUT", "10m"),
     ];
     let words = [binary().to_str().unwrap(), "sql", "--data-dir", &data_dir];
@@ -68,8 +79,8 @@ fn clear(tmux: &Tmux) {
 fn cancels_and_goes_on(tmux: &Tmux) {
     clear(tmux);
     tmux.line(ENDLESS);
-    // The cursor stands below the statement: it was sent.
     tmux.wait_for("the statement", |screen| screen.ends_with("e.value;"));
+    tmux.wait_for_column(0);
     tmux.key("C-c");
     wait_for_answer(tmux, "cancelled after");
     clear(tmux);
@@ -85,8 +96,8 @@ fn statements_are_typed_completed_cancelled_and_remembered() {
     }
     let directory = tempfile::tempdir().unwrap();
     let launch = launch(directory.path());
-    let process = launch.start_ready();
-    write_samples(&process);
+    let mut process = launch.start_ready();
+    write_samples(&mut process);
     let tmux = open_shell("shell", directory.path(), &launch, false);
 
     tmux.line("\\d");
@@ -118,7 +129,7 @@ fn statements_are_typed_completed_cancelled_and_remembered() {
         "{screen}"
     );
     assert!(
-        screen.contains("found  top\n-----  ------\n 2000  1999.0\n"),
+        screen.contains("found     top\n-----  ------\n 2000  1999.0\n"),
         "{screen}"
     );
 
@@ -126,7 +137,7 @@ fn statements_are_typed_completed_cancelled_and_remembered() {
     tmux.line("SELECT 1 FROM samples\nWHERE ORDER BY 1;");
     let screen = wait_for_answer(&tmux, "error:");
     assert!(
-        screen.contains("\n  WHERE ORDER BY 1\n        ^"),
+        screen.contains("\n  WHERE ORDER BY 1\n              ^"),
         "{screen}"
     );
 
@@ -200,8 +211,8 @@ fn a_lost_instance_is_told_and_the_next_statement_finds_who_answers() {
     }
     let directory = tempfile::tempdir().unwrap();
     let launch = launch(directory.path());
-    let process = launch.start_ready();
-    write_samples(&process);
+    let mut process = launch.start_ready();
+    write_samples(&mut process);
     let tmux = open_shell("shell-lost", directory.path(), &launch, false);
     let count = "SELECT count(*) AS found FROM samples;";
     tmux.line(count);

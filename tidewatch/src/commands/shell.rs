@@ -75,6 +75,8 @@ pub(super) async fn run(config: &Config, args: SqlArgs) -> Result<(), CommandErr
         if editor.names == Names::default() {
             editor.names = shell.names().await;
         }
+        // One that came when its query had just ended is not meant for the next.
+        while interrupt.recv().now_or_never().is_some() {}
         // Waits for keys on this thread; what runs beside must not wait with it.
         let input = tokio::task::block_in_place(|| editor.read());
         match input.map_err(|error| CommandError::surroundings(format!("the terminal: {error}")))? {
@@ -82,8 +84,10 @@ pub(super) async fn run(config: &Config, args: SqlArgs) -> Result<(), CommandErr
             Input::Dropped => {}
             Input::Text(text) => {
                 for piece in statement::cut(&text).0 {
-                    if shell.does(piece, &mut interrupt).await? == Then::Leave {
-                        return Ok(());
+                    match shell.does(piece, &mut interrupt).await? {
+                        Then::GoOn => {}
+                        Then::DropRest => break,
+                        Then::Leave => return Ok(()),
                     }
                 }
             }
@@ -95,6 +99,8 @@ pub(super) async fn run(config: &Config, args: SqlArgs) -> Result<(), CommandErr
 #[derive(Debug, PartialEq, Eq)]
 enum Then {
     GoOn,
+    /// What was typed behind a cancelled statement is not run.
+    DropRest,
     Leave,
 }
 
@@ -118,8 +124,7 @@ impl Shell<'_> {
     async fn does(&mut self, piece: Piece, interrupt: &mut Signal) -> Result<Then, CommandError> {
         let line = match piece {
             Piece::Sql(sql) => {
-                self.ask(&sql, interrupt).await?;
-                return Ok(Then::GoOn);
+                return self.ask(&sql, interrupt).await;
             }
             Piece::Command(line) => line,
         };
@@ -133,8 +138,8 @@ impl Shell<'_> {
         match &command {
             Command::Leave => return Ok(Then::Leave),
             Command::Help => self.say(&command::help())?,
-            Command::Tables => self.show(TABLES, interrupt).await?,
-            Command::Columns(table) => self.columns(table, interrupt).await?,
+            Command::Tables => return self.show(TABLES, interrupt).await,
+            Command::Columns(table) => return self.columns(table, interrupt).await,
             Command::Format(format) => self.format = *format,
             Command::Limit(rows) => self.rows_shown = *rows,
             Command::Output(place) => self.output = place.as_ref().map(PathBuf::from),
@@ -174,11 +179,12 @@ impl Shell<'_> {
     }
 
     /// The columns of a table, or that there is none.
-    async fn columns(&mut self, table: &str, interrupt: &mut Signal) -> Result<(), CommandError> {
+    async fn columns(&mut self, table: &str, interrupt: &mut Signal) -> Result<Then, CommandError> {
         let known = self.names().await.0;
         // Where the names can't be had, the question itself says why.
         if !known.is_empty() && !known.contains_key(table) {
-            return self.complain(&format!("no table is called `{table}`; \\d lists them"));
+            self.complain(&format!("no table is called `{table}`; \\d lists them"))?;
+            return Ok(Then::GoOn);
         }
         let sql = format!(
             "SELECT column_name AS \"column\", data_type AS \"type\" FROM information_schema.columns \
@@ -189,7 +195,7 @@ impl Shell<'_> {
     }
 
     /// Asks a question of the shell's own: always as a table on the terminal.
-    async fn show(&mut self, sql: &str, interrupt: &mut Signal) -> Result<(), CommandError> {
+    async fn show(&mut self, sql: &str, interrupt: &mut Signal) -> Result<Then, CommandError> {
         let (format, output) = (self.format, self.output.take());
         self.format = SqlFormat::Table;
         let done = self.ask(sql, interrupt).await;
@@ -201,14 +207,13 @@ impl Shell<'_> {
     ///
     /// # Errors
     /// If the terminal can't be written to. Everything else is told there.
-    async fn ask(&mut self, sql: &str, interrupt: &mut Signal) -> Result<(), CommandError> {
-        // One that came while nothing ran is not meant for this.
-        while interrupt.recv().now_or_never().is_some() {}
+    async fn ask(&mut self, sql: &str, interrupt: &mut Signal) -> Result<Then, CommandError> {
         let begun = Instant::now();
         let done = tokio::select! {
             biased;
             _ = interrupt.recv() => {
-                return self.say(&format!("\ncancelled after {}\n", shown(begun.elapsed())));
+                self.say(&format!("\ncancelled after {}\n", shown(begun.elapsed())))?;
+                return Ok(Then::DropRest);
             }
             done = self.answer(sql) => done,
         };
@@ -221,16 +226,17 @@ impl Shell<'_> {
                     String::new()
                 };
                 let Summary { rows, hints } = summary;
-                self.say(&format!("({rows}{time})\n{hints}\n"))
+                self.say(&format!("({rows}{time})\n{hints}\n"))?;
             }
             Err(error) => {
                 self.complain(&error.to_string())?;
                 if let Some(caret) = caret::caret(sql, &error.to_string()) {
                     self.say(&caret)?;
                 }
-                self.look_at_the_connection(&error).await
+                self.look_at_the_connection(&error).await?;
             }
         }
+        Ok(Then::GoOn)
     }
 
     /// Asks and shows the answer.

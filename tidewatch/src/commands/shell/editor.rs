@@ -80,7 +80,7 @@ impl Editor {
                 Typed::Key(key) => self.key(key, &mut canvas)?,
             };
             if let Next::Done(input) = next {
-                canvas.leave(&self.picture())?;
+                canvas.close(&self.picture())?;
                 if let Input::Text(text) = &input {
                     self.history.add(text);
                 }

@@ -101,11 +101,17 @@ impl Canvas {
         self.write(&text)
     }
 
-    /// Leaves what is drawn, and goes on below it.
+    /// Goes on below what is drawn.
     pub(super) fn leave(&mut self, picture: &Picture) -> io::Result<()> {
         let below = picture.rows.len() - 1 - picture.cursor.0;
         self.row = 0;
         self.write(&format!("{}\r\n", "\r\n".repeat(below)))
+    }
+
+    /// Ends the typing. From before the cursor leaves the line, Ctrl-C is a signal again, so that who sees that can stop what begins.
+    pub(super) fn close(mut self, picture: &Picture) -> io::Result<()> {
+        self.out.suspend_raw_mode()?;
+        self.leave(picture)
     }
 
     /// Prints lines; what is drawn next stands below them.
