@@ -1,6 +1,6 @@
 # Tidewatch in a container: compiled here, or taken as a ready binary; then alone on a slim system, without root.
 #
-#   docker build -t tidewatch:0.1.0 .                                    compiles (about 20 minutes on two cores)
+#   docker build -t tidewatch:0.1.0 .                                    compiles, which takes a while the first time
 #   docker build -t tidewatch:0.1.0 --build-arg BINARY_FROM=ready .      takes dist/tidewatch, which must run on Debian 12 (glibc 2.36)
 #
 # Give the Docker engine BuildKit, which is its default: only then a build from a ready binary skips the compiling stage.
