@@ -25,6 +25,8 @@ use arrow::error::ArrowError;
 use bytes::Bytes;
 use futures::{Stream, StreamExt, stream};
 
+pub use text::cells;
+
 use crate::answer::Batches;
 use crate::{Answer, QueryError};
 

@@ -29,7 +29,7 @@ mod yielding;
 
 pub use answer::{Answer, Batches, Notes};
 pub use chain_tables::ChainTables;
-pub use encode::{Format, encode};
+pub use encode::{Format, cells, encode};
 pub use engine::Engine;
 pub use error::QueryError;
 pub use ledger::{checkpoints_schema, dead_letters_schema};

@@ -12,6 +12,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 pub mod audit;
+pub mod compose;
 pub mod http;
 pub mod kafka;
 pub mod load;
@@ -23,6 +24,7 @@ pub mod scenario;
 pub mod slow_proxy;
 pub mod small_disk;
 pub mod strace;
+pub mod tmux;
 
 /// The configuration that most tests run the program with: everything due within a second or two, no host collector.
 pub const FAST_CONFIG: &str = include_str!("fast.toml");

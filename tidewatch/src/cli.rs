@@ -54,7 +54,7 @@ pub enum Command {
     #[command(
         after_help = "Examples:\n  tidewatch sql \"SELECT metric, count(*) FROM samples GROUP BY 1 ORDER BY 2 DESC\"\n  \
         tidewatch sql -f parquet -o cpu.parquet \"SELECT * FROM rollups_1m WHERE metric = 'system.cpu.utilization'\"\n  \
-        echo 'SHOW TABLES' | tidewatch sql"
+        echo 'SHOW TABLES' | tidewatch sql\n  tidewatch sql    # on a terminal: a shell with history, completion and \\?"
     )]
     Sql(SqlArgs),
     /// Follow samples or anomalies as they are published, one JSON object per line, until Ctrl-C.
@@ -67,6 +67,9 @@ pub enum Command {
         gunzip -c all.csv.gz | tidewatch replay - --data-dir march"
     )]
     Replay(ReplayArgs),
+    /// Ask a running instance whether it works; the exit code says it too (0: it does). For health checks.
+    #[command(after_help = "Example:\n  tidewatch health --ready")]
+    Health(commands::health::HealthArgs),
     /// Work on the topics of a Kafka cluster.
     #[command(subcommand)]
     Topics(TopicsCommand),
@@ -140,7 +143,7 @@ pub struct UrlArgs {
 /// Flags of `sql`.
 #[derive(Debug, Args)]
 pub struct SqlArgs {
-    /// The question. Left out: read from standard input.
+    /// The question. Left out: a shell on a terminal; otherwise it is read from standard input.
     pub query: Option<String>,
     /// How the answer is written.
     #[arg(short, long, value_enum, default_value_t = SqlFormat::Table)]
@@ -331,6 +334,7 @@ impl Cli {
                 Command::Sql(args) => commands::sql::run(&config, args).await,
                 Command::Tail(args) => commands::tail::run(&config, args).await,
                 Command::Replay(args) => crate::replay::run(config, args).await,
+                Command::Health(args) => commands::health::run(&config, args).await,
                 Command::Topics(TopicsCommand::Create { .. }) => {
                     commands::topics::create(&config).await
                 }

@@ -1,7 +1,8 @@
-//! The commands of the workspace: `cargo xtask test | ci | bench`. Standard library and serde_json only, so that it builds in seconds.
+//! The commands of the workspace: `cargo xtask test | ci | compose | bench`. Standard library and serde_json only, so that it builds in seconds.
 
 use std::process::{Command, ExitCode};
 
+mod compose;
 mod peers;
 mod reaper;
 mod steps;
@@ -12,6 +13,7 @@ usage: cargo xtask COMMAND
   test [ARGUMENTS]   every test of the workspace, with a real Kafka broker, Python and an S3 server where they can be had;
                      arguments go to `cargo test` (cargo xtask test --package bus)
   ci                 format, lints, documentation, then test
+  compose            docker-compose.yml for real: builds the image from a ready binary, starts it, kills and scales it, removes it
   bench [ARGUMENTS]  the benches of each stage and of the whole path; arguments go to `cargo bench`
 
 A test that can't run here says SKIPPED; TIDEWATCH_REQUIRE_KAFKA=1, _PYTHON=1, _S3=1, _STRACE=1 turn that into a failure.
@@ -30,6 +32,7 @@ fn main() -> ExitCode {
     let work: &dyn Fn() -> steps::Outcome = match command {
         "test" => &|| steps::test(rest),
         "ci" if rest.is_empty() => &steps::ci,
+        "compose" if rest.is_empty() => &compose::compose,
         "bench" => &|| steps::bench(rest),
         "help" | "--help" | "-h" => {
             println!("{USAGE}");

@@ -66,7 +66,7 @@ pub(crate) fn bench(arguments: &[String]) -> Outcome {
     Ok("benches done".to_owned())
 }
 
-fn cargo(arguments: &[&str]) -> Command {
+pub(crate) fn cargo(arguments: &[&str]) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.args(arguments).stdin(Stdio::null());
     // What cargo told this program about its own package is not for others: build scripts look at it, and would be run again with all that
@@ -81,7 +81,7 @@ fn cargo(arguments: &[&str]) -> Command {
 }
 
 /// Runs one step with its output shown as it comes.
-fn step(name: &str, mut command: Command) -> Result<(), String> {
+pub(crate) fn step(name: &str, mut command: Command) -> Result<(), String> {
     println!("--- {name}");
     let status = command
         .status()
@@ -94,7 +94,7 @@ fn step(name: &str, mut command: Command) -> Result<(), String> {
 }
 
 /// Builds the debug program and returns its path, as cargo names it.
-fn build_binary() -> Outcome {
+pub(crate) fn build_binary() -> Outcome {
     println!("--- building tidewatch");
     // The whole workspace with a test among the targets: the same features of every dependency as `cargo test --workspace` wants, so that
     // none is compiled twice.

@@ -77,32 +77,38 @@ impl Table {
     }
 }
 
+/// The rows of a batch as texts: maps, lists and structs as JSON, null as nothing.
+///
+/// # Errors
+/// If a value has no text, which no type that a query answers with is known for.
+pub fn cells(batch: &RecordBatch) -> Result<Vec<Vec<String>>, ArrowError> {
+    let options = FormatOptions::default().with_null("");
+    let schema = batch.schema();
+    let flat = schema
+        .fields()
+        .iter()
+        .zip(batch.columns())
+        .map(|(field, column)| match column.data_type().is_nested() {
+            true => json_text(field, column),
+            false => Ok(Arc::clone(column)),
+        });
+    let flat = flat.collect::<Result<Vec<ArrayRef>, _>>()?;
+    let formatters = flat
+        .iter()
+        .map(|column| ArrayFormatter::try_new(column.as_ref() as &dyn Array, &options))
+        .collect::<Result<Vec<_>, _>>()?;
+    let row = |row: usize| {
+        formatters
+            .iter()
+            .map(|column| column.value(row).try_to_string())
+            .collect::<Result<Vec<_>, _>>()
+    };
+    (0..batch.num_rows()).map(row).collect()
+}
+
 impl Encoder for Table {
     fn rows(&mut self, batch: &RecordBatch) -> Result<(), ArrowError> {
-        let options = FormatOptions::default().with_null("");
-        let schema = batch.schema();
-        let flat = schema
-            .fields()
-            .iter()
-            .zip(batch.columns())
-            .map(|(field, column)| match column.data_type().is_nested() {
-                true => json_text(field, column),
-                false => Ok(Arc::clone(column)),
-            });
-        let flat = flat.collect::<Result<Vec<ArrayRef>, _>>()?;
-        let formatters = flat
-            .iter()
-            .map(|column| ArrayFormatter::try_new(column.as_ref() as &dyn Array, &options))
-            .collect::<Result<Vec<_>, _>>()?;
-        let row = |row: usize| {
-            formatters
-                .iter()
-                .map(|column| column.value(row).try_to_string())
-                .collect::<Result<Vec<_>, _>>()
-        };
-        let rows = (0..batch.num_rows())
-            .map(row)
-            .collect::<Result<Vec<_>, _>>()?;
+        let rows = cells(batch)?;
         if self.widths.is_none() {
             self.header(&rows);
         }

@@ -1,5 +1,6 @@
 //! Asks a running instance over HTTP. Knows nothing of SQL or tail.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use axum::http::uri::{Authority, Scheme};
@@ -56,6 +57,16 @@ impl Peer {
             }
             _ => Err(wrong()),
         }
+    }
+
+    /// The instance of this machine that listens on an address of the settings, which may stand for all of its interfaces.
+    pub(crate) fn on_this_machine(listen: SocketAddr) -> Result<Peer, CommandError> {
+        let host = match listen.ip() {
+            IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+            IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+            ip => ip,
+        };
+        Peer::new(&format!("http://{}", SocketAddr::new(host, listen.port())))
     }
 
     /// `http://host:port`, for messages.
@@ -176,6 +187,18 @@ pub(crate) fn causes(error: &(dyn std::error::Error + 'static)) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_address_for_all_interfaces_is_asked_on_the_loopback_one() {
+        for (listen, url) in [
+            ("0.0.0.0:7744", "http://127.0.0.1:7744"),
+            ("[::]:1", "http://[::1]:1"),
+            ("192.0.2.1:2", "http://192.0.2.1:2"),
+        ] {
+            let peer = Peer::on_this_machine(listen.parse().unwrap()).unwrap();
+            assert_eq!(peer.url(), url);
+        }
+    }
 
     #[test]
     fn only_plain_http_addresses_are_taken() {

@@ -1,29 +1,26 @@
-//! `tidewatch sql`: asks a running instance, or answers from the data directory when none runs; says on standard error which.
+//! `tidewatch sql`: one question and its answer, from a running instance or a data directory; says on standard error which. Without a question, a
+//! shell where there is a terminal.
 
 use std::io::{IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
-use std::pin::Pin;
-use std::sync::Arc;
 
 use bytes::Bytes;
-use futures::{Stream, StreamExt};
-use http_body_util::BodyExt;
-use hyper::Method;
-use query::{ChainTables, Engine};
+use futures::StreamExt;
+use futures::stream::BoxStream;
 
-use super::client::{Peer, causes};
-use super::{Reader, written};
+use super::source::Source;
+use super::{Reader, shell, written};
 use crate::cli::{SqlArgs, SqlFormat};
 use crate::config::Config;
 use crate::error::CommandError;
-use crate::stores;
-
-pub(crate) type Chunks = Pin<Box<dyn Stream<Item = Result<Bytes, CommandError>> + Send>>;
 
 /// Asks, and writes the answer.
 pub(crate) async fn run(config: &Config, args: SqlArgs) -> Result<(), CommandError> {
     let query = match args.query {
         Some(query) => query,
+        None if std::io::stdin().is_terminal() && std::io::stdout().is_terminal() => {
+            return shell::run(config, args).await;
+        }
         None => read_query()?,
     };
     if args.format == SqlFormat::Parquet && args.output.is_none() && std::io::stdout().is_terminal()
@@ -34,43 +31,13 @@ pub(crate) async fn run(config: &Config, args: SqlArgs) -> Result<(), CommandErr
     }
     // Opened before the question is asked: a long query must not end in a file that can't be written.
     let output = Output::open(args.output.as_deref())?;
-    let asked = match &args.url.url {
-        Some(url) => Some(Peer::new(url)?),
-        None => find_instance(config).await?,
-    };
-    match asked {
-        Some(peer) => {
-            eprintln!("asking the instance at {}", peer.url());
-            output
-                .write_all(ask(&peer, &query, args.format).await?)
-                .await
-        }
-        None => {
-            let archive = stores::existing_archive(config)?;
-            eprintln!(
-                "no instance answers; reading the archive at {} (what is not in it yet is left out)",
-                archive.url()
-            );
-            let topic = stores::topics(config).samples();
-            let engine = Engine::new(
-                archive.store(),
-                Arc::new(ChainTables::new(archive.clone(), &topic)),
-                config.query.clone(),
-            );
-            let answer = engine
-                .query(&query)
-                .await
-                .map_err(|error| CommandError::of("sql", error))?;
-            let chunks = query::encode(answer, args.format.encoding());
-            output
-                .write_all(
-                    chunks
-                        .map(|chunk| chunk.map_err(|error| CommandError::of("sql", error)))
-                        .boxed(),
-                )
-                .await
-        }
+    let source = Source::find(config, args.url.url.as_deref()).await?;
+    eprintln!("{}", source.told());
+    let answer = source.chunks(&query, args.format.encoding()).await?;
+    if let Some(note) = &answer.note {
+        eprintln!("note: {note}");
     }
+    output.write_all(answer.bytes).await
 }
 
 fn read_query() -> Result<String, CommandError> {
@@ -84,54 +51,6 @@ fn read_query() -> Result<String, CommandError> {
         .read_to_string(&mut query)
         .map_err(|error| CommandError::surroundings(format!("standard input: {error}")))?;
     Ok(query)
-}
-
-/// The instance of our data directory if it runs; where no data directory was named, any that listens at the address of the settings.
-pub(crate) async fn find_instance(config: &Config) -> Result<Option<Peer>, CommandError> {
-    let data_dir = stores::existing_data_dir(config);
-    let told = data_dir
-        .as_ref()
-        .and_then(|dir| crate::app::read_address(dir));
-    let named = config.is_set("data.dir");
-    for address in told.into_iter().chain([config.server.listen.to_string()]) {
-        let peer = Peer::new(&format!("http://{address}"))?;
-        if let Some(instance) = peer.instance().await
-            && (!named || Some(&instance.data_dir) == data_dir.as_ref())
-        {
-            return Ok(Some(peer));
-        }
-    }
-    Ok(None)
-}
-
-async fn ask(peer: &Peer, query: &str, format: SqlFormat) -> Result<Chunks, CommandError> {
-    let body =
-        serde_json::json!({ "query": query, "format": format.encoding().name() }).to_string();
-    let response = peer
-        .ask(
-            Method::POST,
-            "/api/v1/sql",
-            &[("content-type", "application/json")],
-            body.into(),
-        )
-        .await?;
-    if let Some(notes) = response
-        .headers()
-        .get(crate::http::NOTES_HEADER)
-        .and_then(|notes| notes.to_str().ok())
-    {
-        eprintln!("note: {notes}");
-    }
-    let url = peer.url();
-    let chunks = response.into_body().into_data_stream().map(move |chunk| {
-        chunk.map_err(|error| {
-            CommandError::surroundings(format!(
-                "the answer of {url} broke off: {}; its log says why",
-                causes(&error)
-            ))
-        })
-    });
-    Ok(chunks.boxed())
 }
 
 /// Where an answer goes.
@@ -163,7 +82,10 @@ impl Output {
         })
     }
 
-    pub(crate) async fn write_all(mut self, mut chunks: Chunks) -> Result<(), CommandError> {
+    pub(crate) async fn write_all(
+        mut self,
+        mut chunks: BoxStream<'static, Result<Bytes, CommandError>>,
+    ) -> Result<(), CommandError> {
         while let Some(chunk) = chunks.next().await {
             match &mut self {
                 Output::Standard => {

@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::client::Peer;
 use super::terminal::{self, Tone};
-use super::{Reader, sql};
+use super::{Reader, source};
 use crate::cli::UrlArgs;
 use crate::config::Config;
 use crate::error::CommandError;
@@ -94,7 +94,7 @@ pub(crate) async fn run(config: &Config, args: StatusArgs) -> Result<(), Command
 pub(crate) async fn find(config: &Config, url: Option<&str>) -> Result<Peer, CommandError> {
     match url {
         Some(url) => Peer::new(url),
-        None => sql::find_instance(config).await?.ok_or_else(|| {
+        None => source::find_instance(config).await?.ok_or_else(|| {
             CommandError::known(
                 &error_codes::NO_INSTANCE,
                 format!(
