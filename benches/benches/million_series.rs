@@ -1,6 +1,7 @@
 //! The real program with very many live series: its memory at each stage, CPU-seconds per million samples, and what questions then take.
 //!
-//! `cargo build --release --bin tidewatch && cargo bench -p benches --bench million_series -- [series [rounds]]` (default 1,000,000 series in 3 rounds;
+//! `cargo build --release --bin tidewatch && cargo bench -p benches --bench million_series -- [series [rounds [pace]]]` (default 1,000,000 series in 3 rounds
+//! as fast as they go; a pace is seconds from round to round: `1000000 18 10` is a scrape each 10 s for three minutes, so that windows are sealed and checkpoints written;
 //! ten metrics and ten tags per host). The program is the one beside this bench's own directory, or `TIDEWATCH_BENCH_BINARY`. Its settings are the
 //! defaults, but for the host's own metrics, which are off, and a limit of queries' rows above the number of series.
 
@@ -33,6 +34,7 @@ fn main() {
         .collect();
     let series = numbers.first().copied().unwrap_or(1_000_000);
     let rounds = numbers.get(1).copied().unwrap_or(3);
+    let pace = Duration::from_secs(numbers.get(2).copied().unwrap_or(0) as u64);
     let hosts = series.div_ceil(FIELDS);
     let directory = tempfile::tempdir().expect("a temporary directory");
     let config = directory.path().join("bench.toml");
@@ -70,7 +72,10 @@ fn main() {
         "{:<44} {:>10} {:>12} {:>12}",
         "stage", "wall s", "CPU-s", "peak MiB"
     );
+    let begun = Instant::now();
     for round in 0..rounds {
+        let due = begun + pace * u32::try_from(round).unwrap_or(u32::MAX);
+        std::thread::sleep(due.saturating_duration_since(Instant::now()));
         server.stage(&format!("round {round}: {series} samples taken"), || {
             let time_ms = now_ms();
             for first in (0..hosts).step_by(HOSTS_PER_BODY) {
@@ -116,6 +121,7 @@ fn main() {
         });
         println!("  {rows} rows");
     }
+    server.stop();
 }
 
 /// The program under test; dropped, it is killed.
@@ -131,6 +137,31 @@ impl Server {
             started.elapsed().as_secs_f64(),
             cpu_seconds(&self.0) - cpu_s,
             peak_mb(&self.0)
+        );
+    }
+}
+
+impl Server {
+    /// Asks for the end: the last checkpoint writes all that is open, and the state.
+    fn stop(&mut self) {
+        let started = Instant::now();
+        let asked = Command::new("kill")
+            .args(["-INT", &self.0.id().to_string()])
+            .status();
+        assert!(asked.is_ok_and(|status| status.success()), "kill works");
+        let mut peak = peak_mb(&self.0);
+        let status = loop {
+            if let Some(status) = self.0.try_wait().expect("our own child") {
+                break status;
+            }
+            peak = peak.max(peak_mb(&self.0));
+            std::thread::sleep(Duration::from_millis(10));
+        };
+        println!(
+            "{:<44} {:>10.1} {:>12} {peak:>12}",
+            format!("stop ({status})"),
+            started.elapsed().as_secs_f64(),
+            ""
         );
     }
 }
