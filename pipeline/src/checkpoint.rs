@@ -8,9 +8,10 @@ use schemas::{
     ArchiveFile, Counts, LinkKind, Micros, NextOffset, Resolution, SeriesDirectory, SeriesId,
     SnapshotRef, Table,
 };
-use sinks::{Chain, FileName, NewLink, Wanted};
+use sinks::{Chain, EncodedFiles, FileName, NewLink, Wanted};
 
 use crate::live::Live;
+use crate::turns::Turns;
 use crate::{PipelineError, PipelineOptions};
 
 /// What a checkpoint did, for the log and the metrics.
@@ -27,6 +28,7 @@ pub(crate) struct Committed {
 /// Outages: nothing was committed, or (told by the chain itself) everything was; the caller starts the partition again from the chain.
 pub(crate) async fn checkpoint(
     options: &PipelineOptions,
+    turns: &Turns,
     chain: &mut Chain,
     live: &Live,
     partition: u32,
@@ -37,25 +39,15 @@ pub(crate) async fn checkpoint(
     // A late change also changes open windows in a way that only the archive tells again, so the state is saved with it.
     let with_snapshot = snapshot_due || late_changes || chain.snapshot().is_none();
 
-    let (directory, samples, rollups, anomalies, end, counts, watermark, log_clock, snapshot) = {
+    let (directory, end, counts, watermark, log_clock) = {
         let live = live.lock();
         let state = &live.state;
-        let mut rollups = state.checkpoint_rollups();
-        rollups.retain(|row| options.archived_rollups.contains(&row.resolution));
-        let snapshot = with_snapshot.then(|| state.encode());
-        let pending = state.pending();
-        let anomalies = pending.anomalies.clone();
-        let directory = state.directory().clone();
         (
-            directory,
-            state.checkpoint_samples(),
-            rollups,
-            anomalies,
+            state.directory().clone(),
             state.next_offset(),
-            pending.counts,
+            state.pending().counts,
             state.watermark(),
             state.log_clock(),
-            snapshot,
         )
     };
     if !counts.balances() {
@@ -72,39 +64,36 @@ pub(crate) async fn checkpoint(
         part: part.to_owned(),
     };
     crash_point("checkpoint.before_files");
-    let mut added = options
-        .archive
-        .write_samples(&name("s"), &directory, samples)
-        .await?;
+    // The rows are copied and encoded in turn, table by table; the state stays as it is until this task steps on. What waits for the store is
+    // small: the encoded files.
+    let (samples, rollups, anomalies) = {
+        let _turn = turns.take().await;
+        let rows = live.lock().state.checkpoint_samples();
+        let samples = EncodedFiles::samples(&directory, rows).await?;
+        let mut rows = live.lock().state.checkpoint_rollups();
+        rows.retain(|row| options.archived_rollups.contains(&row.resolution));
+        let rollups = EncodedFiles::rollups(&directory, rows).await?;
+        let events = live.lock().state.pending().anomalies.clone();
+        (samples, rollups, EncodedFiles::anomalies(&events).await?)
+    };
+    let mut added = options.archive.store_files(&name("s"), samples).await?;
     crash_point("checkpoint.after_samples");
-    added.extend(
-        options
-            .archive
-            .write_rollups(&name("r"), &directory, rollups)
-            .await?,
-    );
-    added.extend(
-        options
-            .archive
-            .write_anomalies(&name("a"), &anomalies)
-            .await?,
-    );
+    added.extend(options.archive.store_files(&name("r"), rollups).await?);
+    added.extend(options.archive.store_files(&name("a"), anomalies).await?);
     let removed = rewrite(options, &late, &mut added, &name).await?;
     crash_point("checkpoint.after_files");
-    let snapshot: Option<SnapshotRef> = match snapshot {
-        Some(bytes) => Some(
-            options
-                .archive
-                .put_snapshot(
-                    &options.topics.samples(),
-                    partition,
-                    chain.epoch(),
-                    end,
-                    bytes,
-                )
-                .await?,
-        ),
-        None => chain.snapshot().cloned(),
+    let snapshot: Option<SnapshotRef> = if with_snapshot {
+        let bytes = {
+            let _turn = turns.take().await;
+            live.lock().state.encode()
+        };
+        let (topic, epoch) = (options.topics.samples(), chain.epoch());
+        let put = options
+            .archive
+            .put_snapshot(&topic, partition, epoch, end, bytes);
+        Some(put.await?)
+    } else {
+        chain.snapshot().cloned()
     };
     crash_point("checkpoint.after_snapshot");
     crash_point("checkpoint.before_link");

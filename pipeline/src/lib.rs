@@ -18,6 +18,7 @@ mod partition;
 mod publish;
 mod recovery;
 mod supervisor;
+mod turns;
 
 pub use error::PipelineError;
 pub use live::{HotRows, PartitionView};

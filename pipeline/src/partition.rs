@@ -16,6 +16,7 @@ use crate::checkpoint::{checkpoint, commit_compaction};
 use crate::live::Live;
 use crate::publish::{dead_letter, publish_anomalies};
 use crate::recovery::{Recovered, recover};
+use crate::turns::Turns;
 use crate::{PipelineError, PipelineOptions, ScoreSink};
 
 /// Bytes of records taken per turn. 2 MiB: some 50,000 samples, about 20 ms of work, so a query or a shutdown never waits long.
@@ -60,6 +61,7 @@ pub(crate) async fn run(
     scores: Option<ScoreSink>,
     partition: u32,
     totals: &Totals,
+    turns: &Turns,
     cancel: &CancellationToken,
     on_ready: impl FnOnce(Arc<Live>),
 ) -> Result<(), PipelineError> {
@@ -70,7 +72,7 @@ pub(crate) async fn run(
         recovered = recover(options, partition) => recovered?,
     };
     on_ready(Arc::clone(&recovered.live));
-    PartitionTask::new(options, scores, partition, totals, recovered)
+    PartitionTask::new(options, scores, partition, totals, turns, recovered)
         .run(cancel)
         .await
 }
@@ -80,6 +82,7 @@ struct PartitionTask<'a> {
     scores: Option<ScoreSink>,
     partition: u32,
     totals: &'a Totals,
+    turns: &'a Turns,
     chain: Chain,
     live: Arc<Live>,
     reader: Box<dyn PartitionReader>,
@@ -102,6 +105,7 @@ impl<'a> PartitionTask<'a> {
         scores: Option<ScoreSink>,
         partition: u32,
         totals: &'a Totals,
+        turns: &'a Turns,
         recovered: Recovered,
     ) -> Self {
         let Recovered {
@@ -115,6 +119,7 @@ impl<'a> PartitionTask<'a> {
             scores,
             partition,
             totals,
+            turns,
             chain,
             live,
             reader,
@@ -214,23 +219,15 @@ impl<'a> PartitionTask<'a> {
 
     /// Publishes new anomalies, and flushes newly sealed rollups to the aggregate store.
     async fn hand_out(&mut self) -> Result<(), PipelineError> {
-        let (anomalies, rollups) = {
+        let (anomalies, sealed) = {
             let live = self.live.lock();
             let pending = live.state.pending();
             // Both were reset together with the pending rows by a step that replays.
             self.published_anomalies = self.published_anomalies.min(pending.anomalies.len());
             self.flushed_rollups = self.flushed_rollups.min(pending.rollups.len());
-            let rollups = pending.rollups[self.flushed_rollups..].to_vec();
-            let rollups = (!rollups.is_empty()).then(|| {
-                (
-                    live.state.directory().clone(),
-                    rollups,
-                    live.state.next_offset(),
-                )
-            });
             (
                 pending.anomalies[self.published_anomalies..].to_vec(),
-                rollups,
+                pending.rollups.len() > self.flushed_rollups,
             )
         };
         let source = format!("/{}/{}", self.options.topics.samples(), self.partition);
@@ -246,7 +243,14 @@ impl<'a> PartitionTask<'a> {
         self.totals
             .anomalies
             .fetch_add(anomalies.len() as u64, Ordering::Relaxed);
-        if let Some((directory, rows, end)) = rollups {
+        if sealed {
+            let _turn = self.turns.take().await;
+            let (directory, rows, end) = {
+                let live = self.live.lock();
+                let state = &live.state;
+                let rows = state.pending().rollups[self.flushed_rollups..].to_vec();
+                (state.directory().clone(), rows, state.next_offset())
+            };
             crash_point("flush.before_store");
             self.options
                 .aggregates
@@ -317,6 +321,7 @@ impl<'a> PartitionTask<'a> {
         let snapshot_before = self.chain.snapshot().map(|at| at.path.clone());
         let done = checkpoint(
             self.options,
+            self.turns,
             &mut self.chain,
             &self.live,
             self.partition,

@@ -12,6 +12,7 @@ use tracing::{error, info, warn};
 
 use crate::live::Live;
 use crate::partition::{Totals, run};
+use crate::turns::Turns;
 use crate::{PartitionView, PipelineError, PipelineOptions, ScoreSink};
 
 /// First pause before a task is started again after an outage; doubles up to [`BACKOFF_MAX`].
@@ -119,6 +120,7 @@ impl Pipeline {
         let members = Members {
             options: Arc::new(options),
             scores,
+            turns: Arc::new(Turns::of_this_machine()),
             slots: Arc::clone(&slots),
             stop: stop.clone(),
         };
@@ -246,6 +248,7 @@ fn age(since: &Mutex<Option<tokio::time::Instant>>) -> Option<Duration> {
 struct Members {
     options: Arc<PipelineOptions>,
     scores: Option<ScoreSink>,
+    turns: Arc<Turns>,
     slots: Slots,
     stop: CancellationToken,
 }
@@ -308,6 +311,7 @@ impl Members {
             partition,
             cancel: cancel.clone(),
             totals: Arc::clone(&totals),
+            turns: Arc::clone(&self.turns),
         };
         let task = Some(tokio::spawn(keeper.keep()));
         slots.insert(
@@ -359,6 +363,7 @@ struct Keeper {
     partition: u32,
     cancel: CancellationToken,
     totals: Arc<Totals>,
+    turns: Arc<Turns>,
 }
 
 impl Keeper {
@@ -366,7 +371,7 @@ impl Keeper {
         let mut backoff = BACKOFF_MIN;
         loop {
             let (partition, cancel) = (self.partition, self.cancel.clone());
-            let scores = self.scores.clone();
+            let (scores, turns) = (self.scores.clone(), Arc::clone(&self.turns));
             let (options, totals, slots) = (
                 Arc::clone(&self.options),
                 Arc::clone(&self.totals),
@@ -380,7 +385,10 @@ impl Keeper {
                         (slot.live, slot.phase) = (Some(live), Phase::Running);
                     }
                 };
-                run(&options, scores, partition, &totals, &cancel, on_ready).await
+                run(
+                    &options, scores, partition, &totals, &turns, &cancel, on_ready,
+                )
+                .await
             }));
             let (phase, again) = match (&mut turn.0).await {
                 Ok(Ok(())) => (Phase::Closed, false),

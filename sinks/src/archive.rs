@@ -37,6 +37,7 @@ pub use error::ArchiveError;
 pub use inspect::UnfitFile;
 pub use names::FileName;
 pub use read::{ArchivedRollup, ArchivedSample, Wanted};
+pub use write::EncodedFiles;
 
 pub(crate) use encode::LEVEL_COMPACTION;
 pub(crate) use error::causes;

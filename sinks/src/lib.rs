@@ -21,8 +21,8 @@ pub mod compaction;
 pub mod error_codes;
 
 pub use archive::{
-    Archive, ArchiveError, ArchivedRollup, ArchivedSample, FileName, SNAPSHOT_BYTES_MAX, UnfitFile,
-    Wanted,
+    Archive, ArchiveError, ArchivedRollup, ArchivedSample, EncodedFiles, FileName,
+    SNAPSHOT_BYTES_MAX, UnfitFile, Wanted,
 };
 pub use chain::{
     Chain, ChainError, ChainView, NewLink, list_partitions, load_chain, read_links, verify_links,

@@ -101,7 +101,7 @@ impl Shell {
             .stdout(Stdio::piped())
             .process_group(0)
             .spawn()
-            .expect("bash can be started");
+            .unwrap_or_else(|error| panic!("bash can't be started: {error}"));
         let output = BufReader::new(child.stdout.take().unwrap());
         let (sender, lines) = channel();
         std::thread::spawn(move || {

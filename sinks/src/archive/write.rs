@@ -16,72 +16,119 @@ use super::encode::{CHUNK_ROWS, EncodedFile, LEVEL_CHECKPOINT, TableEncoder, val
 use super::names::{date_of, day_of};
 use super::{Archive, ArchiveError, FileName, blocking};
 
+/// Files in memory: encoded, not stored yet.
+#[derive(Debug, Default)]
+pub struct EncodedFiles(Vec<(Table, Micros, EncodedFile)>);
+
+impl EncodedFiles {
+    /// Samples, one file per UTC date.
+    ///
+    /// # Errors
+    /// `Bug` if a row names a series outside the directory.
+    pub async fn samples(
+        directory: &SeriesDirectory,
+        rows: SampleRows,
+    ) -> Result<Self, ArchiveError> {
+        let used = UsedSeries::of(directory, &rows.series)?;
+        let encoded = blocking(move || encode_samples(&used, rows)).await?;
+        Ok(Self::of(Table::Samples, encoded))
+    }
+
+    /// Rollups, one file per resolution and UTC date of the window start.
+    ///
+    /// # Errors
+    /// As [`EncodedFiles::samples`].
+    pub async fn rollups(
+        directory: &SeriesDirectory,
+        rows: Vec<RollupRow>,
+    ) -> Result<Self, ArchiveError> {
+        let mut by_resolution: BTreeMap<Resolution, Vec<RollupRow>> = BTreeMap::new();
+        for row in rows {
+            by_resolution.entry(row.resolution).or_default().push(row);
+        }
+        let mut files = EncodedFiles::default();
+        for (resolution, rows) in by_resolution {
+            let series: Vec<u32> = rows.iter().map(|row| row.series).collect();
+            let used = UsedSeries::of(directory, &series)?;
+            let table = Table::Rollups(resolution);
+            let encoded = blocking(move || encode_rollups(table, &used, &rows)).await?;
+            files.0.extend(Self::of(table, encoded).0);
+        }
+        Ok(files)
+    }
+
+    /// Anomaly events, one file per UTC date of the sample.
+    ///
+    /// # Errors
+    /// `Bug` if an event's times are not RFC 3339.
+    pub async fn anomalies(events: &[Anomaly]) -> Result<Self, ArchiveError> {
+        let events = events.to_vec();
+        let encoded = blocking(move || encode_anomalies(&events)).await?;
+        Ok(Self::of(Table::Anomalies, encoded))
+    }
+
+    fn of(table: Table, encoded: Vec<(Micros, EncodedFile)>) -> Self {
+        let named = encoded.into_iter().map(|(time, file)| (table, time, file));
+        EncodedFiles(named.collect())
+    }
+}
+
 impl Archive {
-    /// Writes samples, one file per UTC date; each is durable and verified before the return, and not part of the archive until a chain link names it.
+    /// Stores files; each is durable and verified before the return, and not part of the archive until a chain link names it.
     ///
     /// # Errors
     /// `Outage` (retry all: files already written are found again), `BadConfig` (no right to write), `Bug`.
+    pub async fn store_files(
+        &self,
+        name: &FileName,
+        files: EncodedFiles,
+    ) -> Result<Vec<ArchiveFile>, ArchiveError> {
+        let mut stored = Vec::with_capacity(files.0.len());
+        for (table, time, file) in files.0 {
+            stored.push(self.store_file(name, table, date_of(time)?, file).await?);
+        }
+        Ok(stored)
+    }
+
+    /// Encodes samples and stores them.
+    ///
+    /// # Errors
+    /// As [`EncodedFiles::samples`] and [`Archive::store_files`].
     pub async fn write_samples(
         &self,
         name: &FileName,
         directory: &SeriesDirectory,
         rows: SampleRows,
     ) -> Result<Vec<ArchiveFile>, ArchiveError> {
-        let used = UsedSeries::of(directory, &rows.series)?;
-        let encoded = blocking(move || encode_samples(&used, rows)).await?;
-        self.store_files(name, Table::Samples, encoded).await
+        let files = EncodedFiles::samples(directory, rows).await?;
+        self.store_files(name, files).await
     }
 
-    /// Writes rollups, one file per resolution and UTC date of the window start; as [`Archive::write_samples`].
+    /// Encodes rollups and stores them.
     ///
     /// # Errors
-    /// As [`Archive::write_samples`].
+    /// As [`EncodedFiles::rollups`] and [`Archive::store_files`].
     pub async fn write_rollups(
         &self,
         name: &FileName,
         directory: &SeriesDirectory,
         rows: Vec<RollupRow>,
     ) -> Result<Vec<ArchiveFile>, ArchiveError> {
-        let mut by_resolution: BTreeMap<Resolution, Vec<RollupRow>> = BTreeMap::new();
-        for row in rows {
-            by_resolution.entry(row.resolution).or_default().push(row);
-        }
-        let mut files = Vec::new();
-        for (resolution, rows) in by_resolution {
-            let series: Vec<u32> = rows.iter().map(|row| row.series).collect();
-            let used = UsedSeries::of(directory, &series)?;
-            let table = Table::Rollups(resolution);
-            let encoded = blocking(move || encode_rollups(table, &used, &rows)).await?;
-            files.extend(self.store_files(name, table, encoded).await?);
-        }
-        Ok(files)
+        let files = EncodedFiles::rollups(directory, rows).await?;
+        self.store_files(name, files).await
     }
 
-    /// Writes anomaly events, one file per UTC date of the sample; as [`Archive::write_samples`].
+    /// Encodes anomaly events and stores them.
     ///
     /// # Errors
-    /// As [`Archive::write_samples`]; `Bug` if an event's times are not RFC 3339.
+    /// As [`EncodedFiles::anomalies`] and [`Archive::store_files`].
     pub async fn write_anomalies(
         &self,
         name: &FileName,
         events: &[Anomaly],
     ) -> Result<Vec<ArchiveFile>, ArchiveError> {
-        let events = events.to_vec();
-        let encoded = blocking(move || encode_anomalies(&events)).await?;
-        self.store_files(name, Table::Anomalies, encoded).await
-    }
-
-    async fn store_files(
-        &self,
-        name: &FileName,
-        table: Table,
-        encoded: Vec<(Micros, EncodedFile)>,
-    ) -> Result<Vec<ArchiveFile>, ArchiveError> {
-        let mut files = Vec::with_capacity(encoded.len());
-        for (time, file) in encoded {
-            files.push(self.store_file(name, table, date_of(time)?, file).await?);
-        }
-        Ok(files)
+        let files = EncodedFiles::anomalies(events).await?;
+        self.store_files(name, files).await
     }
 }
 
