@@ -14,6 +14,16 @@ pub enum Direction {
     Low,
 }
 
+impl Direction {
+    /// As it is written: `high` or `low`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Direction::High => "high",
+            Direction::Low => "low",
+        }
+    }
+}
+
 /// What one detector thought of the sample.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Vote {

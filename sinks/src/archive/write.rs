@@ -3,10 +3,9 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
-use arrow::array::{
-    ArrayRef, Float64Array, Int32Array, Int64Array, StringArray, TimestampMicrosecondArray,
-};
+use arrow::array::Float64Array;
 use foldhash::fast::FixedState;
+use schemas::columns::{anomaly_columns, rollup_columns, time_array};
 use schemas::time::Micros;
 use schemas::{
     Anomaly, ArchiveFile, Resolution, RollupRow, SampleRows, Series, SeriesDirectory, Table,
@@ -244,11 +243,6 @@ impl UsedSeries {
     }
 }
 
-/// `TIMESTAMP(us, UTC)` of some times.
-pub(super) fn time_array(times: impl Iterator<Item = Micros>) -> ArrayRef {
-    Arc::new(TimestampMicrosecondArray::from_iter_values(times).with_timezone("UTC"))
-}
-
 fn encode_samples(
     used: &UsedSeries,
     rows: SampleRows,
@@ -303,33 +297,6 @@ fn encode_rollups(
     Ok(files)
 }
 
-/// The columns of a rollups table after `service`.
-fn rollup_columns(rows: &[&RollupRow]) -> Vec<ArrayRef> {
-    let number = |get: fn(&RollupRow) -> f64| {
-        Arc::new(Float64Array::from_iter_values(
-            rows.iter().map(|row| get(row)),
-        )) as ArrayRef
-    };
-    vec![
-        Arc::new(Int64Array::from_iter_values(
-            rows.iter()
-                .map(|row| i64::try_from(row.rollup.count).unwrap_or(i64::MAX)),
-        )),
-        number(|row| row.rollup.sum),
-        number(|row| row.rollup.min),
-        number(|row| row.rollup.max),
-        number(|row| row.rollup.first),
-        number(|row| row.rollup.last),
-        number(|row| row.rollup.sum_squares),
-        Arc::new(rows.iter().map(|row| row.rate).collect::<Float64Array>()),
-        number(|row| row.completeness),
-        Arc::new(Int32Array::from_iter_values(
-            rows.iter()
-                .map(|row| i32::try_from(row.revision).unwrap_or(i32::MAX)),
-        )),
-    ]
-}
-
 fn encode_anomalies(events: &[Anomaly]) -> Result<Vec<(Micros, EncodedFile)>, ArchiveError> {
     let micros = |text: &str| {
         let parsed: Result<jiff::Timestamp, _> = text.parse();
@@ -366,45 +333,11 @@ fn encode_anomalies(events: &[Anomaly]) -> Result<Vec<(Micros, EncodedFile)>, Ar
             encoder.push_run(&series, run.len());
         }
         let events: Vec<&Anomaly> = day.iter().map(|(_, event)| *event).collect();
-        let text = |get: &dyn Fn(&Anomaly) -> String| {
-            Arc::new(StringArray::from_iter_values(
-                events.iter().map(|event| get(event)),
-            )) as ArrayRef
-        };
-        let number = |get: fn(&Anomaly) -> f64| {
-            Arc::new(Float64Array::from_iter_values(
-                events.iter().map(|event| get(event)),
-            )) as ArrayRef
-        };
-        let starts = events
+        let windows = events
             .iter()
-            .map(|event| micros(&event.window_start))
-            .collect::<Result<Vec<_>, _>>()?;
-        let ends = events
-            .iter()
-            .map(|event| micros(&event.window_end))
-            .collect::<Result<Vec<_>, _>>()?;
-        // Plain structs of numbers and names always serialise.
-        let json = |value: serde_json::Result<String>| value.unwrap_or_default();
-        let own = vec![
-            text(&|event| event.event_id.clone()),
-            time_array(starts.into_iter()),
-            time_array(ends.into_iter()),
-            number(|event| event.observed),
-            number(|event| event.expected),
-            number(|event| event.lower),
-            number(|event| event.upper),
-            number(|event| event.score),
-            text(&|event| {
-                json(serde_json::to_string(&event.direction))
-                    .trim_matches('"')
-                    .to_owned()
-            }),
-            text(&|event| json(serde_json::to_string(&event.votes))),
-            number(|event| event.trust),
-            number(|event| event.completeness),
-            text(&|event| event.explanation.clone()),
-        ];
+            .map(|event| Ok((micros(&event.window_start)?, micros(&event.window_end)?)))
+            .collect::<Result<Vec<_>, ArchiveError>>()?;
+        let own = anomaly_columns(&events, &windows);
         encoder.write(time_array(day.iter().map(|(time, _)| *time)), own)?;
         files.extend(encoder.finish()?.map(|file| (day[0].0, file)));
     }

@@ -2,18 +2,13 @@
 
 use std::sync::Arc;
 
-use arrow::array::{
-    ArrayRef, Float64Array, Int32Array, Int64Array, RecordBatch, StringArray,
-    TimestampMicrosecondArray,
-};
+use arrow::array::{ArrayRef, RecordBatch, StringArray};
 use arrow::error::ArrowError;
 use pipeline::{HotRows, PartitionView};
 use query::ScanBounds;
 use schemas::batch::labels_array;
-use schemas::columns::table_schema;
-use schemas::{
-    Anomaly, Direction, Kind, Micros, RollupRow, SampleRows, Series, SeriesDirectory, Table,
-};
+use schemas::columns::{anomaly_columns, number_array, rollup_columns, table_schema, time_array};
+use schemas::{Anomaly, Kind, Micros, RollupRow, SampleRows, Series, SeriesDirectory, Table};
 
 /// Rows of one batch. 65,536: small enough that a query's operators share the work, large enough that batches cost nothing.
 const BATCH_ROWS: usize = 65_536;
@@ -67,14 +62,6 @@ fn wants_metric(bounds: &ScanBounds, metric: &str) -> bool {
 
 fn wants_time(bounds: &ScanBounds, time: Micros) -> bool {
     bounds.time_min.is_none_or(|min| time >= min) && bounds.time_max.is_none_or(|max| time <= max)
-}
-
-fn times(times: impl Iterator<Item = Micros>) -> ArrayRef {
-    Arc::new(TimestampMicrosecondArray::from_iter_values(times).with_timezone("UTC"))
-}
-
-fn numbers(values: impl Iterator<Item = f64>) -> ArrayRef {
-    Arc::new(Float64Array::from_iter_values(values))
 }
 
 /// Those of `metric`, `series_id`, `labels`, `host`, `service` of some rows that a query asks for: texts are most of a row.
@@ -146,10 +133,10 @@ fn sample_batches(
             .iter()
             .map(|row| &*directory[rows.series[*row] as usize])
             .collect();
-        let own = vec![numbers(chunk.iter().map(|row| rows.value[*row]))];
+        let own = vec![number_array(chunk.iter().map(|row| rows.value[*row]))];
         into.push(batch(
             Table::Samples,
-            times(chunk.iter().map(|row| rows.time[*row])),
+            time_array(chunk.iter().map(|row| rows.time[*row])),
             series_columns(&series, bounds),
             own,
         )?);
@@ -173,33 +160,12 @@ fn rollup_batches(
             .iter()
             .map(|row| &*directory[row.series as usize])
             .collect();
-        let number = |of: fn(&RollupRow) -> f64| numbers(chunk.iter().map(|row| of(row)));
-        let own: Vec<ArrayRef> = vec![
-            Arc::new(Int64Array::from_iter_values(
-                chunk
-                    .iter()
-                    .map(|row| i64::try_from(row.rollup.count).unwrap_or(i64::MAX)),
-            )),
-            number(|row| row.rollup.sum),
-            number(|row| row.rollup.min),
-            number(|row| row.rollup.max),
-            number(|row| row.rollup.first),
-            number(|row| row.rollup.last),
-            number(|row| row.rollup.sum_squares),
-            Arc::new(chunk.iter().map(|row| row.rate).collect::<Float64Array>()),
-            number(|row| row.completeness),
-            Arc::new(Int32Array::from_iter_values(
-                chunk
-                    .iter()
-                    .map(|row| i32::try_from(row.revision).unwrap_or(i32::MAX)),
-            )),
-        ];
         // All rows of a view are of one table.
         into.push(batch(
             Table::Rollups(chunk[0].resolution),
-            times(chunk.iter().map(|row| row.start)),
+            time_array(chunk.iter().map(|row| row.start)),
             series_columns(&series, bounds),
-            own,
+            rollup_columns(chunk),
         )?);
     }
     Ok(())
@@ -234,48 +200,21 @@ fn anomaly_batches(
     }
     for chunk in kept.chunks(BATCH_ROWS) {
         let series: Vec<&Series> = chunk.iter().map(|(_, _, _, series, _)| series).collect();
-        let number = |of: fn(&Anomaly) -> f64| numbers(chunk.iter().map(|row| of(row.4)));
-        let text = |of: &dyn Fn(&Anomaly) -> String| -> ArrayRef {
-            Arc::new(StringArray::from_iter_values(
-                chunk.iter().map(|row| of(row.4)),
-            ))
-        };
-        let own = vec![
-            text(&|event| event.event_id.clone()),
-            times(chunk.iter().map(|row| row.1)),
-            times(chunk.iter().map(|row| row.2)),
-            number(|event| event.observed),
-            number(|event| event.expected),
-            number(|event| event.lower),
-            number(|event| event.upper),
-            number(|event| event.score),
-            text(&|event| direction_name(event.direction).to_owned()),
-            // Votes are plain numbers and names: they always serialise.
-            text(&|event| serde_json::to_string(&event.votes).unwrap_or_default()),
-            number(|event| event.trust),
-            number(|event| event.completeness),
-            text(&|event| event.explanation.clone()),
-        ];
+        let events: Vec<&Anomaly> = chunk.iter().map(|row| row.4).collect();
+        let windows: Vec<_> = chunk.iter().map(|row| (row.1, row.2)).collect();
         into.push(batch(
             Table::Anomalies,
-            times(chunk.iter().map(|row| row.0)),
+            time_array(chunk.iter().map(|row| row.0)),
             series_columns(&series, bounds),
-            own,
+            anomaly_columns(&events, &windows),
         )?);
     }
     Ok(())
 }
 
-fn direction_name(direction: Direction) -> &'static str {
-    match direction {
-        Direction::High => "high",
-        Direction::Low => "low",
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use schemas::{Labels, NextOffset, Resolution, Rollup, SeriesId};
+    use schemas::{Direction, Labels, NextOffset, Resolution, Rollup, SeriesId};
 
     use super::*;
 

@@ -8,8 +8,8 @@ use parquet::file::metadata::PageIndexPolicy;
 use parquet::file::statistics::Statistics;
 
 use super::super::encode::{LEVEL_CHECKPOINT, TableEncoder};
-use super::super::write::time_array;
 use super::*;
+use schemas::columns::time_array;
 
 /// (metric, series id, labels, host, service) of a row.
 type Row = (
