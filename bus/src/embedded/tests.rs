@@ -138,11 +138,16 @@ async fn a_nearly_full_disk_takes_archived_records_before_their_time_and_no_othe
     bus.health("t").await.unwrap_err();
     assert_eq!(start().await, NextOffset(0), "nothing is archived");
     bus.allow_trim("t", 0, NextOffset(2)).await.unwrap();
+    // The writer removes a segment a pass, after it has answered the questions that it found waiting.
+    for _ in 0..1000 {
+        bus.health("t").await.unwrap_err();
+        if start().await == NextOffset(2) {
+            break;
+        }
+    }
     for _ in 0..3 {
         bus.health("t").await.unwrap_err();
     }
-    // The answers come before the work that follows them; one more question waits for that.
-    bus.health("t").await.unwrap_err();
     assert_eq!(start().await, NextOffset(2), "the third is not archived");
 }
 
