@@ -36,7 +36,8 @@ impl Reopening {
     ) -> Result<T, StoreError> {
         let inner = self.open()?;
         let done = work(&inner);
-        if matches!(done, Err(StoreError::Closed)) {
+        // The write that fails says why, and only those after it that the database is closed: neither is worth another attempt on it.
+        if matches!(done, Err(StoreError::Closed | StoreError::Outage(_))) {
             self.close(&inner);
         }
         done
