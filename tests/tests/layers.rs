@@ -17,6 +17,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("sinks", &["schemas", "bus"]),
     ("query", &["schemas", "sinks"]),
     ("pipeline", &["schemas", "bus", "sinks", "processors"]),
+    ("scores", &["schemas", "analytics"]),
     ("tidewatch", ROOMS),
     ("tests", ROOMS),
     ("benches", ROOMS),
@@ -31,6 +32,7 @@ const ROOMS: &[&str] = &[
     "sinks",
     "query",
     "pipeline",
+    "scores",
 ];
 
 /// Rooms of plain synchronous code: a test can call them in a loop.
