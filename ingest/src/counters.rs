@@ -5,12 +5,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// Who brings samples.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Intake {
-    /// Prometheus remote write 1.0.
+    /// Prometheus remote write.
     RemoteWrite,
     /// Influx line protocol, all three paths.
     LineProtocol,
     /// JSON lines.
     JsonLines,
+    /// OpenTelemetry metrics, over HTTP and gRPC.
+    Otlp,
     /// The collector of this host.
     Host,
     /// The simulated hosts of the demo.
@@ -19,10 +21,11 @@ pub enum Intake {
 
 impl Intake {
     /// All of them.
-    pub const ALL: [Intake; 5] = [
+    pub const ALL: [Intake; 6] = [
         Intake::RemoteWrite,
         Intake::LineProtocol,
         Intake::JsonLines,
+        Intake::Otlp,
         Intake::Host,
         Intake::Fleet,
     ];
@@ -33,6 +36,7 @@ impl Intake {
             Intake::RemoteWrite => "remote_write",
             Intake::LineProtocol => "line_protocol",
             Intake::JsonLines => "json_lines",
+            Intake::Otlp => "otlp",
             Intake::Host => "host",
             Intake::Fleet => "fleet",
         }
@@ -50,7 +54,8 @@ pub struct IntakeCounters {
     pub accepted_samples: AtomicU64,
     /// Samples refused at the door; each was reported to its sender.
     pub rejected_samples: AtomicU64,
-    /// Values left out because they are no numbers: string fields of line protocol.
+    /// Values left out because they are no numbers or say themselves that they are none: string fields of line protocol, exemplars, data points
+    /// without a recorded value.
     pub skipped_fields: AtomicU64,
     /// Samples lost because the log was away longer than the buffer reaches (collectors only: a client keeps its own).
     pub dropped_samples: AtomicU64,

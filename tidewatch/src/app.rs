@@ -162,7 +162,8 @@ pub(crate) struct App {
     /// Ends the collectors, then the server.
     intake: CancellationToken,
     collector: Option<JoinHandle<()>>,
-    server: JoinHandle<()>,
+    /// Of the server's own address and of the receivers'.
+    servers: Vec<JoinHandle<()>>,
     housekeeping: JoinHandle<()>,
     log: LogWatch,
     watching: JoinHandle<()>,
@@ -179,10 +180,14 @@ impl App {
         // Recorded from the first request on.
         let metrics = telemetry::install();
         let data_dir = stores::create_data_dir(&config)?;
-        let listener = listen(config.server.listen).await?;
+        let listener = listen(config.server.listen, "--listen HOST:PORT").await?;
         let address = listener.local_addr().map_err(|error| {
             CommandError::surroundings(format!("the listening address: {error}"))
         })?;
+        let mut otlp_listeners = Vec::new();
+        for address in &config.receivers.otlp_listen {
+            otlp_listeners.push(listen(*address, "the setting receivers.otlp.listen").await?);
+        }
 
         let topics = stores::topics(&config);
         let own_times = clock.is_some();
@@ -282,15 +287,23 @@ impl App {
             stop: stop.clone(),
             request_timeout: config.server.request_timeout,
         });
+        let otlp = http::receivers_only(
+            Arc::clone(&context),
+            ingest::http::otlp_router(Arc::clone(&receivers)),
+        );
         let router = http::router(context, ingest::http::router(receivers));
         let default_address =
             Config::defaults().is_some_and(|defaults| defaults.server.listen == address);
-        let server = tokio::spawn(http::server::serve(
-            listener,
-            router,
-            config.server.clone(),
-            stop.clone(),
-        ));
+        let doors = otlp_listeners
+            .into_iter()
+            .map(|listener| (listener, otlp.clone()));
+        let servers = std::iter::once((listener, router))
+            .chain(doors)
+            .map(|(listener, router)| {
+                let (settings, stop) = (config.server.clone(), stop.clone());
+                tokio::spawn(http::server::serve(listener, router, settings, stop))
+            })
+            .collect();
         let housekeeping = tokio::spawn(keep_house(metrics, Arc::clone(&aggregates)));
         info!(%address, data_dir = %data_dir.display(), partitions, bus = ?config.bus.kind, archive = archive.url(), "started");
         Ok(App {
@@ -303,7 +316,7 @@ impl App {
             partitions_own,
             intake,
             collector,
-            server,
+            servers,
             housekeeping,
             log: watch,
             watching,
@@ -412,14 +425,16 @@ impl App {
         if let Some(collector) = self.collector.take() {
             let _ = tokio::time::timeout_at(requests_end, collector).await;
         }
-        if tokio::time::timeout_at(requests_end, &mut self.server)
-            .await
-            .is_err()
-        {
-            warn!(
-                "requests that took too long were cut; what they were not told is durable must be sent again"
-            );
-            self.server.abort();
+        for server in &mut self.servers {
+            if tokio::time::timeout_at(requests_end, &mut *server)
+                .await
+                .is_err()
+            {
+                warn!(
+                    "requests that took too long were cut; what they were not told is durable must be sent again"
+                );
+                server.abort();
+            }
         }
         let pipeline = self
             .running
@@ -460,12 +475,13 @@ impl App {
     }
 }
 
-async fn listen(address: SocketAddr) -> Result<TcpListener, CommandError> {
+/// Listens; `by` is how another address is chosen.
+async fn listen(address: SocketAddr, by: &str) -> Result<TcpListener, CommandError> {
     TcpListener::bind(address).await.map_err(|error| {
         let advice = match error.kind() {
-            std::io::ErrorKind::AddrInUse => "another program listens there, perhaps another tidewatch; choose another by --listen HOST:PORT (port 0 takes a free one)",
-            std::io::ErrorKind::PermissionDenied => "ports below 1024 need rights; choose another by --listen HOST:PORT",
-            _ => "choose an address of this machine by --listen HOST:PORT",
+            std::io::ErrorKind::AddrInUse => format!("another program listens there, perhaps another tidewatch; choose another by {by} (port 0 takes a free one)"),
+            std::io::ErrorKind::PermissionDenied => format!("ports below 1024 need rights; choose another by {by}"),
+            _ => format!("choose an address of this machine by {by}"),
         };
         CommandError::known(
             &error_codes::ADDRESS,

@@ -98,6 +98,13 @@ pub struct ServerConfig {
     pub tails_max: usize,
 }
 
+/// Where samples come in besides the server's own address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReceiversConfig {
+    /// OpenTelemetry, gRPC and HTTP alike.
+    pub otlp_listen: Vec<SocketAddr>,
+}
+
 /// Which log is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BusKind {
@@ -188,6 +195,8 @@ pub struct Config {
     pub archive: ArchiveConfig,
     /// What receivers take.
     pub ingest: ingest::http::Limits,
+    /// Further receivers.
+    pub receivers: ReceiversConfig,
     /// How often this host is measured; `None`: not at all.
     pub host_interval: Option<Duration>,
     /// The stream operators.

@@ -87,6 +87,13 @@ pub(crate) fn router(context: Arc<Context>, receivers: Router) -> Router {
         .layer(middleware::from_fn_with_state(context, watch))
 }
 
+/// Routes of receivers alone, for a port of their own.
+pub(crate) fn receivers_only(context: Arc<Context>, receivers: Router) -> Router {
+    receivers
+        .fallback(unknown_route)
+        .layer(middleware::from_fn_with_state(context, watch))
+}
+
 async fn unknown_route(request: Request) -> Response {
     let message = format!(
         "nothing is at `{} {}`; `/` lists what is",
@@ -125,7 +132,7 @@ async fn watch(State(context): State<Arc<Context>>, request: Request, next: Next
 
 /// A path as a label: made-up paths must not make series.
 fn route_of(path: &str) -> &'static str {
-    const ROUTES: [&str; 15] = [
+    const ROUTES: [&str; 17] = [
         "/",
         "/healthz",
         "/readyz",
@@ -136,6 +143,8 @@ fn route_of(path: &str) -> &'static str {
         "/api/v2/write",
         "/api/v3/write_lp",
         "/api/v1/samples",
+        ingest::http::METRICS_PATH,
+        ingest::http::EXPORT_PATH,
         "/api/v1/sql",
         "/api/v1/tail/samples",
         "/api/v1/tail/anomalies",

@@ -13,7 +13,9 @@ use sinks::aggregates::Retention;
 use sinks::compaction::CompactionPolicy;
 
 use super::layers::{Layers, Size};
-use super::{ArchiveConfig, BusConfig, BusKind, Config, LogConfig, LogFormat, ServerConfig};
+use super::{
+    ArchiveConfig, BusConfig, BusKind, Config, LogConfig, LogFormat, ReceiversConfig, ServerConfig,
+};
 
 /// Takes every setting. What is wrong with them is noted in the layers, and something harmless stands in.
 pub(super) fn take_all(layers: &mut Layers) -> Config {
@@ -28,6 +30,7 @@ pub(super) fn take_all(layers: &mut Layers) -> Config {
         bus: take_bus(layers),
         archive: take_archive(layers),
         ingest: take_ingest(layers),
+        receivers: take_receivers(layers),
         host_interval: {
             let enabled: bool = layers.take("collectors.host.enabled");
             let interval = layers.take_if(
@@ -59,10 +62,7 @@ fn within(least_ms: u64, most_ms: u64) -> impl Fn(&Duration) -> bool {
 fn take_server(layers: &mut Layers) -> ServerConfig {
     const LISTEN: &str = "an address and a port, such as \"127.0.0.1:7744\" or \"[::1]:7744\"";
     let listen: String = layers.take("server.listen");
-    let listen = listen
-        .strip_prefix("localhost:")
-        .map_or(listen.clone(), |port| format!("127.0.0.1:{port}"));
-    let listen = listen.parse().unwrap_or_else(|_| {
+    let listen = address(&listen).unwrap_or_else(|| {
         layers.refuse("server.listen", LISTEN);
         SocketAddr::new(IpAddr::from([127, 0, 0, 1]), 0)
     });
@@ -90,6 +90,41 @@ fn take_server(layers: &mut Layers) -> ServerConfig {
         ),
         tails_max: take_count(layers, "server.tails_max", 0, 10_000),
     }
+}
+
+/// An address and a port; `localhost` stands for 127.0.0.1.
+fn address(text: &str) -> Option<SocketAddr> {
+    match text.strip_prefix("localhost:") {
+        Some(port) => format!("127.0.0.1:{port}").parse().ok(),
+        None => text.parse().ok(),
+    }
+}
+
+fn take_receivers(layers: &mut Layers) -> ReceiversConfig {
+    ReceiversConfig {
+        otlp_listen: take_addresses(layers, "receivers.otlp.listen"),
+    }
+}
+
+/// Addresses that a receiver listens on. Those that others can reach must be allowed as that of the server is.
+fn take_addresses(layers: &mut Layers, path: &str) -> Vec<SocketAddr> {
+    let texts: Vec<String> = layers.take_if(
+        path,
+        "a list of addresses with ports, such as [\"127.0.0.1:4317\"]",
+        |texts: &Vec<String>| texts.iter().all(|text| address(text).is_some()),
+    );
+    let addresses: Vec<SocketAddr> = texts.iter().filter_map(|text| address(text)).collect();
+    let is_open = addresses
+        .iter()
+        .any(|address| !address.ip().is_loopback());
+    if is_open && !layers.take::<bool>("server.insecure_listen") {
+        layers.refuse(
+            path,
+            "loopback addresses, because there is no authentication yet; to let every machine that reaches the address write, \
+             give --insecure-listen (or server.insecure_listen = true)",
+        );
+    }
+    addresses
 }
 
 /// A count within limits, both inclusive.

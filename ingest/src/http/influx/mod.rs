@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 use super::body::Encoding;
 use super::refusal::Refusal;
-use super::take::{Ask, Receivers, Taken, take};
+use super::take::{Ask, Framing, Receivers, Taken, take};
 use crate::counters::Intake;
 use crate::door::{Place, TimeUnit};
 
@@ -156,6 +156,7 @@ async fn write(
         Ask {
             intake: Intake::LineProtocol,
             encoding,
+            framing: Framing::None,
             partial,
             decode,
         },
