@@ -122,7 +122,7 @@ fn check(kind: &str, temporality: &str) {
     } else {
         process.address()
     };
-    let settings = tests::agents::settings("opentelemetry", address);
+    let settings = tests::agents::settings("opentelemetry", &[("127.0.0.1:7744", address.to_string())]);
     let variables = settings
         .lines()
         .filter_map(|line| line.strip_prefix("export "))

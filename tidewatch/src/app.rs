@@ -10,13 +10,13 @@ use bus::Bus;
 use bus::embedded::{Clock, EmbeddedBus};
 use ingest::collectors::host::{HostCollector, HostOptions};
 use ingest::http::Receivers;
+use ingest::sockets::{graphite, statsd};
 use ingest::{IngestCounters, Intake, Publisher};
 use metrics_exporter_prometheus::PrometheusHandle;
 use pipeline::{PartitionStatus, Phase, Pipeline, PipelineOptions};
 use query::Engine;
 use schemas::Micros;
 use sinks::aggregates::AggregateStore;
-use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::config::{BusKind, Config};
+use crate::doors::{self, Doors};
 use crate::error::CommandError;
 use crate::error_codes;
 use crate::http::overview::{BusReport, Wiring};
@@ -161,7 +162,8 @@ pub(crate) struct App {
     partitions_own: Option<u32>,
     /// Ends the collectors, then the server.
     intake: CancellationToken,
-    collector: Option<JoinHandle<()>>,
+    /// What collects, and what gathers from sockets.
+    collectors: Vec<JoinHandle<()>>,
     /// Of the server's own address and of the receivers'.
     servers: Vec<JoinHandle<()>>,
     housekeeping: JoinHandle<()>,
@@ -180,14 +182,11 @@ impl App {
         // Recorded from the first request on.
         let metrics = telemetry::install();
         let data_dir = stores::create_data_dir(&config)?;
-        let listener = listen(config.server.listen, "--listen HOST:PORT").await?;
+        let listener = doors::listen(config.server.listen, "--listen HOST:PORT").await?;
         let address = listener.local_addr().map_err(|error| {
             CommandError::surroundings(format!("the listening address: {error}"))
         })?;
-        let mut otlp_listeners = Vec::new();
-        for address in &config.receivers.otlp_listen {
-            otlp_listeners.push(listen(*address, "the setting receivers.otlp.listen").await?);
-        }
+        let doors = Doors::open(&config.receivers).await?;
 
         let topics = stores::topics(&config);
         let own_times = clock.is_some();
@@ -245,10 +244,35 @@ impl App {
             running: Arc::clone(&running),
         };
         let intake = CancellationToken::new();
-        let collector = config.host_interval.map(|interval| {
+        let mut collectors: Vec<JoinHandle<()>> = Vec::new();
+        if let Some(interval) = config.host_interval {
             let host = HostCollector::new(HostOptions::default());
-            tokio::spawn(host.run(interval, publisher, Arc::clone(&counters), intake.clone()))
-        });
+            let (publisher, counters) = (publisher.clone(), Arc::clone(&counters));
+            collectors.push(tokio::spawn(host.run(
+                interval,
+                publisher,
+                counters,
+                intake.clone(),
+            )));
+        }
+        if !doors.statsd.is_empty() {
+            collectors.push(tokio::spawn(statsd::run(
+                config.receivers.statsd,
+                doors.statsd,
+                publisher.clone(),
+                Arc::clone(&counters),
+                intake.clone(),
+            )));
+        }
+        if !doors.graphite.is_empty() {
+            collectors.push(tokio::spawn(graphite::run(
+                config.receivers.graphite_template.clone(),
+                doors.graphite,
+                publisher,
+                Arc::clone(&counters),
+                intake.clone(),
+            )));
+        }
 
         let watch = LogWatch::default();
         let watching = tokio::spawn(watch.clone().follow(Arc::clone(&log.bus), topics.samples()));
@@ -294,11 +318,12 @@ impl App {
         let router = http::router(context, ingest::http::router(receivers));
         let default_address =
             Config::defaults().is_some_and(|defaults| defaults.server.listen == address);
-        let doors = otlp_listeners
+        let otlp = doors
+            .otlp
             .into_iter()
             .map(|listener| (listener, otlp.clone()));
         let servers = std::iter::once((listener, router))
-            .chain(doors)
+            .chain(otlp)
             .map(|(listener, router)| {
                 let (settings, stop) = (config.server.clone(), stop.clone());
                 tokio::spawn(http::server::serve(listener, router, settings, stop))
@@ -315,7 +340,7 @@ impl App {
             aggregates,
             partitions_own,
             intake,
-            collector,
+            collectors,
             servers,
             housekeeping,
             log: watch,
@@ -422,7 +447,7 @@ impl App {
         let deadline = tokio::time::Instant::now() + STOP_MAX;
         self.intake.cancel();
         let requests_end = tokio::time::Instant::now() + REQUESTS_MAX;
-        if let Some(collector) = self.collector.take() {
+        for collector in self.collectors.drain(..) {
             let _ = tokio::time::timeout_at(requests_end, collector).await;
         }
         for server in &mut self.servers {
@@ -473,21 +498,6 @@ impl App {
             ),
         ))
     }
-}
-
-/// Listens; `by` is how another address is chosen.
-async fn listen(address: SocketAddr, by: &str) -> Result<TcpListener, CommandError> {
-    TcpListener::bind(address).await.map_err(|error| {
-        let advice = match error.kind() {
-            std::io::ErrorKind::AddrInUse => format!("another program listens there, perhaps another tidewatch; choose another by {by} (port 0 takes a free one)"),
-            std::io::ErrorKind::PermissionDenied => format!("ports below 1024 need rights; choose another by {by}"),
-            _ => format!("choose an address of this machine by {by}"),
-        };
-        CommandError::known(
-            &error_codes::ADDRESS,
-            format!("can't listen on {address}: {error}; {advice}"),
-        )
-    })
 }
 
 /// Who we are in the chain: for people, not compared with anything.

@@ -103,6 +103,14 @@ pub struct ServerConfig {
 pub struct ReceiversConfig {
     /// OpenTelemetry, gRPC and HTTP alike.
     pub otlp_listen: Vec<SocketAddr>,
+    /// StatsD, TCP and UDP alike.
+    pub statsd_listen: Vec<SocketAddr>,
+    /// How StatsD is gathered.
+    pub statsd: ingest::sockets::statsd::StatsdOptions,
+    /// Graphite, TCP and UDP alike.
+    pub graphite_listen: Vec<SocketAddr>,
+    /// What the parts of Graphite's paths mean.
+    pub graphite_template: ingest::sockets::graphite::Template,
 }
 
 /// Which log is used.

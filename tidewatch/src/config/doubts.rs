@@ -65,6 +65,17 @@ impl Config {
                 "collectors.host.enabled is false",
             ));
         }
+        if self.receivers.statsd_listen.is_empty() {
+            let reason = "receivers.statsd.listen names no address";
+            rules.push(("receivers.statsd.flush_interval", reason));
+            rules.push(("receivers.statsd.series_max", reason));
+        }
+        if self.receivers.graphite_listen.is_empty() {
+            rules.push((
+                "receivers.graphite.template",
+                "receivers.graphite.listen names no address",
+            ));
+        }
         if self.processing.detection.is_none() {
             rules.push(("detection.", "detection.enabled is false"));
         }

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use analytics::{DetectorConfig, Watch};
+use ingest::sockets::graphite::Template;
+use ingest::sockets::statsd::StatsdOptions;
 use pipeline::CheckpointPolicy;
 use processors::ProcessingConfig;
 use schemas::{Micros, Resolution};
@@ -101,8 +103,24 @@ fn address(text: &str) -> Option<SocketAddr> {
 }
 
 fn take_receivers(layers: &mut Layers) -> ReceiversConfig {
+    let template: String = layers.take_if(
+        "receivers.graphite.template",
+        "words with dots between them, of which one is `metric`, such as \"host.metric*\"",
+        |text: &String| text.parse::<Template>().is_ok(),
+    );
     ReceiversConfig {
         otlp_listen: take_addresses(layers, "receivers.otlp.listen"),
+        statsd_listen: take_addresses(layers, "receivers.statsd.listen"),
+        statsd: StatsdOptions {
+            flush_interval: layers.take_if(
+                "receivers.statsd.flush_interval",
+                "a duration from \"100ms\" to \"1h\"",
+                within(100, 3_600_000),
+            ),
+            series_max: take_count(layers, "receivers.statsd.series_max", 1, 10_000_000),
+        },
+        graphite_listen: take_addresses(layers, "receivers.graphite.listen"),
+        graphite_template: template.parse().unwrap_or_default(),
     }
 }
 

@@ -73,6 +73,14 @@ fn defaults_agree_with_the_rooms() {
     assert_eq!(config.archive.compaction, CompactionPolicy::default());
     assert_eq!(config.query, query::Limits::default());
     assert_eq!(config.ingest, ingest::http::Limits::default());
+    assert_eq!(
+        config.receivers.statsd,
+        ingest::sockets::statsd::StatsdOptions::default()
+    );
+    assert_eq!(
+        config.receivers.graphite_template,
+        ingest::sockets::graphite::Template::default()
+    );
     assert_eq!(config.retention, Retention::default());
 }
 

@@ -302,7 +302,6 @@ fn json_nested_ten_thousand_deep_costs_no_stack() {
         json::to_protobuf(body.as_bytes())
     };
     assert!(nested("[", "]").is_err());
-    assert!(nested(r#"{"resourceMetrics":[{"resource":"#, "}]}").is_err());
     let value = nested(r#"{"arrayValue":{"values":["#, "]}}");
     assert_eq!(value.unwrap(), b"", "what is unknown is left out, however deep");
     let array = [
