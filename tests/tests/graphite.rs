@@ -60,7 +60,11 @@ fn every_measurement_of_collectd_arrives() {
         );
         return;
     }
-    let directory = tempfile::tempdir().unwrap();
+    // collectd writes no files below a directory that begins with a dot, as those of `tempdir` do.
+    let directory = tempfile::Builder::new()
+        .prefix("graphite")
+        .tempdir()
+        .unwrap();
     let address = free_address();
     let launch = Launch::new(directory.path())
         .env("TIDEWATCH__RECEIVERS__GRAPHITE__LISTEN", &address.to_string())
@@ -83,11 +87,12 @@ fn every_measurement_of_collectd_arrives() {
         csv = csv.display(),
     );
     std::fs::write(&config, text).unwrap();
+    let told = directory.path().join("collectd.log");
     let mut sender = Command::new(collectd)
         .args(["-f", "-C"])
         .arg(&config)
         .stdout(Stdio::null())
-        .stderr(Stdio::null())
+        .stderr(std::fs::File::create(&told).unwrap())
         .spawn()
         .unwrap();
     // Some seconds of real measurements, as long as they were to be.
@@ -98,6 +103,11 @@ fn every_measurement_of_collectd_arrives() {
     )
     .unwrap();
     sender.wait().unwrap();
+    assert!(
+        csv.join("web.one").is_dir(),
+        "collectd wrote nothing: {}",
+        std::fs::read_to_string(&told).unwrap()
+    );
     let expected = written(&csv.join("web.one"));
     assert!(
         expected.len() > 50,

@@ -1,10 +1,11 @@
 //! Reads lines from TCP connections and datagrams, in blocks of whole lines. Knows no protocol.
 
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use memchr::{memchr_iter, memrchr};
+use memchr::{memchr, memrchr};
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::{Semaphore, mpsc};
@@ -81,7 +82,7 @@ async fn read(
         };
         add(&totals.body_bytes, bytes);
         if is_in_long_line {
-            let Some(end) = memchr::memchr(b'\n', &buffer) else {
+            let Some(end) = memchr(b'\n', &buffer) else {
                 buffer.clear();
                 if bytes == 0 {
                     return;
@@ -118,7 +119,7 @@ async fn read(
     }
 }
 
-/// Receives datagrams until cancelled. While the queue is full they are dropped, and their lines counted.
+/// Receives datagrams until cancelled, those that came together in one block. While the queue is full they are dropped, and their lines counted.
 pub(super) async fn receive(
     socket: UdpSocket,
     queue: mpsc::Sender<Bytes>,
@@ -127,26 +128,37 @@ pub(super) async fn receive(
     cancellation: CancellationToken,
 ) {
     let totals = counters.of(intake);
-    let mut datagram = vec![0; BLOCK_BYTES_MAX];
+    let mut block = BytesMut::new();
     loop {
-        let received = tokio::select! {
+        let ready = tokio::select! {
             () = cancellation.cancelled() => return,
-            received = socket.recv_from(&mut datagram) => received,
+            ready = socket.readable() => ready,
         };
-        let bytes = match received {
-            Ok((bytes, _)) => &datagram[..bytes],
-            Err(error) => {
-                tracing::warn!(intake = intake.name(), %error, "a datagram could not be received");
-                tokio::time::sleep(FAILURE_PAUSE).await;
-                continue;
+        let mut failure = ready.err();
+        block.reserve(2 * BLOCK_BYTES_MAX);
+        // A datagram has less than 64 KiB, so each finds room.
+        while failure.is_none() && block.len() < BLOCK_BYTES_MAX {
+            match socket.try_recv_buf_from(&mut block) {
+                Ok((bytes, _)) => {
+                    add(&totals.requests, 1);
+                    add(&totals.body_bytes, bytes);
+                    block.extend_from_slice(b"\n");
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) => failure = Some(error),
             }
-        };
-        add(&totals.requests, 1);
-        add(&totals.body_bytes, bytes.len());
-        if queue.try_send(Bytes::copy_from_slice(bytes)).is_err() {
-            let ends = memchr_iter(b'\n', bytes).count();
-            let is_open = !bytes.is_empty() && !bytes.ends_with(b"\n");
-            add(&totals.dropped_samples, ends + usize::from(is_open));
+        }
+        if !block.is_empty()
+            && let Err(refused) = queue.try_send(block.split().freeze())
+        {
+            let lines = refused.into_inner();
+            let lines = lines.split(|byte| *byte == b'\n');
+            let dropped = lines.filter(|line| !line.trim_ascii().is_empty()).count();
+            add(&totals.dropped_samples, dropped);
+        }
+        if let Some(error) = failure {
+            tracing::warn!(intake = intake.name(), %error, "a datagram could not be received");
+            tokio::time::sleep(FAILURE_PAUSE).await;
         }
     }
 }
