@@ -6,8 +6,7 @@
 /// If there is no such page, heading or block, or the block lacks one of the defaults.
 pub fn settings(page: &str, replacements: &[(&str, String)]) -> String {
     let path = crate::repository().join(format!("docs/agents/{page}.md"));
-    let text =
-        std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
     let (_, below) = text
         .split_once("## Point it here\n")
         .expect("a page says how to point the agent here");

@@ -67,7 +67,10 @@ fn every_measurement_of_collectd_arrives() {
         .unwrap();
     let address = free_address();
     let launch = Launch::new(directory.path())
-        .env("TIDEWATCH__RECEIVERS__GRAPHITE__LISTEN", &address.to_string())
+        .env(
+            "TIDEWATCH__RECEIVERS__GRAPHITE__LISTEN",
+            &address.to_string(),
+        )
         .env("TIDEWATCH__RECEIVERS__GRAPHITE__TEMPLATE", "host.metric*");
     let process = launch.start_ready();
     let settings = tests::agents::settings(

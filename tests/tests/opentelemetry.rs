@@ -113,8 +113,8 @@ fn check(kind: &str, temporality: &str) {
     }
     let directory = tempfile::tempdir().unwrap();
     let port = free_address();
-    let launch = Launch::new(directory.path())
-        .env("TIDEWATCH__RECEIVERS__OTLP__LISTEN", &port.to_string());
+    let launch =
+        Launch::new(directory.path()).env("TIDEWATCH__RECEIVERS__OTLP__LISTEN", &port.to_string());
     let process = launch.start_ready();
     // The server's own address and a port of OpenTelemetry's own take both protocols.
     let address = if temporality == "delta" {
@@ -122,7 +122,8 @@ fn check(kind: &str, temporality: &str) {
     } else {
         process.address()
     };
-    let settings = tests::agents::settings("opentelemetry", &[("127.0.0.1:7744", address.to_string())]);
+    let settings =
+        tests::agents::settings("opentelemetry", &[("127.0.0.1:7744", address.to_string())]);
     let variables = settings
         .lines()
         .filter_map(|line| line.strip_prefix("export "))
@@ -151,8 +152,7 @@ fn check(kind: &str, temporality: &str) {
         "only {} samples to compare",
         expected.len()
     );
-    let rows =
-        process.sql("SELECT metric, labels, CAST(time AS BIGINT) AS us, value FROM samples");
+    let rows = process.sql("SELECT metric, labels, CAST(time AS BIGINT) AS us, value FROM samples");
     let found: BTreeMap<Key, f64> = rows
         .iter()
         .map(|row| {

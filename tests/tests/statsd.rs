@@ -103,7 +103,10 @@ fn every_count_of_the_clients_arrives() {
     let holds = |found: &[(String, String, String, [f64; 3])]| {
         found.len() == expected.len()
             && found.iter().zip(&expected).all(
-                |((metric, tags, temporality, [total, least, most]), (name, labels, sum, range))| {
+                |(
+                    (metric, tags, temporality, [total, least, most]),
+                    (name, labels, sum, range),
+                )| {
                     let is_delta = sum.is_some();
                     metric == name
                         && tags == labels

@@ -132,12 +132,13 @@ async fn watch(State(context): State<Arc<Context>>, request: Request, next: Next
 
 /// A path as a label: made-up paths must not make series.
 fn route_of(path: &str) -> &'static str {
-    const ROUTES: [&str; 17] = [
+    const ROUTES: [&str; 18] = [
         "/",
         "/healthz",
         "/readyz",
         "/metrics",
         "/ping",
+        "/health",
         "/write",
         "/api/v1/write",
         "/api/v2/write",

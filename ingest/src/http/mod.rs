@@ -34,6 +34,7 @@ pub use take::{Limits, Receivers};
 /// | `POST /api/v1/write` | Prometheus remote write 1.0 and 2.0 | 204 |
 /// | `POST /write`, `/api/v2/write`, `/api/v3/write_lp` | Influx line protocol | 204 |
 /// | `GET`, `HEAD /ping` | Influx health | 204 |
+/// | `GET /health` | Influx health, v2 | 200 `{"status": "pass", …}` |
 /// | `POST /api/v1/samples` | JSON lines | 200 `{"accepted": n}` |
 /// | `POST` [`METRICS_PATH`] | OpenTelemetry, protobuf or JSON | 200, with what was rejected |
 /// | `POST` [`EXPORT_PATH`] | OpenTelemetry, gRPC | 200, `grpc-status: 0` |
@@ -48,6 +49,7 @@ pub fn router(receivers: Arc<Receivers>) -> Router {
         .route("/api/v2/write", post(influx::write_v2))
         .route("/api/v3/write_lp", post(influx::write_v3))
         .route("/ping", get(influx::ping))
+        .route("/health", get(influx::health))
         .route("/api/v1/samples", post(json_lines::write))
         .with_state(Arc::clone(&receivers))
         .merge(otlp_router(receivers))

@@ -116,10 +116,7 @@ async fn a_line_without_end_is_refused_and_the_next_is_taken() {
 async fn datagrams_are_lines_too() {
     let rig = Rig::new(Intake::Graphite).await;
     let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-    socket
-        .send_to(b"a 1 5\nb 1 5", rig.address)
-        .await
-        .unwrap();
+    socket.send_to(b"a 1 5\nb 1 5", rig.address).await.unwrap();
     socket.send_to(b"wrong", rig.address).await.unwrap();
     rig.until(|rig| {
         let totals = rig.counters.of(Intake::Graphite);

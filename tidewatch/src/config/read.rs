@@ -132,9 +132,7 @@ fn take_addresses(layers: &mut Layers, path: &str) -> Vec<SocketAddr> {
         |texts: &Vec<String>| texts.iter().all(|text| address(text).is_some()),
     );
     let addresses: Vec<SocketAddr> = texts.iter().filter_map(|text| address(text)).collect();
-    let is_open = addresses
-        .iter()
-        .any(|address| !address.ip().is_loopback());
+    let is_open = addresses.iter().any(|address| !address.ip().is_loopback());
     if is_open && !layers.take::<bool>("server.insecure_listen") {
         layers.refuse(
             path,

@@ -1,4 +1,4 @@
-//! Influx line protocol: `/write` (v1), `/api/v2/write`, `/api/v3/write_lp` and `/ping`. One decoder; each version has its own words for what was wrong.
+//! Influx line protocol: `/write` (v1), `/api/v2/write`, `/api/v3/write_lp`, `/ping` and `/health`. One decoder; each version has its own words for what was wrong.
 //!
 //! Databases, buckets, organisations, users and `Authorization` are accepted and mean nothing here.
 
@@ -128,6 +128,17 @@ pub(super) async fn ping() -> Response {
         concat!("tidewatch-", env!("CARGO_PKG_VERSION")),
     )];
     (StatusCode::NO_CONTENT, version).into_response()
+}
+
+/// `GET /health`, as clients of v2 ask it: the door is open. Whether all else is well is told by `/readyz`.
+pub(super) async fn health() -> Json<Value> {
+    Json(json!({
+        "name": "influxdb",
+        "message": "ready for writes",
+        "status": "pass",
+        "checks": [],
+        "version": concat!("tidewatch-", env!("CARGO_PKG_VERSION")),
+    }))
 }
 
 fn unknown_precision(found: &str, expected: &str) -> Refusal {

@@ -50,8 +50,7 @@ pub(in super::super) async fn export(
             || kind.starts_with(b"application/grpc;")
     });
     if !is_grpc {
-        return Refusal::unsupported("content type; taken here: application/grpc")
-            .into_response();
+        return Refusal::unsupported("content type; taken here: application/grpc").into_response();
     }
     match call(&receivers, &headers, body).await {
         Ok(taken) => success(&taken),

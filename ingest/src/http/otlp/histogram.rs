@@ -187,22 +187,27 @@ impl<'a> Points<'a, '_> {
         };
         let mut running = 0u64;
         // From the most negative value up. A bound within the zero bucket is none: what is there counts as zero.
-        let below = negative.counts.iter().enumerate().rev().map(|(rung, count)| {
-            (-negative.bound(rung), *count)
-        });
+        let below = negative
+            .counts
+            .iter()
+            .enumerate()
+            .rev()
+            .map(|(rung, count)| (-negative.bound(rung), *count));
         let above = positive
             .counts
             .iter()
             .enumerate()
             .map(|(rung, count)| (positive.bound(rung + 1), *count));
-        let buckets = below
-            .chain([(threshold, zeros)])
-            .chain(above)
-            .filter_map(|(bound, count)| {
-                running = running.saturating_add(count);
-                let is_told = bound.is_finite() && (bound == threshold || bound.abs() > threshold);
-                is_told.then(|| bucket(bound, running, kind))
-            });
+        let buckets =
+            below
+                .chain([(threshold, zeros)])
+                .chain(above)
+                .filter_map(|(bound, count)| {
+                    running = running.saturating_add(count);
+                    let is_told =
+                        bound.is_finite() && (bound == threshold || bound.abs() > threshold);
+                    is_told.then(|| bucket(bound, running, kind))
+                });
         self.push_all(totals.time_ns, buckets.chain(totals.and_all(kind)), place)
     }
 }

@@ -436,24 +436,19 @@ impl<'de> Visitor<'de> for Field<'_> {
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
         let out = self.out;
         let one = match self.kind {
-            Many(message) => {
-                loop {
-                    let undo = out.len();
-                    add_tag(out, self.number, 2);
-                    let start = begin_length(out);
-                    if seq
-                        .next_element_seed(Fields { message, out })?
-                        .is_none()
-                    {
-                        out.truncate(undo);
-                        return Ok(());
-                    }
-                    end_length(out, start);
-                    if out.len() > PROTOBUF_BYTES_MAX {
-                        return Err(A::Error::custom("too large"));
-                    }
+            Many(message) => loop {
+                let undo = out.len();
+                add_tag(out, self.number, 2);
+                let start = begin_length(out);
+                if seq.next_element_seed(Fields { message, out })?.is_none() {
+                    out.truncate(undo);
+                    return Ok(());
                 }
-            }
+                end_length(out, start);
+                if out.len() > PROTOBUF_BYTES_MAX {
+                    return Err(A::Error::custom("too large"));
+                }
+            },
             Ints => Int,
             Fixeds => Fixed,
             Doubles => Double,

@@ -187,8 +187,7 @@ impl<'a> Naming<'a> {
                 if pairs.len() > 2 * LABELS_MAX {
                     return Err(LabelsError::TooMany(pairs.len()).into());
                 }
-                let (key, text) =
-                    attributes::key_and_text(message.inner(bytes, at, "KeyValue"))?;
+                let (key, text) = attributes::key_and_text(message.inner(bytes, at, "KeyValue"))?;
                 pairs.push((key.into(), text, level));
             }
             Ok(())

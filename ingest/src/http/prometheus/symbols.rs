@@ -85,8 +85,7 @@ impl<'a> Symbols<'a> {
 
     fn get(&self, number: u64) -> Option<&'a [u8]> {
         let (at, length) = *self.places.get(usize::try_from(number).ok()?)?;
-        self.body
-            .get(at as usize..at as usize + length as usize)
+        self.body.get(at as usize..at as usize + length as usize)
     }
 }
 
@@ -205,10 +204,12 @@ fn add_symbol(number: u64, symbols: &Symbols<'_>, key: &mut Vec<u8>, found: &mut
         return;
     };
     if symbol.len() > schemas::LABEL_BYTES_MAX {
-        found.problem.get_or_insert(Reason::Labels(LabelsError::TooLong {
-            key: String::from_utf8_lossy(&symbol[..symbol.len().min(32)]).into_owned(),
-            bytes: symbol.len(),
-        }));
+        found
+            .problem
+            .get_or_insert(Reason::Labels(LabelsError::TooLong {
+                key: String::from_utf8_lossy(&symbol[..symbol.len().min(32)]).into_owned(),
+                bytes: symbol.len(),
+            }));
         return;
     }
     key.extend_from_slice(&(symbol.len() as u32).to_le_bytes());

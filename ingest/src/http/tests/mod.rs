@@ -256,6 +256,19 @@ async fn remote_write_takes_its_own_types_only(
     assert_eq!(answer.status(), status, "{body}");
 }
 
+#[tokio::test]
+async fn clients_of_line_protocol_are_told_that_the_door_is_open() {
+    let rig = Rig::new();
+    let (answer, body) = rig
+        .ask(Request::get("/health").body(Body::empty()).unwrap())
+        .await;
+    let told: serde_json::Value = serde_json::from_str(&body).unwrap();
+    assert_eq!(
+        (answer.status(), &told["status"]),
+        (StatusCode::OK, &"pass".into())
+    );
+}
+
 #[rstest]
 #[case("/write?db=x&precision=s", 5_000_000)]
 #[case("/write?db=x&precision=m", 300_000_000)]

@@ -89,7 +89,11 @@ async fn each_form_over_http_is_answered_in_its_own() {
         let rig = Rig::new();
         let answer = post(&rig, METRICS_PATH, &headers, body).await;
         assert_eq!(
-            (answer.status, answer.header("content-type"), &answer.body[..]),
+            (
+                answer.status,
+                answer.header("content-type"),
+                &answer.body[..]
+            ),
             (200, kind, expected.as_bytes())
         );
         assert_eq!(rig.metrics(), ["up"]);
@@ -102,7 +106,8 @@ async fn each_form_over_http_is_answered_in_its_own() {
 async fn partial_success_counts_what_was_rejected() {
     let rig = Rig::new();
     let answer = post(&rig, METRICS_PATH, &[OTLP], points(&["up", "", "down"])).await;
-    let words = "2 samples were stored, 1 rejected: data point 1: the metric name is empty or missing";
+    let words =
+        "2 samples were stored, 1 rejected: data point 1: the metric name is empty or missing";
     let partial = [vec![0x08, 0x01], field(2, words.as_bytes())].concat();
     assert_eq!(
         (answer.status, &answer.body[..]),
@@ -118,7 +123,9 @@ async fn partial_success_counts_what_was_rejected() {
         told["partialSuccess"]["errorMessage"]
             .as_str()
             .unwrap()
-            .starts_with("0 samples were stored, 1 rejected: data point 0: time 9223372036854775807 ns")
+            .starts_with(
+                "0 samples were stored, 1 rejected: data point 0: time 9223372036854775807 ns"
+            )
     );
 }
 

@@ -178,7 +178,10 @@ fn micros(text: &str) -> Option<Micros> {
         // Beyond 64 bits it is out of range all the same.
         return Some(seconds.saturating_mul(SECOND));
     }
-    let seconds: f64 = text.parse().ok().filter(|seconds: &f64| seconds.is_finite())?;
+    let seconds: f64 = text
+        .parse()
+        .ok()
+        .filter(|seconds: &f64| seconds.is_finite())?;
     // A cast of a float saturates, and both ends are refused as times.
     Some((seconds * SECOND as f64).round() as i64)
 }

@@ -30,14 +30,26 @@ fn decoded(lines: &str, template: &str) -> (Vec<String>, Rejections) {
 #[case("a 1 -1", "metric*", "a{} 9000000 1")]
 #[case("a 1 N", "metric*", "a{} 9000000 1")]
 #[case("a nan 5", "metric*", "a{} 5000000 NaN")]
-#[case("disk.used;host=web1;rack=a1 5 5", "metric*", "disk.used{host=\"web1\",rack=\"a1\"} 5000000 5")]
-#[case("web1.cpu.load 5 5", "host.metric*", "cpu.load{host=\"web1\"} 5000000 5")]
+#[case(
+    "disk.used;host=web1;rack=a1 5 5",
+    "metric*",
+    "disk.used{host=\"web1\",rack=\"a1\"} 5000000 5"
+)]
+#[case(
+    "web1.cpu.load 5 5",
+    "host.metric*",
+    "cpu.load{host=\"web1\"} 5000000 5"
+)]
 #[case(
     "prod.web1.disk.sda.used.bytes 5 5",
     "_.host.metric.disk.metric",
     "disk.used.bytes{disk=\"sda\",host=\"web1\"} 5000000 5"
 )]
-#[case("web1.load 5 5", "host.metric.metric*", "load{host=\"web1\"} 5000000 5")]
+#[case(
+    "web1.load 5 5",
+    "host.metric.metric*",
+    "load{host=\"web1\"} 5000000 5"
+)]
 fn becomes(#[case] line: &str, #[case] template: &str, #[case] expected: &str) {
     let (rows, rejections) = decoded(line, template);
     assert_eq!(rows, [expected]);
@@ -49,9 +61,15 @@ fn becomes(#[case] line: &str, #[case] template: &str, #[case] expected: &str) {
 #[case("a 1 2 3", "expected `path value time`, found `a 1 2 3`")]
 #[case("a one 5", "value `one` of `a` is no number")]
 #[case("a 1 soon", "time `soon` is no number of seconds")]
-#[case("a 1 1e300", "time 9223372036854775807 µs is outside of 1970-01-01 to 2262-01-01; check the clock and the precision of the sender")]
+#[case(
+    "a 1 1e300",
+    "time 9223372036854775807 µs is outside of 1970-01-01 to 2262-01-01; check the clock and the precision of the sender"
+)]
 #[case("a;b 1 5", "tag `b` of `a` has no `=`")]
-#[case("a;b=1;b=2 1 5", "label `b` occurs twice; a label key must be unique within a series")]
+#[case(
+    "a;b=1;b=2 1 5",
+    "label `b` occurs twice; a label key must be unique within a series"
+)]
 #[case(";a=b 1 5", "the metric name is empty or missing")]
 fn is_refused_and_the_next_is_taken(#[case] line: &str, #[case] expected: &str) {
     let (rows, rejections) = decoded(&format!("\n{line}\nb 1 5\n"), "metric*");

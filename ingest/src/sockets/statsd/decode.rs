@@ -53,8 +53,12 @@ pub(super) fn decode(line: &[u8]) -> Result<Option<Line<'_>>, Reason> {
     if text.starts_with("_e{") || text.starts_with("_sc|") {
         return Ok(None);
     }
-    let malformed =
-        || Reason::Syntax(format!("expected `name:value|type`, found `{}`", shortened(text)));
+    let malformed = || {
+        Reason::Syntax(format!(
+            "expected `name:value|type`, found `{}`",
+            shortened(text)
+        ))
+    };
     let (name, rest) = text.split_once(':').ok_or_else(malformed)?;
     let mut sections = rest.split('|');
     let (Some(values), Some(kind)) = (sections.next(), sections.next()) else {
@@ -111,7 +115,9 @@ pub(super) fn decode(line: &[u8]) -> Result<Option<Line<'_>>, Reason> {
                     return Err(LabelsError::TooMany(found.tags.len()).into());
                 }
                 // A tag without a value is one that is there.
-                found.tags.push(tag.split_once(':').unwrap_or((tag, "true")));
+                found
+                    .tags
+                    .push(tag.split_once(':').unwrap_or((tag, "true")));
             }
         } else if let Some(time) = section.strip_prefix('T') {
             let time = time.parse().map_err(|_| {

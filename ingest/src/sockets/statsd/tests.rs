@@ -92,12 +92,24 @@ fn a_distribution_tells_its_totals_and_quantiles(#[case] kind: &str) {
 #[case("hits:1|x", "type `x` of `hits`; expected c, g, ms, h, d or s")]
 #[case("hits:1|c|@0", "sampling rate `0`; expected above 0, up to 1")]
 #[case("hits:1|c|@2", "sampling rate `2`; expected above 0, up to 1")]
-#[case("hits:1|c|@1e-300", "sampling rate `1e-300`; expected above 0, up to 1")]
-#[case("hits:1|c|#a:1,a:2", "label `a` occurs twice; a label key must be unique within a series")]
-#[case("hits:1|c|#:v", "a label has an empty name (its value is `v`); a label needs a name")]
+#[case(
+    "hits:1|c|@1e-300",
+    "sampling rate `1e-300`; expected above 0, up to 1"
+)]
+#[case(
+    "hits:1|c|#a:1,a:2",
+    "label `a` occurs twice; a label key must be unique within a series"
+)]
+#[case(
+    "hits:1|c|#:v",
+    "a label has an empty name (its value is `v`); a label needs a name"
+)]
 #[case("hits:1|c|Tnow", "time `now` is no number of seconds")]
 #[case("hits:1|ms|T5", "a time is taken for counts and plain gauges only")]
-#[case("hits:1|c|T99999999999", "time 99999999999 s is outside of 1970-01-01 to 2262-01-01; check the clock and the precision of the sender")]
+#[case(
+    "hits:1|c|T99999999999",
+    "time 99999999999 s is outside of 1970-01-01 to 2262-01-01; check the clock and the precision of the sender"
+)]
 fn is_refused_and_the_next_is_taken(#[case] line: &str, #[case] expected: &str) {
     let (rows, rejections) = flushed(&mut Receiver::new(100), &format!("{line}\nb:1|g"));
     assert_eq!(rows, ["b{} 1"]);
@@ -131,10 +143,7 @@ fn series_are_bounded_and_places_come_free() {
     let (rows, rejections) = flushed(&mut receiver, "a:1|c\nb:1|c\nc:1|c\na:1|c");
     assert_eq!(
         rows,
-        [
-            "a{temporality=\"delta\"} 2",
-            "b{temporality=\"delta\"} 1"
-        ]
+        ["a{temporality=\"delta\"} 2", "b{temporality=\"delta\"} 1"]
     );
     assert_eq!(
         rejections.first()[0].to_string(),

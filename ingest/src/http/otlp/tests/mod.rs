@@ -31,7 +31,11 @@ fn decoded(
     let rows = rows_of_all(&records)
         .into_iter()
         .map(|(metric, labels, kind, time, bits)| {
-            let kind = if kind == Kind::Counter as u8 { 'c' } else { 'g' };
+            let kind = if kind == Kind::Counter as u8 {
+                'c'
+            } else {
+                'g'
+            };
             format!("{metric}{labels} {kind} {time} {}", f64::from_bits(bits))
         })
         .collect();
@@ -225,8 +229,12 @@ fn nothing_is_mixed_up_in_memory() {
         .flat_map(|(s, m)| ["1", "b1"].map(|c| (s, m, c)))
         .collect();
     let resources: Vec<Value> = all.iter().map(|(s, m, c)| of(s, m, c)).collect();
-    let body =
-        json::to_protobuf(json!({ "resourceMetrics": resources }).to_string().as_bytes()).unwrap();
+    let body = json::to_protobuf(
+        json!({ "resourceMetrics": resources })
+            .to_string()
+            .as_bytes(),
+    )
+    .unwrap();
     let expected: Vec<String> = all
         .iter()
         .map(|(s, m, c)| format!("{m}{{code=\"{c}\",service.name=\"{s}\"}} c 1 1"))
@@ -248,7 +256,10 @@ fn deep(levels: usize) -> Value {
 #[test]
 fn nesting_and_length_of_attributes_are_bounded() {
     for (value, expected) in [
-        (deep(17), "data point 0: an attribute that is nested deeper than 16".to_owned()),
+        (
+            deep(17),
+            "data point 0: an attribute that is nested deeper than 16".to_owned(),
+        ),
         (
             json!({"arrayValue": {"values": vec![json!({}); 4000]}}),
             "data point 0: an attribute of more than 16384 bytes".to_owned(),
@@ -275,8 +286,16 @@ fn nesting_and_length_of_attributes_are_bounded() {
 
 #[rstest]
 #[case::no_json("nonsense", 0, "expected ident")]
-#[case::no_object("[]", 0, "invalid type: sequence, expected an object (ExportMetricsServiceRequest)")]
-#[case::wrong_type(r#"{"resourceMetrics": {}}"#, 21, "`resourceMetrics`: expected an array, found an object")]
+#[case::no_object(
+    "[]",
+    0,
+    "invalid type: sequence, expected an object (ExportMetricsServiceRequest)"
+)]
+#[case::wrong_type(
+    r#"{"resourceMetrics": {}}"#,
+    21,
+    "`resourceMetrics`: expected an array, found an object"
+)]
 #[case::no_number(r#"{"resourceMetrics":[{"scopeMetrics":[{"metrics":[{"sum":{"aggregationTemporality":"x"}}]}]}]}"#, 85, "`aggregationTemporality`: expected an integer, found another text")]
 #[case::cut("{\"resourceMetrics\":\n[{", 22, "EOF while parsing an object")]
 #[case::more("{} {}", 3, "trailing characters")]
@@ -303,7 +322,11 @@ fn json_nested_ten_thousand_deep_costs_no_stack() {
     };
     assert!(nested("[", "]").is_err());
     let value = nested(r#"{"arrayValue":{"values":["#, "]}}");
-    assert_eq!(value.unwrap(), b"", "what is unknown is left out, however deep");
+    assert_eq!(
+        value.unwrap(),
+        b"",
+        "what is unknown is left out, however deep"
+    );
     let array = [
         r#"{"resourceMetrics":[{"resource":{"attributes":[{"value":"#,
         &r#"{"arrayValue":{"values":["#.repeat(10_000),

@@ -286,11 +286,50 @@ fn rows_of_every_type() -> Vec<String> {
 fn what_prost_writes_is_read() {
     let mut door = door();
     for _ in 0..2 {
-        let (rows, rejections, _) =
-            decoded(&every_type().encode_to_vec(), &mut door).unwrap();
+        let (rows, rejections, _) = decoded(&every_type().encode_to_vec(), &mut door).unwrap();
         assert_eq!(rows, rows_of_every_type());
         assert!(rejections.is_empty(), "{rejections:?}");
     }
+}
+
+/// An export as opentelemetry-sdk 1.45.2 for Python wrote it: counter, up-down counter, gauge, histogram, exponential histogram, all cumulative.
+#[test]
+fn what_the_sdk_for_python_writes_is_read() {
+    let (rows, rejections, skipped) =
+        decoded(include_bytes!("sdk_python.bin"), &mut door()).unwrap();
+    assert!(rejections.is_empty() && skipped == 0, "{rejections:?}");
+    let of = |metric: &str| {
+        let mut values: Vec<(String, String)> = Vec::new();
+        for row in rows.iter().filter(|row| row.starts_with(metric)) {
+            let (labels, rest) = row[metric.len()..].rsplit_once("} ").unwrap();
+            let (kind, value) = rest.split_once(' ').unwrap();
+            assert!(
+                labels.contains("host.name=\"büro\"")
+                    && labels.contains("zones=\"[\\\"a\\\",\\\"b\\\"]\""),
+                "{labels}"
+            );
+            values.push((
+                kind.to_owned(),
+                value.rsplit_once(' ').unwrap().1.to_owned(),
+            ));
+        }
+        values.sort();
+        values
+    };
+    let one = |kind: &str, value: &str| vec![(kind.to_owned(), value.to_owned())];
+    assert_eq!(of("queue.length{"), one("g", "48"));
+    assert_eq!(of("http.duration_count{"), one("c", "150"));
+    assert_eq!(of("http.duration.exponential_count{"), one("c", "150"));
+    assert_eq!(
+        of("http.requests{"),
+        [one("c", "72"), one("c", "75")].concat()
+    );
+    assert_eq!(
+        of("room.temperature{"),
+        [one("g", "-3"), one("g", "21.5")].concat()
+    );
+    assert!(of("http.duration_bucket{").contains(&("c".to_owned(), "150".to_owned())));
+    assert_eq!(rows.len(), 113);
 }
 
 /// The fields of every message of these names, in reverse.

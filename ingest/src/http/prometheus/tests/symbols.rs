@@ -157,7 +157,11 @@ fn a_series_that_cannot_be_taken_is_rejected_and_the_next_is_taken(
     #[case] refused: Series,
     #[case] expected: &str,
 ) {
-    let body = request(vec![series(&[1, 2], &[2.0]), refused, series(&[1, 5], &[3.0])]);
+    let body = request(vec![
+        series(&[1, 2], &[2.0]),
+        refused,
+        series(&[1, 5], &[3.0]),
+    ]);
     let (rows, rejections, _) = read(&body, &mut door()).unwrap();
     let names: Vec<&str> = rows.iter().map(|row| row.0.as_str()).collect();
     assert_eq!(names, ["up", "requests_total"]);
