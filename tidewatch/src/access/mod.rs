@@ -129,7 +129,11 @@ impl HasCode for Refusal {
     fn code(&self) -> &'static ErrorCode {
         match self {
             Refusal::Scope(_) => &error_codes::TOKEN_SCOPE,
-            _ => &error_codes::TOKEN,
+            Refusal::Missing
+            | Refusal::Unreadable
+            | Refusal::Unknown
+            | Refusal::Expired
+            | Refusal::Revoked => &error_codes::TOKEN,
         }
     }
 }
