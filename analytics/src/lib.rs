@@ -28,4 +28,4 @@ mod robust_z_score;
 pub use config::{DetectorConfig, DetectorConfigError, Watch};
 pub use counter_rate::CounterRate;
 pub use detectors::{Detector, DetectorVote, Observation, SCORE_MAX, SeriesDetectors};
-pub use event::{RULE, anomaly_event, explain, rfc3339};
+pub use event::{RULE, anomaly_event, explain};
