@@ -156,15 +156,20 @@ impl<'a> PartitionTask<'a> {
         self.last_record = Instant::now();
         for record in &records {
             let log_time = record.append_time_ms.saturating_mul(1000);
-            if record
+            match record
                 .header(topics::HEADER_FORMAT)
-                .is_some_and(|format| format == topics::FORMAT_TICK)
+                .map(|format| &format[..])
             {
-                self.live
-                    .lock()
-                    .state
-                    .step_empty(record.offset, log_time, false);
-                continue;
+                Some(topics::FORMAT_TICK) => {
+                    let state = &mut self.live.lock().state;
+                    state.step_empty(record.offset, log_time, false);
+                    continue;
+                }
+                Some(topics::FORMAT_END) => {
+                    self.live.lock().state.step_end(record.offset, log_time);
+                    continue;
+                }
+                _ => {}
             }
             match SampleBatch::decode(&record.value) {
                 Ok(batch) => {

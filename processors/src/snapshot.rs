@@ -11,6 +11,7 @@ use schemas::{
 use serde::{Deserialize, Serialize};
 
 use crate::ProcessingConfig;
+use crate::correlation::Correlation;
 use crate::error_codes;
 use crate::levels::Level;
 use crate::series_table::SeriesTable;
@@ -72,6 +73,7 @@ struct Saved {
     rates: Vec<CounterRate>,
     open: Vec<SavedWindow>,
     levels: [Level; 4],
+    correlation: Correlation,
     log_clock: Micros,
     next_offset: NextOffset,
 }
@@ -123,6 +125,7 @@ impl PartitionState {
             rates: self.per_series.rates.clone(),
             open: open.collect(),
             levels: self.levels.each_ref().map(Level::trimmed),
+            correlation: self.correlation.clone(),
             log_clock: self.log_clock,
             next_offset: self.next_offset,
         };
@@ -211,6 +214,9 @@ impl PartitionState {
         {
             return Err(damaged("its columns differ in length"));
         }
+        if !saved.correlation.fits(n) {
+            return Err(damaged("a move is of no series"));
+        }
         if !saved.levels.iter().all(|level| level.fits(n)) {
             return Err(damaged("an open rollup is out of shape"));
         }
@@ -253,6 +259,7 @@ impl PartitionState {
             },
             open,
             levels: saved.levels,
+            correlation: saved.correlation,
             log_clock: saved.log_clock,
             next_offset: saved.next_offset,
             committed_until: saved.next_offset,
