@@ -25,9 +25,14 @@ mod experts;
 mod forecaster;
 mod grid;
 mod history;
+mod ledger;
 mod regression;
 
 pub use answer::{Band, COVERAGES, ForecastStep, Method, SeriesForecast, TrainedOn};
 pub use bounds::Bounds;
 pub use config::{ForecastConfig, ForecastConfigError, HORIZON_STEPS_MAX};
 pub use forecaster::Forecaster;
+pub use ledger::{
+    CLAIMS_MAX, Claim, ClaimScore, ForecastLedger, ProbabilityRecord, PublishedForecast,
+    ScoredForecast, TrackRecord, pinball_loss,
+};
