@@ -26,6 +26,7 @@ mod forecaster;
 mod grid;
 mod history;
 mod ledger;
+mod mstl_ets;
 mod regression;
 
 pub use answer::{Band, COVERAGES, ForecastStep, Method, SeriesForecast, TrainedOn};
@@ -36,3 +37,4 @@ pub use ledger::{
     CLAIMS_MAX, Claim, ClaimScore, ForecastLedger, ProbabilityRecord, PublishedForecast,
     ScoredForecast, TrackRecord, pinball_loss,
 };
+pub use mstl_ets::{MstlEtsError, forecast_by_mstl_ets};

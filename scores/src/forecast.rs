@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use analytics::forecast::{ForecastConfig, Forecaster, SeriesForecast};
+use analytics::forecast::{ForecastConfig, Forecaster, SeriesForecast, forecast_by_mstl_ets};
 
 mod accuracy;
 mod m4;
@@ -40,7 +40,7 @@ impl From<SeriesForecast> for Prediction {
     }
 }
 
-/// Runs the streaming default on all series of `data/m4`.
+/// Runs the streaming default and the method of reports on all series of `data/m4`; the metrics of the latter are named `mstl_ets_…`.
 ///
 /// # Errors
 /// BadInput: the files are missing or not of M4's form.
@@ -53,7 +53,7 @@ pub fn run(data: &Path) -> Result<Report, ScoreError> {
         |history| Some(point_only(naive_2(history))),
         |_, _| {},
     );
-    let methods: [(&str, Method); 1] = [("", stream)];
+    let methods: [(&str, Method); 2] = [("", stream), ("mstl_ets_", mstl_ets)];
     for (prefix, method) in methods {
         let sums = sums(&series, method, |name, accuracy| {
             if prefix.is_empty() {
@@ -86,6 +86,13 @@ pub fn stream(history: &[f64]) -> Option<Prediction> {
         forecaster.observe(hour as i64 * HOUR_US, *value);
     }
     Some(forecaster.forecast(HORIZON as u32)?.into())
+}
+
+/// The method of reports.
+pub fn mstl_ets(history: &[f64]) -> Option<Prediction> {
+    let config = ForecastConfig::default();
+    let forecast = forecast_by_mstl_ets(&config, 0, history, HORIZON as u32).ok()?;
+    Some(forecast.into())
 }
 
 /// The accuracy of a method over all series; one that it cannot forecast counts as Naive 2 without an interval.

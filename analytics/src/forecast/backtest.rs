@@ -18,7 +18,7 @@ const LAUNCHES_MAX: u32 = 8;
 const WEIGHT_POWER: i32 = 4;
 
 /// A mean error forgets over this many. 30: half a season of weeks at the furthest horizons, days at the nearest.
-const MEMORY_ERRORS: f64 = 30.0;
+const MEMORY_ERRORS: f64 = 100.0;
 
 /// A forecast under way.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

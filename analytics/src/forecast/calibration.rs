@@ -26,7 +26,7 @@ const DAY_PARTS: usize = 24;
 const DAY_PART_ERRORS: f64 = 12.0;
 
 /// The error of a horizon forgets over this many. 60: weeks, as one in some hours is taken.
-const SCALE_ERRORS: f64 = 60.0;
+const SCALE_ERRORS: f64 = 100.0;
 
 /// Beyond this many usual errors, an error says nothing more about what is usual. 6: a rare, lasting change is followed, a spike is not.
 const WINSOR_ERRORS: f64 = 6.0;

@@ -223,35 +223,39 @@ impl Experts {
                         .collect()
                 });
         }
+        let Some(range) = history.range() else {
+            return paths;
+        };
         for (at, (seasons, logarithmic)) in REGRESSIONS.iter().enumerate() {
             let lags = Lags::of(*seasons, self.day(), self.week());
             if let (Some(lags), Some(coefficients)) = (lags, &self.coefficients[at]) {
-                paths[REPEATS + at] = self.roll(&lags, coefficients, *logarithmic, history, steps);
+                paths[REPEATS + at] =
+                    self.roll(&lags, coefficients, *logarithmic, history, range, steps);
             }
         }
         paths
     }
 
-    /// Applies a regression to its own answers, step by step.
+    /// Applies a regression to its own answers, step by step. `range`: of the history.
     fn roll(
         &self,
         lags: &Lags,
         coefficients: &Coefficients,
         logarithmic: bool,
         history: &History,
+        range: (f64, f64),
         steps: usize,
     ) -> Option<Vec<f64>> {
         let known = lags.longest();
         let scale = Scale::new(logarithmic, self.level);
-        let (least, most) = history.range()?;
         // Monotone, so that the range of the values is known from its ends.
-        let (least, most) = (scale.to(least)?, scale.to(most)?);
+        let (least, most) = (scale.to(range.0)?, scale.to(range.1)?);
         let mut values = vec![f64::NAN; known];
         values.reserve(steps);
         let memory = self.day().unwrap_or(DAY_STEPS_UNKNOWN) as f64;
         // Values are counted from the level as it is now; it moves on as the answers come.
         let mut level = 0.0;
-        let range = most - least;
+        let width = most - least;
         for ahead in 0..steps {
             let at = known + ahead;
             let mut value = coefficients[lags.count];
@@ -264,7 +268,7 @@ impl Experts {
                 value += coefficient * (values[place] - level);
             }
             // No series leaves its range by more than that range in as much time as is known of it: an unstable fit is stopped here.
-            let reach = range * (1.0 + ahead as f64 / history.len() as f64);
+            let reach = width * (1.0 + ahead as f64 / history.len() as f64);
             let value = (value + level).clamp(least - reach, most + reach);
             values.push(value);
             level += (value - level) / memory;
