@@ -4,6 +4,7 @@
 
 use std::path::Path;
 
+mod disk;
 mod error;
 pub mod error_codes;
 mod report;
@@ -15,4 +16,4 @@ pub use report::{Report, SeriesScore};
 pub type Benchmark = (&'static str, fn(&Path) -> Result<Report, ScoreError>);
 
 /// All benchmarks.
-pub const BENCHMARKS: &[Benchmark] = &[];
+pub const BENCHMARKS: &[Benchmark] = &[("disk", disk::run)];
