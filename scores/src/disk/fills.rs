@@ -20,6 +20,8 @@ use super::references::crossing;
 
 /// Seeds of the generated disks.
 pub(super) const SEEDS: [u64; 6] = [1, 2, 3, 4, 5, 6];
+/// Their intervals between samples.
+pub(super) const INTERVALS: [i64; 2] = [5 * MINUTE, HOUR];
 /// How long a generated disk is watched, and from when on it is asked, days.
 const DAYS: f64 = 28.0;
 const ASKED_FROM: f64 = 4.0;
@@ -77,14 +79,14 @@ struct Asked {
     truth: bool,
 }
 
-/// The metrics over all shapes, seeds and intervals.
-pub(super) fn metrics(seeds: &[u64]) -> BTreeMap<String, f64> {
+/// The metrics over all shapes, with each seed and interval.
+pub(super) fn metrics(seeds: &[u64], intervals: &[i64]) -> BTreeMap<String, f64> {
     let mut asked = Vec::new();
     let mut days = 0.0;
     for seed in seeds {
         for shape in SHAPES {
-            for interval in [5 * MINUTE, HOUR] {
-                let fill = generate(shape, *seed, interval);
+            for interval in intervals {
+                let fill = generate(shape, *seed, *interval);
                 let own = ask(&fill);
                 days += own.len() as f64 / 24.0;
                 asked.extend(own);

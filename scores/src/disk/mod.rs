@@ -59,7 +59,7 @@ pub(crate) fn run(data: &Path) -> Result<Report, ScoreError> {
     let mut metrics = all.metrics("");
     metrics.extend(linear.metrics("predict_linear_7d_"));
     metrics.extend(bootstrap.metrics("block_bootstrap_"));
-    metrics.extend(fills::metrics(&fills::SEEDS));
+    metrics.extend(fills::metrics(&fills::SEEDS, &fills::INTERVALS));
     Ok(Report {
         benchmark: "disk",
         metrics,

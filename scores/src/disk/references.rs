@@ -8,7 +8,7 @@ use super::{Outcome, Outcomes, questions};
 /// Days of history of the bootstrap, days in a block, continuations that are walked, days ahead.
 const WINDOW_DAYS: usize = 180;
 const BLOCK_DAYS: usize = 7;
-const PATHS: u64 = 300;
+const PATHS: u64 = 100;
 const HORIZON_DAYS: usize = 365;
 
 /// Answers all questions about a disk by a method that is told the levels until the origin and the ceiling, and returns days to full,
