@@ -17,6 +17,7 @@
 //! assert!(observation.score > 1.0 && observation.announce);
 //! ```
 
+pub mod capacity;
 mod config;
 mod counter_rate;
 mod detectors;

@@ -4,6 +4,7 @@
 
 use std::path::Path;
 
+mod disk;
 mod error;
 pub mod error_codes;
 pub mod forecast;
@@ -16,4 +17,4 @@ pub use report::{Report, SeriesScore};
 pub type Benchmark = (&'static str, fn(&Path) -> Result<Report, ScoreError>);
 
 /// All benchmarks.
-pub const BENCHMARKS: &[Benchmark] = &[("forecast", forecast::run)];
+pub const BENCHMARKS: &[Benchmark] = &[("forecast", forecast::run), ("disk", disk::run)];
