@@ -3,10 +3,10 @@
 use schemas::{Anomaly, Direction, Micros, Resolution, Series, Vote};
 use xxhash_rust::xxh3::xxh3_128;
 
-use crate::Observation;
+use super::Observation;
 
 /// The rule behind the events, part of each `event_id`. Changes when the detectors change so that the same sample gets another score.
-pub const RULE: &str = "detectors/1";
+pub const RULE: &str = "detectors/2";
 
 /// Labels named elsewhere in the sentence, or said by no person.
 const RESOURCE_LABELS: [&str; 8] = [
@@ -32,7 +32,7 @@ pub fn anomaly_event(
     completeness: f64,
 ) -> Anomaly {
     let window = Resolution::TenSeconds.window(time);
-    let vote = |vote: &crate::DetectorVote| Vote {
+    let vote = |vote: &super::DetectorVote| Vote {
         detector: vote.detector.name().to_owned(),
         score: vote.score,
         expected: vote.expected,
