@@ -44,9 +44,8 @@ pub(crate) fn rows<'a, const N: usize>(
         .filter(|(_, line)| !line.trim().is_empty())
         .map(|(number, line)| {
             let fields: Vec<&str> = line.split(',').map(str::trim).collect();
-            let fields = <[&str; N]>::try_from(fields).map_err(|_| {
-                malformed(path, format!("{N} fields in line {}", number + 1), line)
-            })?;
+            let fields = <[&str; N]>::try_from(fields)
+                .map_err(|_| malformed(path, format!("{N} fields in line {}", number + 1), line))?;
             Ok((number + 1, fields))
         })
         .collect()

@@ -7,8 +7,9 @@ use super::config::DetectorConfig;
 /// A vote counts from this many digits on. 1.5: one sample in thirty is this unusual to a detector, and nothing is to be learned from it.
 pub(crate) const DIGITS_COUNTED_FROM: f32 = 1.5;
 
-/// Digits that the votes must bring together, per digit that the allowed rate asks for (less the one below).
-const DIGITS_PER_DIGIT: f32 = 1.5;
+/// Digits that the votes must bring together per digit that the allowed rate asks for, less one. 1.4: the votes look at the same samples from
+/// several sides, so what they bring adds up faster than the sample is rare; 1.2 to 1.5 do alike, above that faults are missed.
+const DIGITS_PER_DIGIT: f32 = 1.4;
 
 /// An alarm makes the next one this much harder, ln(1.1); time makes it easier again, just as fast as the allowed rate makes alarms. So a
 /// series cannot alarm more often than allowed for long (an integral controller as in adaptive conformal inference, Gibbs & Candès 2021).

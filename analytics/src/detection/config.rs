@@ -24,7 +24,7 @@ pub struct DetectorConfig {
     /// How many alarms a series may raise in 30 days, in the long run. Default 2: a person with a thousand series reads 70 a day as it is, and
     /// fewer than one a month would miss the second fault of a bad week. A series that alarms more often is judged more strictly by and by.
     pub alarms_per_month: f64,
-    /// Distances below this share of the level are never unusual. Default 0.01: nobody wakes up for 1 %, and most sensors are no better.
+    /// Distances below this share of the level are never unusual. Default 0.05: nobody wakes up for a change of 5 %.
     pub band_relative_min: f64,
     /// Distances below this are never unusual, in the metric's unit. Default 1e-6: below it are rounding errors.
     pub band_absolute_min: f64,
@@ -49,7 +49,7 @@ impl Default for DetectorConfig {
     fn default() -> Self {
         DetectorConfig {
             alarms_per_month: 2.0,
-            band_relative_min: 0.01,
+            band_relative_min: 0.05,
             band_absolute_min: 1e-6,
             watch: Watch::Both,
             warm_up_samples: 30,
@@ -136,10 +136,7 @@ mod tests {
             ..DetectorConfig::default()
         };
         let error = config.validate().unwrap_err();
-        assert_eq!(
-            (error.setting, error.fault()),
-            ("rest_s", Fault::BadConfig)
-        );
+        assert_eq!((error.setting, error.fault()), ("rest_s", Fault::BadConfig));
         assert!(
             DetectorConfig {
                 alarms_per_month: 0.0,

@@ -42,11 +42,14 @@ const TWO_DAYS: Memory = Memory {
     time_s: 172_800.0,
     weight_max: 0.01,
 };
-/// The ranking score: ten minutes, at least ten samples.
+/// The ranking score: eight minutes, at least eight samples. Longer ranks lasting anomalies better and sees them later.
 const RANKING: Memory = Memory {
-    time_s: 600.0,
-    weight_max: 0.1,
+    time_s: 480.0,
+    weight_max: 0.125,
 };
+
+/// What the sample itself adds to the smoothed ranking.
+const RANKING_NOW: f64 = 0.3;
 
 /// Samples after which outliers are cut: before, there is no scale to cut at.
 const PLAIN_SAMPLES: u32 = 20;
@@ -102,7 +105,7 @@ pub(crate) struct Distances {
     pub(crate) shift: f64,
     /// The smoothed distance from the recent level, this sample included.
     pub(crate) smooth: f64,
-    /// How much more, or less, restless the series is than usual, −1 at equality: `max(a/b, b/a) − 1`.
+    /// How much more, or less, restless the series is than usual: |ln(now / usually)|.
     pub(crate) variance: f64,
     /// log10 of the samples seen, if the value is out of the range of them all.
     pub(crate) novelty: f32,
@@ -175,7 +178,11 @@ impl Levels {
             value - self.slow,
             (value - self.last).abs(),
         );
-        follow(&mut self.smooth, fast.abs(), SMOOTH.weight(elapsed_s, plain));
+        follow(
+            &mut self.smooth,
+            fast.abs(),
+            SMOOTH.weight(elapsed_s, plain),
+        );
         // Restlessness: changes cut at eight times the usual, so that one jump is no change of habit.
         let usually = f64::from(self.restless_usually);
         let cut = if settled {
@@ -188,12 +195,12 @@ impl Levels {
             f64::from(self.restless) + 0.2 * floor,
             usually + 0.2 * floor,
         );
-        let variance = if now > before {
-            now / before
-        } else {
-            before / now
-        } - 1.0;
-        follow(&mut self.restless_usually, cut, TWO_DAYS.weight(elapsed_s, plain));
+        let variance = libm::log(now / before).abs();
+        follow(
+            &mut self.restless_usually,
+            cut,
+            TWO_DAYS.weight(elapsed_s, plain),
+        );
         let margin = (RANGE_MARGIN * (self.high - self.low)).max(floor);
         let novelty = if settled && (value > self.high + margin || value < self.low - margin) {
             libm::log10f(self.samples.min(10_000) as f32)
@@ -230,15 +237,19 @@ impl Levels {
 
     /// Takes in what is left of a sample once the season is taken off, and returns the score for ranking, in the metric's unit.
     ///
-    /// What is far from the recent level *and* from the seasonal expectation departs from both; it ranks by that, smoothed for ten minutes
-    /// (anomalies last), with a quarter of the sample itself, so that the ranking does not come too late.
+    /// What is far from the recent level *and* from the seasonal expectation departs from both; it ranks by that, smoothed
+    /// (anomalies last), with some of the sample itself, so that the ranking does not come too late.
     #[inline]
     pub(crate) fn rank(&mut self, fast: f64, residual: f64, elapsed_s: f64) -> f64 {
         let plain = 1.0 / f64::from(self.samples);
         follow(&mut self.hour, residual, HOUR.weight(elapsed_s, plain));
         let departure = fast.abs().min(residual.abs());
-        follow(&mut self.ranking, departure, RANKING.weight(elapsed_s, plain));
-        (f64::from(self.ranking) + 0.25 * departure) / 1.25
+        follow(
+            &mut self.ranking,
+            departure,
+            RANKING.weight(elapsed_s, plain),
+        );
+        (f64::from(self.ranking) + RANKING_NOW * departure) / (1.0 + RANKING_NOW)
     }
 
     /// Takes a level that has lasted as the usual one.

@@ -17,7 +17,6 @@ mod season;
 mod tail;
 mod votes;
 
-
 pub use config::{DetectorConfig, DetectorConfigError, Watch};
 pub use counter_rate::CounterRate;
 pub use event::{RULE, anomaly_event, explain, rfc3339};
@@ -81,8 +80,6 @@ pub struct SeriesDetectors {
     away_s: f32,
     /// Event time learned from, seconds.
     learned_s: f32,
-    /// Whether the last residual had a season taken off: its tails start anew when that changes.
-    seasonal: bool,
 }
 
 /// Nothing has been seen.
@@ -98,7 +95,6 @@ impl Default for SeriesDetectors {
             drift: Drift::default(),
             away_s: 0.0,
             learned_s: 0.0,
-            seasonal: false,
         }
     }
 }
@@ -252,7 +248,15 @@ impl SeriesDetectors {
                 floor_single,
             );
         }
-        self.look_for_stories(config, &mut observation, local, elapsed, value, &before, may_alarm);
+        self.look_for_stories(
+            config,
+            &mut observation,
+            local,
+            elapsed,
+            value,
+            &before,
+            may_alarm,
+        );
         self.take_over_level(residual, elapsed, floor);
         self.learned_s = (self.learned_s + elapsed).min(1e9);
         observation.score = observation.score.min(SCORE_MAX);
@@ -270,12 +274,7 @@ impl SeriesDetectors {
         weight: TailWeight,
     ) -> [f32; TAILS] {
         let believed = seasonal.believed != Season::None;
-        if believed != self.seasonal {
-            self.seasonal = believed;
-            self.tails[Detector::Seasonal as usize] = Tail::default();
-            self.tails[Detector::HourMean as usize] = Tail::default();
-        }
-        let variance = distances.variance.min(1e30) as f32;
+        let variance = distances.variance as f32;
         let hour = self.levels.hour().abs();
         let mut digits = |detector: Detector, score: f32, floor: f32| {
             self.tails[detector as usize].digits(score, floor, weight)
@@ -444,9 +443,7 @@ impl SeriesDetectors {
         let least = self.floor(config).max(f64::from(before.scale()));
         let day = local.div_euclid(DAY) as i32;
         let crept = self.drift.observe(day, value, elapsed, least);
-        let standing = self
-            .presence
-            .move_or_stand(value != before.last(), elapsed);
+        let standing = self.presence.move_or_stand(value != before.last(), elapsed);
         if !may_alarm || observation.score > 1.0 {
             return;
         }

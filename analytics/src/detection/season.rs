@@ -18,10 +18,10 @@ const VISIT_WEIGHT_MIN: f32 = 0.35;
 /// A bucket learns from a visit only if samples cover this share of the hour.
 const COVERAGE_MIN: f32 = 0.25;
 
-/// The daily profile is believed while the error with it is below this share of the error without, and doubted above [`DAY_DOUBT`]. 0.8: what
+/// The daily profile is believed while the error with it is below this share of the error without, and doubted above [`DAY_DOUBT`]. 0.85: what
 /// helps less is mostly chance, since 24 free numbers always find something in two days.
-const DAY_BELIEF: f32 = 0.8;
-const DAY_DOUBT: f32 = 0.9;
+const DAY_BELIEF: f32 = 0.85;
+const DAY_DOUBT: f32 = 0.95;
 /// The weekly profile must beat the daily one as well, by this.
 const WEEK_BELIEF: f32 = 0.9;
 const WEEK_DOUBT: f32 = 0.95;
@@ -53,6 +53,17 @@ impl Hours {
         Box::new(Hours {
             added: vec![0.0; hours],
             visits: vec![0; hours],
+        })
+    }
+
+    /// The same hours over a longer period: until a weekday has shown that it differs, it is taken to be like the day before it was begun.
+    fn repeated(&self, hours: usize) -> Box<Self> {
+        let repeat = |bucket: usize| bucket % self.added.len();
+        Box::new(Hours {
+            added: (0..hours).map(|hour| self.added[repeat(hour)]).collect(),
+            visits: (0..hours)
+                .map(|hour| self.visits[repeat(hour)].min(1))
+                .collect(),
         })
     }
 
@@ -204,9 +215,7 @@ impl Seasons {
             self.believed = match self.believed {
                 Season::None if self.error_day < DAY_BELIEF * self.error => Season::Day,
                 Season::Day if self.error_day > DAY_DOUBT * self.error => Season::None,
-                Season::Week
-                    if self.error_week > WEEK_DOUBT * self.error_day.min(self.error) =>
-                {
+                Season::Week if self.error_week > WEEK_DOUBT * self.error_day.min(self.error) => {
                     Season::Day
                 }
                 believed => believed,
@@ -234,7 +243,7 @@ impl Seasons {
 
     fn learn(&mut self, hour: Hour, age: Micros, elapsed_s: f32, offset: f32) {
         if self.week.is_none() && age > DAY {
-            self.week = Some(Hours::new(WEEK_HOURS));
+            self.week = Some(self.day.repeated(WEEK_HOURS));
         }
         let hour_s = (HOUR / SECOND) as f32;
         if usize::from(self.visiting) != hour.of_week {

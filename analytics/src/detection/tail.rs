@@ -22,9 +22,8 @@ const KNOWN_SCORES_MIN: u16 = 30;
 /// A score is never called less probable than 10^−12: no history of a series supports more.
 const DIGITS_MAX: f32 = 12.0;
 
-/// The smallest mean log-excess. 0.05: the tail of a normal distribution past its 99 % quantile is about 0.12; below that the estimate is
-/// chance.
-const EXCESS_MIN: f32 = 0.05;
+/// The smallest mean log-excess. 0.1: that of a normal distribution past its 99 % quantile is 0.12; much below, the estimate is chance.
+const EXCESS_MIN: f32 = 0.1;
 
 /// A score moves the tail like one at most so many mean log-excesses out, or one outlier would make all later ones look usual.
 const EXCESS_CUT: f32 = 6.0;
@@ -107,7 +106,7 @@ impl Tail {
                 // Before anything is known, a tail like that of heavy noise.
                 self.excess = 0.3;
             }
-            let excess = log_excess.min(EXCESS_CUT * self.excess.max(0.09));
+            let excess = log_excess.min(EXCESS_CUT * self.excess.max(EXCESS_MIN));
             let weight = weight.tail.max(1.0 / (f32::from(self.above) + 2.0));
             self.excess += weight * (excess - self.excess);
         } else {

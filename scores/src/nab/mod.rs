@@ -26,15 +26,15 @@ pub(crate) fn run(data: &Path) -> Result<Report, ScoreError> {
     let corpus = corpus::read(&data.join("nab"))?;
     let scores: Vec<Vec<f64>> = corpus.iter().map(calibrated_scores).collect();
     let mut metrics = BTreeMap::new();
-    for profile in PROFILES {
+    for (profile, optimised) in PROFILES
+        .into_iter()
+        .zip(scorer::optimised(&corpus, &scores))
+    {
         metrics.insert(
             profile.name.to_owned(),
             scorer::fixed(&corpus, &scores, profile, THRESHOLD),
         );
-        metrics.insert(
-            format!("{}_optimised", profile.name),
-            scorer::optimised(&corpus, &scores, profile),
-        );
+        metrics.insert(format!("{}_optimised", profile.name), optimised);
     }
     let mut per_series = Vec::with_capacity(corpus.len());
     for (series, scores) in corpus.iter().zip(&scores) {

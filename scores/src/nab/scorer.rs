@@ -69,7 +69,8 @@ impl LabelledSeries {
             let width = (last - first + 1) as f64;
             for row in first..=last {
                 window_of[row] = Some(index);
-                worth[row] = scaled_sigmoid(-((last - row + 1) as f64) / width) / scaled_sigmoid(-1.0);
+                worth[row] =
+                    scaled_sigmoid(-((last - row + 1) as f64) / width) / scaled_sigmoid(-1.0);
             }
             let next = windows.get(index + 1).map_or(rows, |(first, _)| *first);
             for (row, worth) in worth.iter_mut().enumerate().take(next).skip(last + 1) {
@@ -115,6 +116,7 @@ struct Tally<'a> {
     corpus: &'a [LabelledSeries],
     /// The best alarm of each window of each series.
     best: Vec<Vec<f64>>,
+    windows: usize,
     sum: f64,
 }
 
@@ -124,11 +126,13 @@ impl<'a> Tally<'a> {
             .iter()
             .map(|series| vec![-profile.missed; series.windows])
             .collect();
+        let windows = best.iter().map(Vec::len).sum();
         let sum = best.iter().flatten().sum();
         Tally {
             profile,
             corpus,
             best,
+            windows,
             sum,
         }
     }
@@ -148,12 +152,11 @@ impl<'a> Tally<'a> {
 
     /// 0 for no alarm, 100 for perfection; negative when false alarms outweigh the hits. 0 for a corpus without windows.
     fn score(&self) -> f64 {
-        let windows: usize = self.best.iter().map(Vec::len).sum();
-        if windows == 0 {
+        if self.windows == 0 {
             return 0.0;
         }
-        let null = -self.profile.missed * windows as f64;
-        let perfect = self.profile.hit * windows as f64;
+        let null = -self.profile.missed * self.windows as f64;
+        let perfect = self.profile.hit * self.windows as f64;
         100.0 * (self.sum - null) / (perfect - null)
     }
 }
@@ -174,12 +177,9 @@ pub(super) fn fixed(
     tally.score()
 }
 
-/// The best score that any one threshold gives on the whole corpus, as NAB's own table has it. At least that of no alarm at all, 0.
-pub(super) fn optimised(
-    corpus: &[LabelledSeries],
-    scores: &[Vec<f64>],
-    profile: Profile,
-) -> f64 {
+/// The best score that any one threshold gives on the whole corpus, as NAB's own table has it, for each of [`PROFILES`]. At least that of no
+/// alarm at all, 0.
+pub(super) fn optimised(corpus: &[LabelledSeries], scores: &[Vec<f64>]) -> [f64; PROFILES.len()] {
     let mut rows: Vec<(f64, usize, usize)> = corpus
         .iter()
         .zip(scores)
@@ -188,15 +188,17 @@ pub(super) fn optimised(
             (series.probation..series.values.len()).map(move |row| (scores[row], index, row))
         })
         .collect();
-    rows.sort_by(|a, b| b.0.total_cmp(&a.0));
-    let mut tally = Tally::new(corpus, profile);
-    let mut best = tally.score();
-    for (position, &(score, series, row)) in rows.iter().enumerate() {
-        tally.alarm(series, row);
-        // A threshold takes all rows of one score or none.
-        if rows.get(position + 1).is_none_or(|next| next.0 < score) {
-            best = best.max(tally.score());
+    rows.sort_unstable_by(|a, b| b.0.total_cmp(&a.0));
+    PROFILES.map(|profile| {
+        let mut tally = Tally::new(corpus, profile);
+        let mut best = tally.score();
+        for (position, &(score, series, row)) in rows.iter().enumerate() {
+            tally.alarm(series, row);
+            // A threshold takes all rows of one score or none.
+            if rows.get(position + 1).is_none_or(|next| next.0 < score) {
+                best = best.max(tally.score());
+            }
         }
-    }
-    best
+        best
+    })
 }

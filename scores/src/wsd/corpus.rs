@@ -49,7 +49,10 @@ pub(super) fn read(folder: &Path) -> Result<Vec<LabelledSeries>, ScoreError> {
         return Err(malformed(folder, "files named *.csv.gz".to_owned(), "none"));
     }
     names.sort_unstable();
-    names.into_iter().map(|name| read_one(folder, name)).collect()
+    names
+        .into_iter()
+        .map(|name| read_one(folder, name))
+        .collect()
 }
 
 fn read_one(folder: &Path, name: String) -> Result<LabelledSeries, ScoreError> {

@@ -67,7 +67,10 @@ pub(super) fn vus_pr(labels: &[bool], scores: &[f64], buffer_max: usize) -> f64 
 
 /// The labels as weights 0 to 1, stretched over half the buffer to each side.
 fn stretched(labels: &[bool], segments: &[(usize, usize)], buffer: usize) -> Vec<f64> {
-    let mut weights: Vec<f64> = labels.iter().map(|label| f64::from(u8::from(*label))).collect();
+    let mut weights: Vec<f64> = labels
+        .iter()
+        .map(|label| f64::from(u8::from(*label)))
+        .collect();
     for &(first, last) in segments {
         // The authors' code reaches buffer/2 before the first row, and buffer/2 − 1 past the last.
         for row in last + 1..(last + buffer / 2).min(labels.len()) {
@@ -127,7 +130,10 @@ mod tests {
     #[test]
     fn a_perfect_ranking_without_a_buffer_is_1_and_the_reverse_is_near_0() {
         let (labels, _) = example();
-        let perfect: Vec<f64> = labels.iter().map(|label| f64::from(u8::from(*label))).collect();
+        let perfect: Vec<f64> = labels
+            .iter()
+            .map(|label| f64::from(u8::from(*label)))
+            .collect();
         assert!((vus_pr(&labels, &perfect, 0) - 1.0).abs() < 1e-12);
         let reverse: Vec<f64> = perfect.iter().map(|score| -score).collect();
         assert!(vus_pr(&labels, &reverse, 0) < 0.05);
@@ -161,7 +167,8 @@ mod tests {
             let (mut recalls, mut precisions) = (vec![0.0], vec![1.0]);
             for step in 0..THRESHOLDS {
                 let threshold = sorted[(step * (rows - 1)) / (THRESHOLDS - 1)];
-                let alarmed: Vec<usize> = (0..rows).filter(|row| scores[*row] >= threshold).collect();
+                let alarmed: Vec<usize> =
+                    (0..rows).filter(|row| scores[*row] >= threshold).collect();
                 let hits: f64 = alarmed.iter().map(|row| weights[*row]).sum();
                 let found = segments
                     .iter()
