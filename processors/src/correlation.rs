@@ -10,9 +10,9 @@ use schemas::time::{MINUTE, SECOND};
 use schemas::{Anomaly, Direction, Micros, Related, SeriesDirectory};
 use serde::{Deserialize, Serialize};
 
-/// A score from which a series counts as moving. 0.6: with a threshold at five usual deviations that is three of them, which noise
-/// passes once in some hundred samples; lower, and most events would name series that only happened to be noisy.
-pub(crate) const MOVE_SCORE: f64 = 0.6;
+/// A score from which a series counts as moving. 0.5: half of the evidence that an alarm takes. Lower, and most events would name series that
+/// only happened to be noisy; higher, and what moved clearly, but is allowed to, would not be named.
+pub(crate) const MOVE_SCORE: f64 = 0.5;
 /// A move that began so long before an anomaly is named with it. 5 min: what is further apart a person does not see as one story.
 const LEAD_MAX: Micros = 5 * MINUTE;
 /// Moves of a resource that are kept; the weakest go first. 64: ten times what an event names.

@@ -4,10 +4,10 @@ use schemas::time::rfc3339;
 use schemas::{Anomaly, AnomalyKind, Direction, Micros, Resolution, Series, Vote};
 use xxhash_rust::xxh3::xxh3_128;
 
-use crate::Observation;
+use super::Observation;
 
 /// The rule behind the events, part of each `event_id`. Changes when the detectors change so that the same sample gets another score.
-pub const RULE: &str = "detectors/1";
+pub const RULE: &str = "detectors/2";
 
 /// Labels named elsewhere in the sentence, or said by no person.
 const RESOURCE_LABELS: [&str; 8] = [
@@ -33,7 +33,7 @@ pub fn anomaly_event(
     completeness: f64,
 ) -> Anomaly {
     let window = Resolution::TenSeconds.window(time);
-    let vote = |vote: &crate::DetectorVote| Vote {
+    let vote = |vote: &super::DetectorVote| Vote {
         detector: vote.detector.name().to_owned(),
         score: vote.score,
         expected: vote.expected,
@@ -43,18 +43,18 @@ pub fn anomaly_event(
     };
     Anomaly {
         event_id: event_id(series, time),
-        kind: AnomalyKind::Point,
+        kind: observation.kind,
         series_id: series.id,
         metric: series.metric.to_string(),
         labels: series.labels.clone(),
         window_start: rfc3339(window.start),
         window_end: rfc3339(window.end),
         time: rfc3339(time),
-        observed: Some(observed),
+        observed: (observation.kind != AnomalyKind::Missing).then_some(observed),
         expected: observation.expected,
         lower: observation.lower,
         upper: observation.upper,
-        raw_score: observation.sigmas,
+        raw_score: observation.raw_score,
         score: observation.score,
         direction: observation.direction,
         votes: observation.votes.iter().map(vote).collect(),
