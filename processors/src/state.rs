@@ -31,8 +31,8 @@ pub struct Scored {
     pub lower: f64,
     /// Upper edge of the expected band.
     pub upper: f64,
-    /// Distance from the expectation in usual deviations, ≥ 0.
-    pub sigmas: f64,
+    /// For ranking samples of one series, in its unit, ≥ 0: distance from the expectation, not divided by anything that adapts.
+    pub raw_score: f64,
     /// 0–1 normal, above 1 anomalous; also where nothing is announced, because the warm-up or a silence lasts.
     pub score: f64,
 }
@@ -46,7 +46,7 @@ impl Scored {
             expected: observation.expected,
             lower: observation.lower,
             upper: observation.upper,
-            sigmas: observation.sigmas,
+            raw_score: observation.raw_score,
             score: observation.score,
         }
     }
