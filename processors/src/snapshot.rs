@@ -13,8 +13,10 @@ use serde::{Deserialize, Serialize};
 use crate::ProcessingConfig;
 use crate::correlation::Correlation;
 use crate::error_codes;
+use crate::forecasting::{Forecasting, SavedForecasting};
 use crate::levels::Level;
 use crate::series_table::SeriesTable;
+use crate::silence::Silences;
 use crate::state::{PartitionState, Pending, PerSeries};
 use crate::window::OpenWindow;
 
@@ -74,6 +76,8 @@ struct Saved {
     open: Vec<SavedWindow>,
     levels: [Level; 4],
     correlation: Correlation,
+    silences: Silences,
+    forecasting: SavedForecasting,
     log_clock: Micros,
     next_offset: NextOffset,
 }
@@ -126,6 +130,8 @@ impl PartitionState {
             open: open.collect(),
             levels: self.levels.each_ref().map(Level::trimmed),
             correlation: self.correlation.clone(),
+            silences: self.silences.clone(),
+            forecasting: self.forecasting.save(),
             log_clock: self.log_clock,
             next_offset: self.next_offset,
         };
@@ -248,9 +254,17 @@ impl PartitionState {
                 ),
             );
         }
+        let table = SeriesTable::from_directory(directory);
+        let resources = table.resources();
+        if !saved.silences.fits(resources.len()) {
+            return Err(damaged("a silence is of no resource"));
+        }
+        let resource_of = |series| resources.of(series);
+        let forecasting = Forecasting::restore(saved.forecasting, table.directory(), resource_of)
+            .ok_or_else(|| damaged("a forecast is of no series"))?;
         Ok(PartitionState {
             config,
-            table: SeriesTable::from_directory(directory),
+            table,
             per_series: PerSeries {
                 last_time: saved.last_time,
                 interval: saved.interval,
@@ -260,6 +274,8 @@ impl PartitionState {
             open,
             levels: saved.levels,
             correlation: saved.correlation,
+            silences: saved.silences,
+            forecasting,
             log_clock: saved.log_clock,
             next_offset: saved.next_offset,
             committed_until: saved.next_offset,

@@ -19,7 +19,7 @@ mod votes;
 
 pub use config::{DetectorConfig, DetectorConfigError, Watch};
 pub use counter_rate::CounterRate;
-pub use event::{RULE, anomaly_event, explain, rfc3339};
+pub use event::{RULE, anomaly_event, explain};
 pub use season::Season;
 pub use votes::{DETECTORS, Detector, DetectorVote, Observation, SCORE_MAX};
 
@@ -175,8 +175,16 @@ impl SeriesDetectors {
         })
     }
 
-    /// The time after which silence is longer than it ever is, as [`SeriesDetectors::overdue`] judges it; `None` while the series' interval is not known.
+    /// Time of the newest sample; `Micros::MIN` before the first.
+    pub fn last_time(&self) -> Micros {
+        self.time
+    }
+
+    /// The time after which silence is longer than it ever is, as [`SeriesDetectors::overdue`] judges it; `None` before the warm-up ends.
     pub fn due(&self, config: &DetectorConfig) -> Option<Micros> {
+        if self.trust(config) < 1.0 {
+            return None;
+        }
         let limit_s = self.presence.silence_limit_s(config)?;
         Some(self.time.saturating_add((f64::from(limit_s) * SECOND as f64) as Micros))
     }

@@ -118,7 +118,6 @@ impl<T> Bounded<T> {
     }
 
     /// All states with the index of what they are of.
-    #[cfg(test)]
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &T)> {
         self.entries.iter().map(|entry| (entry.index, &entry.state))
     }

@@ -3,7 +3,7 @@
 use analytics::capacity::{CapacityAnswer, CapacityForecast};
 use analytics::forecast::{ClaimScore, ForecastStep, ScoredForecast, SeriesForecast};
 use schemas::forecast::{BAND_COVERAGES, FULL_WITHIN_S};
-use schemas::time::{MINUTE, SECOND, rfc3339};
+use schemas::time::{SECOND, rfc3339};
 use schemas::{
     Band, Forecast, ForecastScore, FullAnswer, FullDates, FullWithin, Micros, Outcome, Outlook,
     Series, TrainedOn,
@@ -206,10 +206,12 @@ fn number(value: f64) -> String {
     }
 }
 
-/// Whether a multiple of `every` minutes, shifted by a phase of the id, lies between two times: spreads what is due over all minutes.
-pub(super) fn falls_due(id: u128, every_minutes: i64, before: Micros, now: Micros) -> bool {
-    let every = every_minutes.max(1) * MINUTE;
-    // The remainder is below `every_minutes`, which is an i64.
-    let phase = (id % every_minutes.max(1) as u128) as i64 * MINUTE;
+/// Whether a multiple of so many units of time, shifted by some units that depend on the id, lies after one time and not after another: spreads
+/// what is due over all units.
+pub(super) fn falls_due(id: u128, units: u32, unit: Micros, before: Micros, now: Micros) -> bool {
+    let units = units.max(1);
+    let every = Micros::from(units) * unit;
+    // The remainder is below `units`, which is a u32.
+    let phase = Micros::from((id % u128::from(units)) as u32) * unit;
     (before - phase).div_euclid(every) != (now - phase).div_euclid(every)
 }
