@@ -11,8 +11,8 @@
 
 mod config;
 mod correlation;
-mod forecasting;
 pub mod error_codes;
+mod forecasting;
 pub mod late;
 mod levels;
 mod resources;

@@ -110,12 +110,22 @@ impl Silences {
 
     /// A series that has not been heard for long is heard again at `time`; before [`Silences::hear`] and before its detectors learn of it: tells the silence
     /// that ends, if nobody did.
-    pub(crate) fn end_silence(&mut self, view: &mut View<'_>, resource: u32, series: u32, time: Micros) {
+    pub(crate) fn end_silence(
+        &mut self,
+        view: &mut View<'_>,
+        resource: u32,
+        series: u32,
+        time: Micros,
+    ) {
         let Some(spoke) = self.spoke(resource) else {
             return;
         };
         // What came at the same time, before or after this sample in its record, says nothing of the time before.
-        let heard = if spoke.last < time { spoke.last } else { spoke.before };
+        let heard = if spoke.last < time {
+            spoke.last
+        } else {
+            spoke.before
+        };
         let Some(due) = overdue_at(view, &spoke, series).filter(|due| *due < time) else {
             return;
         };

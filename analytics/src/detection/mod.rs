@@ -186,7 +186,10 @@ impl SeriesDetectors {
             return None;
         }
         let limit_s = self.presence.silence_limit_s(config)?;
-        Some(self.time.saturating_add((f64::from(limit_s) * SECOND as f64) as Micros))
+        Some(
+            self.time
+                .saturating_add((f64::from(limit_s) * SECOND as f64) as Micros),
+        )
     }
 
     /// The smallest distance that matters at the present level.

@@ -111,8 +111,7 @@ impl<T> Bounded<T> {
     pub(crate) fn restore(&mut self, indices: usize) -> bool {
         self.index_entries();
         let sound = |(slot, entry): (usize, &Entry<T>)| {
-            (entry.index as usize) < indices
-                && self.slot_of[entry.index as usize] == slot as u32
+            (entry.index as usize) < indices && self.slot_of[entry.index as usize] == slot as u32
         };
         self.entries.iter().enumerate().all(sound)
     }
@@ -131,7 +130,10 @@ mod tests {
     fn old_states_make_room_and_the_others_stay() {
         let mut kept: Bounded<u8> = Bounded::default();
         for index in 0..3 {
-            assert_eq!(kept.get(index, 0, 3, || Some(index as u8)), Some(&mut (index as u8)));
+            assert_eq!(
+                kept.get(index, 0, 3, || Some(index as u8)),
+                Some(&mut (index as u8))
+            );
         }
         assert_eq!(kept.get(7, HOUR, 3, || Some(7)), None, "there is no room");
         assert_eq!(kept.get(1, 4 * DAY, 3, || None), Some(&mut 1));

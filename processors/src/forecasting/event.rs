@@ -190,7 +190,9 @@ fn named(series: &Series) -> String {
         0 => String::new(),
         _ => format!(" ({})", own.join(", ")),
     };
-    let place = place.map(|place| format!(" on {place}")).unwrap_or_default();
+    let place = place
+        .map(|place| format!(" on {place}"))
+        .unwrap_or_default();
     format!("{}{labels}{place}", series.metric)
 }
 

@@ -6,8 +6,6 @@
 mod bounded;
 mod event;
 mod pools;
-#[cfg(test)]
-mod tests;
 mod values;
 
 use schemas::{Micros, Series, SeriesDirectory};
@@ -93,8 +91,7 @@ impl Forecasting {
         } = sample;
         let of: &Series = &directory[series as usize];
         if let Some(measure) = measure {
-            self.values
-                .observe(config, series, of, time, measure, told);
+            self.values.observe(config, series, of, time, measure, told);
         }
         self.pools
             .observe(config, directory, series, time, value, told);

@@ -117,11 +117,15 @@ impl Pools {
         let Some(Some(member)) = self.members.get(series as usize).copied() else {
             return;
         };
-        let state = self
-            .states
-            .get(member.pool, time, config.pools_max, || Some(Pool::default()));
+        let state = self.states.get(
+            member.pool,
+            time,
+            config.pools_max,
+            || Some(Pool::default()),
+        );
         let Some(pool) = state else { return };
-        if !pool.parts.is_empty() && time.div_euclid(LOOK_INTERVAL) > pool.last.div_euclid(LOOK_INTERVAL)
+        if !pool.parts.is_empty()
+            && time.div_euclid(LOOK_INTERVAL) > pool.last.div_euclid(LOOK_INTERVAL)
         {
             pool.look(directory, &self.members, time, told);
         }
@@ -135,12 +139,16 @@ impl Pool {
         match self.parts.iter_mut().find(|told| told.series == series) {
             Some(told) if told.time < time => (told.time, told.value) = (time, value),
             Some(_) => {}
-            None if self.parts.len() < PARTS_MAX => self.parts.push(Told {
-                series,
-                time,
-                value,
-            }),
-            None => {}
+            None => {
+                let told = Told {
+                    series,
+                    time,
+                    value,
+                };
+                if self.parts.len() < PARTS_MAX {
+                    self.parts.push(told);
+                }
+            }
         }
     }
 
@@ -161,10 +169,11 @@ impl Pool {
             .iter()
             .filter_map(|told| Some((part_of(told)?, told.series, told.value)))
             .collect();
-        parts.sort_by_key(|(part, series, _)| {
-            (plainness(*part), directory[*series as usize].id)
-        });
-        let values: Vec<(Part, f64)> = parts.iter().map(|(part, _, value)| (*part, *value)).collect();
+        parts.sort_by_key(|(part, series, _)| (plainness(*part), directory[*series as usize].id));
+        let values: Vec<(Part, f64)> = parts
+            .iter()
+            .map(|(part, _, value)| (*part, *value))
+            .collect();
         let Some((used, ceiling)) = level(at as f64 / SECOND as f64, &values) else {
             return;
         };

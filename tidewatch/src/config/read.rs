@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use analytics::{DetectorConfig, Watch};
 use pipeline::CheckpointPolicy;
-use processors::ProcessingConfig;
+use processors::{ForecastingConfig, HORIZON_H_MAX, ProcessingConfig};
 use schemas::{Micros, Resolution};
 use sinks::aggregates::Retention;
 use sinks::compaction::CompactionPolicy;
 
 use super::layers::{Layers, Size};
+use super::units::parse_duration;
 use super::{ArchiveConfig, BusConfig, BusKind, Config, LogConfig, LogFormat, ServerConfig};
 
 /// Takes every setting. What is wrong with them is noted in the layers, and something harmless stands in.
@@ -225,6 +226,7 @@ fn micros(duration: Duration) -> Micros {
 fn take_processing(layers: &mut Layers) -> ProcessingConfig {
     let enabled: bool = layers.take("detection.enabled");
     let detection = take_detection(layers);
+    let forecasting = take_forecasting(layers);
     let mut time = |path: &str| micros(layers.take(path));
     let (lateness, future_max, late_max) = (
         time("processing.lateness"),
@@ -244,7 +246,36 @@ fn take_processing(layers: &mut Layers) -> ProcessingConfig {
         backfill: layers.take("processing.backfill"),
         series_max: take_count(layers, "processing.series_max", 1, 1 << 31),
         detection: enabled.then_some(detection),
+        forecasting,
     }
+}
+
+fn take_forecasting(layers: &mut Layers) -> Option<ForecastingConfig> {
+    const HOURS: &str = "whole hours, from \"1h\" to \"7d\"";
+    let hours = |duration: &Duration| {
+        let hours = u32::try_from(duration.as_secs() / 3_600).ok()?;
+        let whole = *duration == Duration::from_secs(3_600 * u64::from(hours));
+        (whole && (1..=HORIZON_H_MAX).contains(&hours)).then_some(hours)
+    };
+    let ahead = |text: &String| hours(&parse_duration(text)?);
+    let enabled: bool = layers.take("forecast.enabled");
+    let interval = layers.take_if("forecast.interval", HOURS, |interval| {
+        hours(interval).is_some()
+    });
+    let horizons = layers.take_if(
+        "forecast.horizons",
+        "a list of one to eight durations, each whole hours, from \"1h\" to \"7d\"",
+        |horizons: &Vec<String>| {
+            (1..=8).contains(&horizons.len()) && horizons.iter().all(|one| ahead(one).is_some())
+        },
+    );
+    let config = ForecastingConfig {
+        interval_h: hours(&interval).unwrap_or(1),
+        horizons_h: horizons.iter().filter_map(ahead).collect(),
+        series_max: take_count(layers, "forecast.series_max", 0, 1 << 24),
+        pools_max: take_count(layers, "forecast.pools_max", 0, 1 << 24),
+    };
+    enabled.then_some(config)
 }
 
 fn take_detection(layers: &mut Layers) -> DetectorConfig {
