@@ -21,17 +21,21 @@ use crate::resources::Resources;
 const PASS: Micros = MINUTE;
 /// A resource that is silent as a whole has at least so many series that are known well; of one with fewer, each is told.
 const SERIES_MIN: usize = 2;
+/// A pause of so many usual intervals may be a silence. 5: half of what a series is given, so that the pause of a resource is known first.
+const PAUSE_INTERVALS: Micros = 5;
 /// The score of a resource that is silent: twice that of one of its series.
 const SCORE_OF_RESOURCE: f64 = 2.0;
 /// Asked so long after a series is due, so that rounding does not say that it is not.
 const AFTER_DUE: Micros = 1_000;
 
-/// When a resource spoke.
+/// When a resource, or the partition as a whole, spoke.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 struct Spoke {
     /// Time of its newest sample, and of the newest one before that time.
     last: Micros,
     before: Micros,
+    /// The usual distance of its times; 0 = not known yet.
+    interval: Micros,
     /// Since when it speaks without a silence that could be one.
     since: Micros,
     /// Whether its present silence was told.
@@ -42,9 +46,41 @@ impl Spoke {
     const NEVER: Spoke = Spoke {
         last: Micros::MIN,
         before: Micros::MIN,
+        interval: 0,
         since: Micros::MIN,
         told: false,
     };
+
+    /// A pause from this length on may be a silence.
+    fn pause_min(&self, config: &DetectorConfig) -> Micros {
+        let silence = (config.silence_s * SECOND as f64) as Micros;
+        silence.max(PAUSE_INTERVALS.saturating_mul(self.interval))
+    }
+
+    #[inline]
+    fn hear(&mut self, config: &DetectorConfig, time: Micros) {
+        if time <= self.last {
+            return;
+        }
+        let pause = time.saturating_sub(self.last);
+        if pause >= self.pause_min(config) {
+            (self.since, self.told) = (time, false);
+        }
+        if self.last != Micros::MIN {
+            self.interval = match self.interval {
+                0 => pause,
+                // A long pause says little of what is usual.
+                known => known + (pause.min(2 * known) - known) / 8,
+            };
+        }
+        (self.before, self.last) = (self.last, time);
+    }
+}
+
+impl Default for Spoke {
+    fn default() -> Self {
+        Spoke::NEVER
+    }
 }
 
 /// The silences of a partition.
@@ -56,10 +92,8 @@ pub(crate) struct Silences {
     next: u32,
     /// The watermark of the last look.
     looked_at: Option<Micros>,
-    /// Time of the newest sample of all; `None` before the first.
-    newest: Option<Micros>,
-    /// Since when something comes to the partition without a pause that could be a silence.
-    awake_since: Option<Micros>,
+    /// All of them together.
+    partition: Spoke,
 }
 
 /// What is looked at: the parts of a partition's state that silence depends on.
@@ -79,23 +113,15 @@ impl Silences {
         if position >= self.spoke.len() {
             self.spoke.resize(position + 1, Spoke::NEVER);
         }
-        let spoke = &mut self.spoke[position];
-        if time > spoke.last {
-            if time.saturating_sub(spoke.last) >= pause_min(config) {
-                (spoke.since, spoke.told) = (time, false);
-            }
-            (spoke.before, spoke.last) = (spoke.last, time);
-        }
-        self.newest = self.newest.max(Some(time));
+        self.spoke[position].hear(config, time);
+        self.partition.hear(config, time);
     }
 
-    /// Time has come to a moment, by a sample or by the log clock, which stood at `log_clock` before: was the partition awake?
-    #[inline]
-    pub(crate) fn wake(&mut self, config: &DetectorConfig, log_clock: Micros, now: Micros) {
-        if let Some(newest) = self.newest
-            && now.saturating_sub(newest.max(log_clock)) >= pause_min(config)
-        {
-            self.awake_since = Some(now);
+    /// The log clock moves from `before` to `now`. If neither a record nor a sample was anywhere in between, nobody listened.
+    pub(crate) fn wake(&mut self, config: &DetectorConfig, before: Micros, now: Micros) {
+        let pause = now.saturating_sub(self.partition.last.max(before));
+        if self.partition.last != Micros::MIN && pause >= self.partition.pause_min(config) {
+            self.partition.since = now;
         }
     }
 
@@ -103,7 +129,7 @@ impl Silences {
     fn spoke(&self, resource: u32) -> Option<Spoke> {
         let spoke = *self.spoke.get(resource as usize)?;
         Some(Spoke {
-            since: spoke.since.max(self.awake_since.unwrap_or(Micros::MIN)),
+            since: spoke.since.max(self.partition.since),
             ..spoke
         })
     }
@@ -176,7 +202,7 @@ impl Silences {
         let Some(spoke) = self.spoke(resource) else {
             return;
         };
-        if spoke.told || now.saturating_sub(spoke.last) < pause_min(view.config) {
+        if spoke.told || now.saturating_sub(spoke.last) < spoke.pause_min(view.config) {
             return;
         }
         let members = view.resources.series(resource);
@@ -203,11 +229,6 @@ impl Silences {
     pub(crate) fn fits(&self, resources: usize) -> bool {
         self.spoke.len() <= resources
     }
-}
-
-/// A pause of a resource or of the partition from this length on may be a silence.
-fn pause_min(config: &DetectorConfig) -> Micros {
-    (config.silence_s * SECOND as f64) as Micros
 }
 
 /// When a series is overdue, given when its resource spoke: a silence of the whole resource gives it its time again.

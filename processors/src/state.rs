@@ -407,7 +407,6 @@ impl PartitionState {
                         .observe(config, resolver.directory(), sample, told);
                 }
                 if let Some(config) = &self.config.detection {
-                    self.silences.wake(config, self.log_clock, time);
                     // As long as nothing can be missing, nothing is looked up.
                     if time.saturating_sub(last_time) > (config.silence_s * 1e6) as Micros {
                         let mut view = View {

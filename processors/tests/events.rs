@@ -163,10 +163,10 @@ fn anomalies(host: &str, kind: AnomalyKind) -> Vec<&'static Anomaly> {
 
 #[test]
 fn what_moved_before_is_named_with_what_moved() {
-    let jump = plain()
-        .anomalies
-        .iter()
-        .find(|event| event.metric == "load" && event.labels.get("host.name") == Some("a"));
+    let time = schemas::time::rfc3339(START + 4 * DAY + 7 * HOUR);
+    let jump = plain().anomalies.iter().find(|event| {
+        event.metric == "load" && event.labels.get("host.name") == Some("a") && event.time == time
+    });
     let jump = jump.unwrap_or_else(|| panic!("no jump: {:#?}", plain().anomalies));
     let queue = jump
         .related
