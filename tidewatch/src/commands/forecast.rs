@@ -202,6 +202,9 @@ fn rows(
     RecordBatch::try_new(schema(), columns)
 }
 
+/// The forecast of each series that has one, by index, and why others have none.
+type Learned = (Vec<(u32, SeriesForecast)>, Vec<String>);
+
 /// Takes all samples in the order of time.
 struct Learning {
     directory: Arc<Directory>,
@@ -211,11 +214,7 @@ struct Learning {
 }
 
 impl Learning {
-    /// The forecast of each series that has one, by index, and why others have none.
-    fn run(
-        self,
-        mut samples: Sorted,
-    ) -> Result<(Vec<(u32, SeriesForecast)>, Vec<String>), CommandError> {
+    fn run(self, mut samples: Sorted) -> Result<Learned, CommandError> {
         let mut learners: Vec<Learner> = Vec::new();
         learners.resize_with(self.directory.series().len(), Learner::default);
         let (mut chunk, mut done) = (Vec::with_capacity(CHUNK_SAMPLES), 0);
