@@ -21,7 +21,7 @@ mod detection;
 pub mod error_codes;
 
 pub use detection::{
-    AnomalyKind, CounterRate, DETECTORS, Detector, DetectorConfig, DetectorConfigError,
-    DetectorVote, Observation, RULE, SCORE_MAX, Season, SeriesDetectors, Silence, Watch,
-    anomaly_event, explain, rfc3339,
+    CounterRate, DETECTORS, Detector, DetectorConfig, DetectorConfigError, DetectorVote,
+    Observation, RULE, SCORE_MAX, Season, SeriesDetectors, Silence, Watch, anomaly_event, explain,
+    silence_event,
 };

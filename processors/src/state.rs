@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use analytics::{CounterRate, Observation, SeriesDetectors, anomaly_event};
 use schemas::time::{TIME_MAX, TIME_MIN};
 use schemas::{
-    Anomaly, Counts, Kind, Micros, NextOffset, Offset, Resolution, Rollup, RollupRow, SampleBatch,
-    SampleRows, SeriesDirectory, SeriesId, Watermark,
+    Anomaly, Counts, Forecast, ForecastScore, Kind, Micros, NextOffset, Offset, Resolution, Rollup,
+    RollupRow, SampleBatch, SampleRows, SeriesDirectory, SeriesId, Watermark,
 };
 
 use crate::ProcessingConfig;
@@ -66,6 +66,10 @@ pub struct Pending {
     pub late: Vec<LateSample>,
     /// Anomalies, in log order.
     pub anomalies: Vec<Anomaly>,
+    /// Forecasts, in log order.
+    pub forecasts: Vec<Forecast>,
+    /// Forecasts whose horizon has passed, beside what came, in log order.
+    pub forecast_scores: Vec<ForecastScore>,
     /// What became of the samples read.
     pub counts: Counts,
 }

@@ -232,7 +232,7 @@ pub enum ArchiveCommand {
     /// List the files of a table, one absolute path or URL per line: exactly those that count at this moment.
     #[command(after_help = "Example:\n  tidewatch archive files --table samples")]
     Files {
-        /// The table: samples, rollups_10s, rollups_1m, rollups_5m, rollups_1h, rollups_1d, anomalies, forecasts.
+        /// The table: samples, rollups_10s, rollups_1m, rollups_5m, rollups_1h, rollups_1d, anomalies, forecasts, forecast_scores.
         #[arg(long, value_name = "TABLE", value_parser = parse_table)]
         table: Table,
     },

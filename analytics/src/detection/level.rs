@@ -154,6 +154,11 @@ impl Levels {
         self.hour
     }
 
+    /// Whether the series varies more this hour than it did for two days.
+    pub(crate) fn is_more_restless(&self) -> bool {
+        self.restless > self.restless_usually
+    }
+
     /// Samples seen; stays at its maximum.
     pub(crate) fn samples(&self) -> u32 {
         self.samples

@@ -17,14 +17,17 @@ mod season;
 mod tail;
 mod votes;
 
+#[cfg(test)]
+mod tests;
+
 pub use config::{DetectorConfig, DetectorConfigError, Watch};
 pub use counter_rate::CounterRate;
-pub use event::{RULE, anomaly_event, explain, rfc3339};
+pub use event::{RULE, anomaly_event, explain, silence_event};
 pub use season::Season;
-pub use votes::{AnomalyKind, DETECTORS, Detector, DetectorVote, Observation, SCORE_MAX};
+pub use votes::{DETECTORS, Detector, DetectorVote, Observation, SCORE_MAX};
 
 use schemas::time::{DAY, SECOND};
-use schemas::{Direction, Micros};
+use schemas::{AnomalyKind, Direction, Micros};
 use serde::{Deserialize, Serialize};
 
 use alarm::{AlarmControl, DIGITS_COUNTED_FROM};
@@ -106,7 +109,7 @@ pub struct Silence {
     pub since: Micros,
     /// The value of that.
     pub last_value: f64,
-    /// The finding, of [`AnomalyKind::Missing`]; for [`anomaly_event`] at the time of asking.
+    /// The finding, of [`AnomalyKind::Missing`]; told by [`silence_event`].
     pub observation: Observation,
 }
 
@@ -421,6 +424,13 @@ impl SeriesDetectors {
                     _ => AnomalyKind::Point,
                 };
             }
+        }
+        if observation.kind == AnomalyKind::Variance {
+            observation.direction = if self.levels.is_more_restless() {
+                Direction::High
+            } else {
+                Direction::Low
+            };
         }
     }
 

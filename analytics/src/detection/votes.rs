@@ -1,6 +1,6 @@
 //! The detectors' votes, and what they make of a sample together.
 
-use schemas::Direction;
+use schemas::{AnomalyKind, Direction};
 use serde::{Deserialize, Serialize};
 
 use super::season::Season;
@@ -61,25 +61,6 @@ impl Detector {
     }
 }
 
-/// What kind of abnormality an observation speaks of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum AnomalyKind {
-    /// A sample that is unlike its surroundings.
-    #[default]
-    Point,
-    /// The level has moved.
-    LevelShift,
-    /// The level has crept, day after day, for a week or more.
-    Drift,
-    /// The series has become more, or less, restless.
-    Variance,
-    /// A series that moves has stopped moving.
-    FlatLine,
-    /// No sample comes.
-    Missing,
-}
-
 /// What one detector thinks of a sample.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct DetectorVote {
@@ -117,7 +98,7 @@ pub struct Observation {
     pub direction: Direction,
     /// What each detector thinks.
     pub votes: [DetectorVote; DETECTORS],
-    /// What kind of abnormality it would be.
+    /// In what way it is abnormal, if it is. Of a drift, `expected` is the level it came from.
     pub kind: AnomalyKind,
     /// Which season the expectation rests on.
     pub season: Season,
