@@ -192,8 +192,17 @@ pub fn explain(observation: &Observation, series: &Series, observed: f64) -> Str
 
 /// What happened, after the name of the series.
 fn story(observation: &Observation, observed: f64) -> String {
-    let (expected, observed) = (number(observation.expected), number(observed));
-    let band = band(observation.lower, observation.upper);
+    let observed = number(observed);
+    // The band of a series that hardly ever moves is the smallest distance that matters, which is no news.
+    let expected = if observation.sigmas > SIGMAS_TOLD_MAX {
+        number(observation.expected)
+    } else {
+        format!(
+            "{} ({})",
+            number(observation.expected),
+            band(observation.lower, observation.upper)
+        )
+    };
     match observation.kind {
         AnomalyKind::Missing => format!(
             "has sent nothing for {}; its last value was {observed}",
@@ -208,21 +217,21 @@ fn story(observation: &Observation, observed: f64) -> String {
                 Direction::High => "risen",
                 Direction::Low => "fallen",
             };
-            format!("has {way} day after day for eight days, from about {expected}, and was {observed} now")
+            format!("has {way} day after day for eight days, from about {}, and was {observed} now", number(observation.expected))
         }
         AnomalyKind::Variance => {
             let how = match observation.direction {
                 Direction::High => "more",
                 Direction::Low => "less",
             };
-            format!("has become much {how} restless than it was for two days; it was {observed}, expected about {expected} ({band})")
+            format!("has become much {how} restless than it was for two days; it was {observed}, expected about {expected}")
         }
         AnomalyKind::LevelShift => format!(
-            "has left its level: it was {observed}, expected about {expected} ({band}){}",
+            "has left its level: it was {observed}, expected about {expected}{}",
             why(observation)
         ),
         AnomalyKind::Point | AnomalyKind::Resource | AnomalyKind::Peer => format!(
-            "was {observed}, expected about {expected} ({band}){}",
+            "was {observed}, expected about {expected}{}",
             why(observation)
         ),
     }
@@ -374,7 +383,7 @@ mod tests {
         assert!(observation.announce);
         assert_eq!(
             explain(&observation, &series, 8.0),
-            "errors was 8.00, expected about 0 (0–1.00e-6): it hardly ever moves; it had never been above 0"
+            "errors was 8.00, expected about 0: it hardly ever moves; it had never been above 0"
         );
     }
 

@@ -54,7 +54,7 @@ const TAIL_EXCESS_WEIGHT: f32 = 0.05;
 /// A series that was silent for this long is learned anew.
 const FORGET: Micros = 14 * DAY;
 
-/// A residual of this many mean absolute deviations, on one side for so long, is the new level.
+/// A residual of so many times the present noise, on one side for so long, is the new level.
 const SHIFT_DEVIATIONS: f64 = 3.0;
 /// 12 hours: longer than a working day's plateau, which a season learns within two days.
 const SHIFT_S: f32 = 43_200.0;
@@ -415,10 +415,13 @@ impl SeriesDetectors {
             (vote.expected, vote.lower, vote.upper) =
                 (expected, expected - half_width, expected + half_width);
         }
+        let steps = observation.votes[Detector::Step as usize].score > 0.0;
         for vote in &observation.votes {
             if vote.score > largest {
                 largest = vote.score;
                 observation.kind = match vote.detector {
+                    // One jump makes a series restless, too, and is no change of habit.
+                    Detector::Variance if steps => AnomalyKind::Point,
                     Detector::Variance => AnomalyKind::Variance,
                     Detector::LevelShift | Detector::HourMean => AnomalyKind::LevelShift,
                     _ => AnomalyKind::Point,
@@ -479,7 +482,7 @@ impl SeriesDetectors {
 
     /// A level that has lasted for half a day is the usual one from now on.
     fn take_over_level(&mut self, residual: f64, elapsed: f32, floor: f64) {
-        let far = SHIFT_DEVIATIONS * f64::from(self.levels.scale()).max(floor);
+        let far = SHIFT_DEVIATIONS * f64::from(self.levels.smooth()).max(floor);
         if residual.abs() > far {
             let side = elapsed.copysign(residual as f32);
             self.away_s = if self.away_s * side >= 0.0 {

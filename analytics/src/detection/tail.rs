@@ -16,8 +16,11 @@ const TAIL_DIGITS: f32 = 2.0;
 /// The first scores only set the scale.
 const SCALE_SCORES: u16 = 20;
 
-/// Scores that must be known before one is called improbable.
-const KNOWN_SCORES_MIN: u16 = 30;
+/// Scores that must be known before one is called improbable. How many an alarm needs is the warm-up's to say; below this there is no scale.
+const KNOWN_SCORES_MIN: u16 = 10;
+
+/// The mean log-excess before any score was above: a tail like that of heavy noise.
+const EXCESS_UNKNOWN: f32 = 0.3;
 
 /// A score is never called less probable than 10^−12: no history of a series supports more.
 const DIGITS_MAX: f32 = 12.0;
@@ -74,7 +77,12 @@ impl Tail {
         let mut digits = 0.0;
         if self.seen >= KNOWN_SCORES_MIN {
             digits = if score > quantile {
-                TAIL_DIGITS + LOG10_E * log_excess / self.excess.max(EXCESS_MIN)
+                let excess = if self.above == 0 {
+                    EXCESS_UNKNOWN
+                } else {
+                    self.excess.max(EXCESS_MIN)
+                };
+                TAIL_DIGITS + LOG10_E * log_excess / excess
             } else {
                 TAIL_DIGITS * score / quantile
             };
@@ -103,8 +111,7 @@ impl Tail {
             self.quantile += step * (1.0 - TAIL_SHARE);
             self.above = self.above.saturating_add(1);
             if self.above == 1 {
-                // Before anything is known, a tail like that of heavy noise.
-                self.excess = 0.3;
+                self.excess = EXCESS_UNKNOWN;
             }
             let excess = log_excess.min(EXCESS_CUT * self.excess.max(EXCESS_MIN));
             let weight = weight.tail.max(1.0 / (f32::from(self.above) + 2.0));

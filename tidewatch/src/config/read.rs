@@ -254,14 +254,13 @@ fn take_detection(layers: &mut Layers) -> DetectorConfig {
         |side: &String| ["both", "high", "low"].contains(&side.as_str()),
     );
     let mut seconds = |path: &str| layers.take::<Duration>(path).as_secs_f64();
-    let (warm_up_s, rest_s, half_life_s) = (
+    let (warm_up_s, rest_s, silence_s) = (
         seconds("detection.warm_up"),
         seconds("detection.rest"),
-        seconds("detection.half_life"),
+        seconds("detection.silence"),
     );
-    let (shift_s, forget_s) = (seconds("detection.shift"), seconds("detection.forget"));
     let config = DetectorConfig {
-        threshold_sigmas: layers.take("detection.threshold_sigmas"),
+        alarms_per_month: layers.take("detection.alarms_per_month"),
         band_relative_min: layers.take("detection.band_relative_min"),
         band_absolute_min: layers.take("detection.band_absolute_min"),
         watch: match watch.as_str() {
@@ -274,12 +273,7 @@ fn take_detection(layers: &mut Layers) -> DetectorConfig {
         warm_up_s,
         completeness_min: layers.take("detection.completeness_min"),
         rest_s,
-        alarms_per_day: layers.take("detection.alarms_per_day"),
-        half_life_s,
-        shift_samples: u8::try_from(take_count(layers, "detection.shift_samples", 2, 100))
-            .unwrap_or(u8::MAX),
-        shift_s,
-        forget_s,
+        silence_s,
     };
     // With other problems around, a number here may be a stand-in.
     if layers.is_clean()
