@@ -43,7 +43,7 @@ pub(crate) struct TailWeight {
     pub(crate) tail: f32,
 }
 
-/// The distribution of one detector's scores on one series: 16 bytes.
+/// The distribution of one detector's scores on one series: 20 bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub(crate) struct Tail {
     /// The 99 % quantile, ≥ 0.
@@ -56,6 +56,8 @@ pub(crate) struct Tail {
     seen: u16,
     /// Scores seen above the quantile; stays at its maximum.
     above: u16,
+    /// How many of the last scores were above it without a break; stays at its maximum.
+    run: u16,
 }
 
 impl Tail {
@@ -67,6 +69,7 @@ impl Tail {
     /// −log10 of the probability of a score of at least this size, 0–12; then learns from it. Scores up to `floor` (> 0) count as that.
     #[inline]
     pub(crate) fn digits(&mut self, score: f32, floor: f32, weight: TailWeight) -> f32 {
+        let matters = score > floor;
         let score = score.max(floor);
         let quantile = self.quantile.max(floor);
         let log_excess = if score > quantile {
@@ -75,7 +78,7 @@ impl Tail {
             0.0
         };
         let mut digits = 0.0;
-        if self.seen >= KNOWN_SCORES_MIN {
+        if matters && self.seen >= KNOWN_SCORES_MIN {
             digits = if score > quantile {
                 let excess = if self.above == 0 {
                     EXCESS_UNKNOWN
@@ -114,10 +117,14 @@ impl Tail {
                 self.excess = EXCESS_UNKNOWN;
             }
             let excess = log_excess.min(EXCESS_CUT * self.excess.max(EXCESS_MIN));
-            let weight = weight.tail.max(1.0 / (f32::from(self.above) + 2.0));
+            // What comes in a run is one story: its n-th score weighs an n-th, or a lasting anomaly would teach the tail that it is usual
+            // before it was told (declustering, as in the estimation of extremes).
+            self.run = self.run.saturating_add(1);
+            let weight = weight.tail.max(1.0 / (f32::from(self.above) + 2.0)) / f32::from(self.run);
             self.excess += weight * (excess - self.excess);
         } else {
             self.quantile = (self.quantile - step * TAIL_SHARE).max(0.0);
+            self.run = 0;
         }
     }
 }
