@@ -17,9 +17,13 @@
 //! assert!(observation.score > 1.0 && observation.announce);
 //! ```
 
+mod decomposition;
 mod detection;
 pub mod error_codes;
 
+pub use decomposition::{
+    DECOMPOSED_VALUES_MAX, Decomposition, DecompositionError, SeasonalPart, decompose,
+};
 pub use detection::{
     CounterRate, DETECTORS, Detector, DetectorConfig, DetectorConfigError, DetectorVote,
     Observation, RULE, SCORE_MAX, Season, SeriesDetectors, Silence, Watch, anomaly_event, explain,
