@@ -1,10 +1,14 @@
-//! The codes of errors of this room: what a detector can't be asked.
+//! The codes of errors of this room: what a detector can't be asked, and what no decomposition can do.
 
 schemas::error_codes! {
     DETECTOR_SETTING = "TW-DETECT-001", "A detector's setting is out of its range",
         means: "A detector would compute nonsense with it, so it is not made.",
         expected: "A number within the range that the message names.",
         fix: "Set the key of section `[detection]` within its range.";
+    DECOMPOSITION = "TW-DETECT-002", "A history cannot be taken apart into trend and seasons",
+        means: "The report goes without this decomposition.",
+        expected: "A finite value at each step, and seasons of at least two steps and at most half of the history, each once.",
+        fix: "Take a longer history, a coarser resolution or other seasons, as the message says.";
     FORECAST_SETTING = "TW-FORECAST-001", "A forecaster's setting is out of its range",
         means: "A forecaster cannot lay such a grid over time, so it is not made.",
         expected: "A step in seconds that divides a day, and a horizon within the range that the message names.",

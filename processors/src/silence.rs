@@ -6,7 +6,7 @@
 //!
 //! Where nothing at all comes to a partition, not even a tick, nobody was there to miss anything: after that, every series gets its time again.
 
-use analytics::{DetectorConfig, Observation, RULE, SeriesDetectors, anomaly_event};
+use analytics::{DetectorConfig, RULE, SeriesDetectors, silence_event};
 use schemas::event::RESOURCE_METRIC;
 use schemas::time::{MINUTE, SECOND, rfc3339};
 use schemas::{
@@ -244,14 +244,8 @@ fn overdue_at(view: &View<'_>, spoke: &Spoke, series: u32) -> Option<Micros> {
 fn tell_series(view: &mut View<'_>, series: u32, due: Micros) {
     let silence = view.detectors[series as usize].overdue(view.config, due + AFTER_DUE);
     if let Some(silence) = silence {
-        let observation: &Observation = &silence.observation;
-        view.told.push(anomaly_event(
-            &view.directory[series as usize],
-            due,
-            silence.last_value,
-            observation,
-            observation.completeness,
-        ));
+        let event = silence_event(&view.directory[series as usize], due, &silence);
+        view.told.push(event);
     }
 }
 

@@ -17,9 +17,12 @@ mod season;
 mod tail;
 mod votes;
 
+#[cfg(test)]
+mod tests;
+
 pub use config::{DetectorConfig, DetectorConfigError, Watch};
 pub use counter_rate::CounterRate;
-pub use event::{RULE, anomaly_event, explain};
+pub use event::{RULE, anomaly_event, explain, silence_event};
 pub use season::Season;
 pub use votes::{DETECTORS, Detector, DetectorVote, Observation, SCORE_MAX};
 
@@ -51,7 +54,7 @@ const TAIL_EXCESS_WEIGHT: f32 = 0.05;
 /// A series that was silent for this long is learned anew.
 const FORGET: Micros = 14 * DAY;
 
-/// A residual of this many mean absolute deviations, on one side for so long, is the new level.
+/// A residual of so many times the present noise, on one side for so long, is the new level.
 const SHIFT_DEVIATIONS: f64 = 3.0;
 /// 12 hours: longer than a working day's plateau, which a season learns within two days.
 const SHIFT_S: f32 = 43_200.0;
@@ -106,7 +109,7 @@ pub struct Silence {
     pub since: Micros,
     /// The value of that.
     pub last_value: f64,
-    /// The finding, of [`AnomalyKind::Missing`]; for [`anomaly_event`] at the time of asking.
+    /// The finding, of [`AnomalyKind::Missing`]; told by [`silence_event`].
     pub observation: Observation,
 }
 
@@ -429,15 +432,25 @@ impl SeriesDetectors {
             (vote.expected, vote.lower, vote.upper) =
                 (expected, expected - half_width, expected + half_width);
         }
+        let steps = observation.votes[Detector::Step as usize].score > 0.0;
         for vote in &observation.votes {
             if vote.score > largest {
                 largest = vote.score;
                 observation.kind = match vote.detector {
+                    // One jump makes a series restless, too, and is no change of habit.
+                    Detector::Variance if steps => AnomalyKind::Point,
                     Detector::Variance => AnomalyKind::Variance,
                     Detector::LevelShift | Detector::HourMean => AnomalyKind::LevelShift,
                     _ => AnomalyKind::Point,
                 };
             }
+        }
+        if observation.kind == AnomalyKind::Variance {
+            observation.direction = if self.levels.is_more_restless() {
+                Direction::High
+            } else {
+                Direction::Low
+            };
         }
     }
 
@@ -486,7 +499,7 @@ impl SeriesDetectors {
 
     /// A level that has lasted for half a day is the usual one from now on.
     fn take_over_level(&mut self, residual: f64, elapsed: f32, floor: f64) {
-        let far = SHIFT_DEVIATIONS * f64::from(self.levels.scale()).max(floor);
+        let far = SHIFT_DEVIATIONS * f64::from(self.levels.smooth()).max(floor);
         if residual.abs() > far {
             let side = elapsed.copysign(residual as f32);
             self.away_s = if self.away_s * side >= 0.0 {

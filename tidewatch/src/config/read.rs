@@ -14,7 +14,6 @@ use sinks::compaction::CompactionPolicy;
 
 use super::layers::{Layers, Size};
 use super::units::parse_duration;
-use super::{ArchiveConfig, BusConfig, BusKind, Config, LogConfig, LogFormat, ServerConfig};
 use super::{
     AccessConfig, ArchiveConfig, BusConfig, BusKind, Config, LogConfig, LogFormat, ServerConfig,
 };

@@ -160,12 +160,12 @@ fn a_wrong_type_says_line_expected_and_found() {
     check_problem(
         "[detection]\nalarms_per_month = 0.0\n",
         &[],
-        "t.toml:2:20: `detection.alarms_per_month`: expected 0.01 to 1000000, found the number 0",
+        "t.toml:2:20: `detection.alarms_per_month`: expected 0.01 to 10000000, found the number 0",
     );
     check_problem(
-        "[detection]\nrest = \"500d\"\n",
+        "[detection]\nrest = \"400d\"\n",
         &[],
-        "t.toml:2:8: `detection.rest`: expected 0 to 31622400 seconds, found the text \"500d\"",
+        "t.toml:2:8: `detection.rest`: expected 0 to 31622400 seconds, found the text \"400d\"",
     );
 }
 
