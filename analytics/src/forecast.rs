@@ -38,3 +38,6 @@ pub use ledger::{
     ScoredForecast, TrackRecord, pinball_loss,
 };
 pub use mstl_ets::{MstlEtsError, forecast_by_mstl_ets};
+
+#[cfg(test)]
+mod tests;

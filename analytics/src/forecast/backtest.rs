@@ -86,6 +86,12 @@ impl Backtest {
         &self.distances
     }
 
+    /// Forgets most of how far off the methods were: a season has just become known.
+    pub(crate) fn renew(&mut self) {
+        self.combined.renew();
+        self.baseline.renew();
+    }
+
     /// Lets a step pass; says whether a forecast is to be launched from it.
     pub(crate) fn due(&mut self) -> bool {
         if self.until_launch == 0 {
@@ -230,12 +236,16 @@ impl Backtest {
             } else {
                 f64::from(distance - start) / f64::from(end - start)
             };
-            let mut value = 0.0;
+            // Counted from one of them, so that what all agree on is not rounded.
+            let at =
+                |path: &Option<Vec<f64>>| path.as_ref().and_then(|path| path.get(ahead)).copied();
+            let first = at(&paths[LAST_REPEAT]).unwrap_or(0.0);
+            let mut value = first;
             for (expert, path) in paths.iter().enumerate() {
                 let weight =
                     left_weights[expert] + share * (right_weights[expert] - left_weights[expert]);
-                if let Some(expected) = path.as_ref().and_then(|path| path.get(ahead)) {
-                    value += weight * expected;
+                if let Some(expected) = at(path) {
+                    value += weight * (expected - first);
                 }
             }
             combined.push(value);
