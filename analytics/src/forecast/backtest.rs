@@ -14,10 +14,11 @@ const HORIZONS_MAX: usize = 14;
 /// Forecasts under way. 8: an error at the furthest horizon eight times in as much time; more of them are hardly independent.
 const LAUNCHES_MAX: u32 = 8;
 
-/// An expert's weight is its mean error to this power. −4: one that is wrong twice as far hardly counts, two alike count the same.
+/// An expert's weight is 1 over its mean error to this power. 4: one that is wrong twice as far counts a sixteenth, two alike the same;
+/// with less the bad ones are heard, with more chance decides between the good.
 const WEIGHT_POWER: i32 = 4;
 
-/// A mean error forgets over this many. 30: half a season of weeks at the furthest horizons, days at the nearest.
+/// A mean error forgets over this many. 100: a month of hours, as one in some hours is taken; with fewer a bad week changes the verdict.
 const MEMORY_ERRORS: f64 = 100.0;
 
 /// A forecast under way.

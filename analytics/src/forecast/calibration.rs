@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::answer::{Band, COVERAGES};
 
-/// Errors are counted in bins: 28 on each side. The k-th ends at [`BIN_FIRST`] · [`BIN_RATIO`]^k usual errors, so the last begins at 20.
+/// Errors are counted in bins, 28 on each side. The k-th, from 0, ends at [`BIN_FIRST`] · [`BIN_RATIO`]^k usual errors, the last at 20;
+/// what is larger counts in it.
 const BINS: usize = 28;
 
 /// End of the first bin, in usual errors. 0.05: a twentieth is as good as none.
@@ -25,7 +26,7 @@ const DAY_PARTS: usize = 24;
 /// Errors that "this part of the day is like any other" counts for. 12: a dozen days at one error a day.
 const DAY_PART_ERRORS: f64 = 12.0;
 
-/// The error of a horizon forgets over this many. 60: weeks, as one in some hours is taken.
+/// The error of a horizon forgets over this many. 100: a month of hours, as one in some hours is taken.
 const SCALE_ERRORS: f64 = 100.0;
 
 /// Beyond this many usual errors, an error says nothing more about what is usual. 6: a rare, lasting change is followed, a spike is not.
