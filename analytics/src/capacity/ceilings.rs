@@ -1,7 +1,7 @@
-//! Which metrics have a ceiling: from a metric's name (and labels) to what it says of a resource. Knows names only.
+//! Which metrics have a ceiling: from a metric's name (and labels) to what it says of a pool. Knows names only.
 //!
-//! A resource with a ceiling is told by one metric or by several, which agents name in their own ways. [`role`] says what a metric tells and
-//! of which pool; the caller groups the series of one host and place (the labels that remain) by [`Role::pool`] and asks [`level`] for
+//! A pool is told by one metric or by several, which agents name in their own ways. [`role`] says what a metric tells and
+//! of which; the caller groups the series of one host and place (the labels that remain) by [`Role::pool`] and asks [`level`] for
 //! `used` and `ceiling`. The rules, in this order:
 //!
 //! 1. Names that are known: OpenTelemetry (`system.filesystem.usage{state}`, `system.memory.limit` …), node_exporter

@@ -70,7 +70,7 @@ pub(crate) struct Rhythm {
 }
 
 impl Cycles {
-    /// Takes a sample; `used` in units of the resource.
+    /// Takes a sample; `used` in units of the pool.
     pub(crate) fn observe(&mut self, time: Micros, used: f64) {
         if !self.started {
             *self = Cycles {

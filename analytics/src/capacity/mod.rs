@@ -1,7 +1,7 @@
-//! Time to full of anything with a ceiling: a disk, memory, a pool of connections, the life of a certificate. Knows no names of metrics.
+//! Time to full of anything with a ceiling: a disk, memory, connections, the life of a certificate; called a pool here. Knows no names of metrics.
 //!
 //! [`CapacityForecaster`] is fed `(time, used, ceiling)` and answers with a [`CapacityForecast`]. It walks a few hundred random
-//! continuations of the level ([`paths`]) and looks when they reach the ceiling. They are made of what the resource itself did before
+//! continuations of the level ([`paths`]) and looks when they reach the ceiling. They are made of what the pool itself did before
 //! ([`steps`]: a block bootstrap of increments at three scales of time), of its peaks if it is filled and cleaned up in a rhythm
 //! ([`cycles`]), and of the present rise if there was never one like it ([`burst`]). What became of its earlier forecasts makes later
 //! ones wider ([`record`]).
@@ -50,7 +50,7 @@ const PATHS: usize = 400;
 const PATHS_TO_JUDGE: usize = 100;
 /// Used above this share of the ceiling is full: file systems and pools refuse a little before the last byte.
 const FULL_SHARE: f64 = 0.999;
-/// What a resource does in its first hour is its birth and not its habit: packages are unpacked, caches are filled.
+/// What a pool does in its first hour is its birth and not its habit: packages are unpacked, caches are filled.
 const BIRTH: Micros = HOUR;
 /// Days of history after which trust has reached 63 %: two weeks, the first repetition of a week.
 const TRUST_DAYS: f64 = 14.0;
@@ -66,7 +66,7 @@ enum Reading {
     Highest,
 }
 
-/// What is remembered of one resource: at most 4 kB.
+/// What is remembered of one pool: at most 4 kB.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CapacityForecaster {
     /// What levels are counted in, so that they fit a single; a power of two. 0 before the first sample.
@@ -202,22 +202,22 @@ impl CapacityForecaster {
     /// The level at each of `days` from now (ascending): the middle of the paths and the band of 80 % of them, in the unit observed.
     /// Empty without history. The level is not cut at the ceiling.
     pub fn levels(&self, days: &[f64]) -> Vec<LevelBand> {
-        self.bands(days, Reading::At)
+        self.bands(days, Reading::At, PATHS)
     }
 
     /// As [`Self::levels`], of the highest level from now until each of `days`: what decides whether it was full on the way.
     pub fn highest(&self, days: &[f64]) -> Vec<LevelBand> {
-        self.bands(days, Reading::Highest)
+        self.bands(days, Reading::Highest, PATHS)
     }
 
-    fn bands(&self, days: &[f64], reading: Reading) -> Vec<LevelBand> {
+    fn bands(&self, days: &[f64], reading: Reading, count: usize) -> Vec<LevelBand> {
         let paths = self.paths();
         if !paths.known() {
             return Vec::new();
         }
-        let mut levels: Vec<Vec<f64>> = vec![Vec::with_capacity(PATHS); days.len()];
+        let mut levels: Vec<Vec<f64>> = vec![Vec::with_capacity(count); days.len()];
         let mut random = self.random();
-        for _ in 0..PATHS {
+        for _ in 0..count {
             let mut next = 0;
             let (mut time, mut level, mut highest) = (0.0, paths.used, paths.used);
             paths.walk(&mut random, |piece| {
@@ -331,7 +331,7 @@ impl CapacityForecaster {
             return;
         }
         let month = self
-            .levels(&[30.0])
+            .bands(&[30.0], Reading::At, PATHS_TO_JUDGE)
             .first()
             .map_or(0.0, |band| band.median / self.unit);
         // At least one per cent above: a smaller rise is noise.
