@@ -12,6 +12,7 @@ pub(crate) mod doctor;
 pub(crate) mod explain;
 pub(crate) mod health;
 pub(crate) mod manual;
+pub(crate) mod report;
 mod shell;
 pub(crate) mod source;
 pub(crate) mod sql;
