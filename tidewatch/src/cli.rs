@@ -11,6 +11,7 @@ use crate::commands::doctor::DoctorArgs;
 use crate::commands::explain::ExplainArgs;
 use crate::commands::forecast::ForecastArgs;
 use crate::commands::manual::{CompletionsArgs, ManArgs};
+pub use crate::commands::report::{CapacityArgs, ReportCommand, ReportFormat};
 use crate::commands::score::ScoreArgs;
 use crate::commands::status::StatusArgs;
 use crate::commands::{self, manual};
@@ -113,6 +114,9 @@ pub enum Command {
         after_help = "Examples:\n  tidewatch status --watch\n  tidewatch status --url http://127.0.0.1:7744 --json"
     )]
     Status(StatusArgs),
+    /// Write a report for people: what will be full, and when.
+    #[command(subcommand)]
+    Report(ReportCommand),
     /// Explain the code of an error: what it means, what was expected, what to do.
     #[command(after_help = "Example:\n  tidewatch explain TW-LOG-001")]
     Explain(ExplainArgs),
@@ -374,6 +378,7 @@ impl Cli {
                 }
                 Command::Doctor(args) => commands::doctor::run(&config, &args).await,
                 Command::Status(args) => commands::status::run(&config, args).await,
+                Command::Report(command) => commands::report::run(&config, command).await,
                 // Answered above.
                 Command::Config(_)
                 | Command::Check

@@ -14,6 +14,7 @@ pub(crate) mod explain;
 pub(crate) mod forecast;
 pub(crate) mod health;
 pub(crate) mod manual;
+pub(crate) mod report;
 pub(crate) mod score;
 mod shell;
 pub(crate) mod source;
