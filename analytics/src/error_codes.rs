@@ -5,4 +5,12 @@ schemas::error_codes! {
         means: "A detector would compute nonsense with it, so it is not made.",
         expected: "A number within the range that the message names.",
         fix: "Set the key of section `[detection]` within its range.";
+    FOREST_SETTING = "TW-DETECT-020", "A forest's setting is out of its range",
+        means: "No forest could be grown with it, so none is.",
+        expected: "A number within the range that the message names.",
+        fix: "Set it within its range.";
+    FOREST_WIDTH = "TW-DETECT-021", "A row has another number of features than its forest",
+        means: "A mistake in the program: rows of one forest all have the same features.",
+        expected: "As many features as the forest was fitted to, at most 65,535.",
+        fix: "Report it, with the message.";
 }

@@ -23,6 +23,7 @@ mod detectors;
 pub mod error_codes;
 mod event;
 mod ewma;
+pub mod forest;
 mod robust_z_score;
 
 pub use config::{DetectorConfig, DetectorConfigError, Watch};

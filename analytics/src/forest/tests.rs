@@ -1,0 +1,1 @@
+//! What a forest must do, whatever it is given.
