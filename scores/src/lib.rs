@@ -6,6 +6,7 @@ use std::path::Path;
 
 mod error;
 pub mod error_codes;
+pub mod forest;
 mod report;
 
 pub use error::ScoreError;
@@ -15,4 +16,4 @@ pub use report::{Report, SeriesScore};
 pub type Benchmark = (&'static str, fn(&Path) -> Result<Report, ScoreError>);
 
 /// All benchmarks.
-pub const BENCHMARKS: &[Benchmark] = &[];
+pub const BENCHMARKS: &[Benchmark] = &[("forest", forest::run)];

@@ -24,8 +24,14 @@ pub struct ForestConfig {
     pub depth: u32,
     /// The share of cuts that are guided, 0–1. Default 0.5: neither kind does without the other.
     pub guided: f64,
-    /// Whether steps count by density. Default true. Without it, without guidance and with a depth of ⌈log₂ samples⌉ this is the forest of
-    /// Liu, Ting and Zhou, as scikit-learn has it.
+    /// The share of features that a tree may cut, drawn anew for each, above 0 and at most 1; one at least. Default 0.5: guided trees that all
+    /// see the one feature with the widest gap are all alike (feature bagging: Lazarevic and Kumar 2005).
+    pub features: f64,
+    /// Whether features with heavier tails among a tree's samples are cut more often: in proportion to ln(1 + kurtosis). Default true: an
+    /// outlier is more often found where values stray far, and the logarithm keeps one wild feature from taking all cuts.
+    pub tails: bool,
+    /// Whether steps count by density. Default true. Without it, `tails` and guidance, with all features and a depth of
+    /// ⌈log₂ samples⌉ this is the forest of Liu, Ting and Zhou, as scikit-learn has it.
     pub density: bool,
     /// Where chance starts. The same seed and rows give the same forest, bit for bit, on every machine.
     pub seed: u64,
@@ -38,6 +44,8 @@ impl Default for ForestConfig {
             samples: 512,
             depth: 8,
             guided: 0.5,
+            features: 1.0,
+            tails: true,
             density: true,
             seed: 0,
         }
@@ -120,6 +128,7 @@ impl UnfittedForest {
             ("samples", f64::from(config.samples), 2.0, 32_768.0),
             ("depth", f64::from(config.depth), 1.0, 15.0),
             ("guided", config.guided, 0.0, 1.0),
+            ("features", config.features, f64::MIN_POSITIVE, 1.0),
         ])?;
         Ok(UnfittedForest { config })
     }

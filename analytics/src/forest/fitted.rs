@@ -4,7 +4,7 @@ use ndarray::{Array1, ArrayView2};
 use serde::{Deserialize, Serialize};
 
 use super::ForestError;
-use super::scale::Scale;
+use super::scale::{Reach, Scale};
 
 /// Rows that walk down a tree side by side: while one waits for its cut to be loaded, the others step. 8 hide the wait; 16 run out of registers.
 const LANES: usize = 8;
@@ -31,6 +31,8 @@ impl Cut {
 pub struct IsolationForest {
     /// By feature.
     scales: Vec<Scale>,
+    /// By feature: how far the samples of a tree go; empty if there were none.
+    reaches: Vec<Reach>,
     /// Cuts on every path.
     depth: u32,
     /// c(samples): the mean length of a path in a tree of that many samples.
@@ -55,6 +57,7 @@ impl IsolationForest {
     pub(super) fn without_trees(depth: u32, path_length: f64, scales: Vec<Scale>) -> Self {
         IsolationForest {
             scales,
+            reaches: Vec::new(),
             depth,
             path_length,
             cuts: Vec::new(),
@@ -65,6 +68,15 @@ impl IsolationForest {
     pub(super) fn push_tree(&mut self, cuts: &[Cut], means: &[f32]) {
         self.cuts.extend_from_slice(cuts);
         self.means.extend_from_slice(means);
+    }
+
+    /// Takes the mean ends of the features among the samples of a tree.
+    pub(super) fn set_reaches(&mut self, ends: &[(f64, f64)]) {
+        let ends = ends.iter().zip(&self.scales);
+        self.reaches = ends
+            .filter(|((low, high), _)| low.is_finite() && high.is_finite())
+            .map(|((low, high), scale)| Reach::between(*low, *high, scale))
+            .collect();
     }
 
     pub(super) fn scales(&self) -> &[Scale] {
@@ -88,7 +100,8 @@ impl IsolationForest {
         }
         let (inner, width) = (self.inner(), self.scales.len().max(1));
         let trees = self.means.len() / (2 * inner + 1);
-        self.means.len() == trees * (2 * inner + 1)
+        [0, self.scales.len()].contains(&self.reaches.len())
+            && self.means.len() == trees * (2 * inner + 1)
             && self.cuts.len() == trees * inner
             && self.cuts.iter().all(|cut| usize::from(cut.feature) < width)
             && self.path_length.is_finite()
@@ -118,13 +131,33 @@ impl IsolationForest {
         }
     }
 
-    /// s = 2^(−h/c): h the mean length of the row's path over the trees, c that of a tree's samples (Liu, Ting, Zhou 2008, equation 2).
-    fn score_of(&self, length_sum: f64) -> f64 {
+    /// The chance that the first cut of a tree would part a row from everything that was seen: the mean over the features.
+    fn beyond(&self, row: &[f32]) -> f64 {
+        let chances = row.iter().zip(&self.reaches);
+        let sum: f64 = chances.map(|(value, reach)| reach.beyond(*value)).sum();
+        sum / self.reaches.len().max(1) as f64
+    }
+
+    /// The mean length of a row's path, out of the sum over the trees. Trees know no place beyond their samples: their path for a row out
+    /// there is that of the outermost sample. With a chance q per step of being parted from everything, the path ends after
+    /// (1 − (1 − q)^h)/q of h steps in the mean (as in Mondrian forests: Lakshminarayanan, Roy, Teh 2014).
+    fn length(&self, sum: f64, beyond: f64) -> f64 {
+        let trees = self.means.len() / (2 * self.inner() + 1);
+        let length = sum / trees.max(1) as f64;
+        if beyond > 0.0 {
+            // 1 − (1 − q)^h, without the rounding that small q would suffer.
+            -libm::expm1(length * libm::log1p(-beyond)) / beyond
+        } else {
+            length
+        }
+    }
+
+    /// s = 2^(−h/c): h the mean length of the row's path, c that of a tree's samples (Liu, Ting, Zhou 2008, equation 2).
+    fn score_of(&self, sum: f64, beyond: f64) -> f64 {
         if self.path_length <= 0.0 || self.means.is_empty() {
             return 0.5;
         }
-        let trees = self.means.len() / (2 * self.inner() + 1);
-        libm::exp2(-length_sum / (trees as f64 * self.path_length))
+        libm::exp2(-self.length(sum, beyond) / self.path_length)
     }
 
     /// The scores of rows, each above 0 and at most 1. rows: n_rows × n_features; NaN counts as the feature's median, infinite values as
@@ -141,7 +174,9 @@ impl IsolationForest {
         let mut scores = Vec::with_capacity(rows.nrows());
         for from in (0..rows.nrows()).step_by(block_rows) {
             let count = block_rows.min(rows.nrows() - from);
-            for (feature, (column, scale)) in rows.columns().into_iter().zip(&self.scales).enumerate() {
+            for (feature, (column, scale)) in
+                rows.columns().into_iter().zip(&self.scales).enumerate()
+            {
                 for row in 0..count {
                     block[row * width + feature] = scale.apply(column[from + row]);
                 }
@@ -150,7 +185,8 @@ impl IsolationForest {
             let used = count.next_multiple_of(LANES);
             lengths.fill(0.0);
             self.add_lengths(&block[..used * width], width, &mut lengths[..used]);
-            scores.extend(lengths[..count].iter().map(|sum| self.score_of(*sum)));
+            let sums = lengths[..count].iter().zip(block.chunks_exact(width));
+            scores.extend(sums.map(|(sum, row)| self.score_of(*sum, self.beyond(row))));
         }
         Ok(Array1::from_vec(scores))
     }
@@ -208,11 +244,12 @@ impl IsolationForest {
             }
             sum += f64::from(means[at]);
         }
-        Ok(self.score_of(sum))
+        Ok(self.score_of(sum, self.beyond(&row)))
     }
 
     /// The score of one row, and what each feature contributed: the means that a path passes, node after node, fall from that of all samples
-    /// to that of its leaf, and each fall belongs to the feature that was cut (Saabas 2014, "Interpreting random forests").
+    /// to that of its leaf, and each fall belongs to the feature that was cut (Saabas 2014, "Interpreting random forests"). What a row gains
+    /// by lying beyond everything seen belongs to the features in which it does.
     ///
     /// # Errors
     /// `Width` if the row has another number of features than those it was fitted to.
@@ -220,7 +257,7 @@ impl IsolationForest {
         let score = self.score_row(row)?;
         let row = self.scaled(row)?;
         let mut contributions = vec![0.0; self.scales.len()];
-        let mut trees = 0.0;
+        let (mut trees, mut sum) = (0.0, 0.0);
         for (cuts, means) in self.trees() {
             trees += 1.0;
             let mut at = 0;
@@ -233,14 +270,64 @@ impl IsolationForest {
                 }
                 at = next;
             }
+            sum += f64::from(means[at]);
         }
+        let beyond = self.beyond(&row);
+        let gain = sum - trees * self.length(sum, beyond);
         let unit = trees * self.path_length;
         if unit > 0.0 {
             contributions.iter_mut().for_each(|sum| *sum /= unit);
+            if beyond > 0.0 {
+                let share = gain / unit / beyond / self.reaches.len() as f64;
+                for ((contribution, value), reach) in
+                    contributions.iter_mut().zip(&row).zip(&self.reaches)
+                {
+                    *contribution += share * reach.beyond(*value);
+                }
+            }
         }
         Ok(Explained {
             score,
             contributions,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::Array2;
+
+    use super::*;
+    use crate::forest::{ForestConfig, UnfittedForest};
+
+    #[test]
+    fn what_was_saved_and_damaged_is_not_sound() {
+        let rows = Array2::from_shape_fn((60, 2), |(i, j)| ((i * (7 + j)) % 23) as f64);
+        let config = ForestConfig {
+            trees: 4,
+            ..ForestConfig::default()
+        };
+        let forest = UnfittedForest::try_new(config)
+            .unwrap()
+            .fit(rows.view())
+            .unwrap();
+        let bytes = postcard::to_stdvec(&forest).unwrap();
+        let read: IsolationForest = postcard::from_bytes(&bytes).unwrap();
+        assert_eq!(read, forest);
+        assert!(read.is_sound());
+        let damages: [(&str, fn(&mut IsolationForest)); 7] = [
+            ("no scales", |forest| forest.scales.clear()),
+            ("a reach too few", |forest| forest.reaches.truncate(1)),
+            ("less depth", |forest| forest.depth -= 1),
+            ("absurd depth", |forest| forest.depth = u32::MAX),
+            ("no cuts", |forest| forest.cuts.clear()),
+            ("a mean too few", |forest| forest.means.truncate(1)),
+            ("an unknown feature", |forest| forest.cuts[0].feature = 2),
+        ];
+        for (what, damage) in damages {
+            let mut damaged = forest.clone();
+            damage(&mut damaged);
+            assert!(!damaged.is_sound(), "{what}");
+        }
     }
 }

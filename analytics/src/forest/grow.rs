@@ -78,12 +78,14 @@ pub(super) fn grow(config: &ForestConfig, rows: ArrayView2<'_, f64>) -> Isolatio
         lengths: &lengths,
         samples,
         values: vec![0.0; samples * rows.ncols()],
+        weights: Vec::with_capacity(rows.ncols()),
         order: Vec::with_capacity(samples),
         features: Vec::with_capacity(rows.ncols()),
         sorted: Vec::with_capacity(samples),
         cuts: Vec::new(),
         means: Vec::new(),
     };
+    let mut reaches = vec![(0.0, 0.0); rows.ncols()];
     for _ in 0..config.trees {
         draw(&mut random, samples, rows.nrows(), &mut drawn);
         for (column, (values, scale)) in rows
@@ -95,9 +97,16 @@ pub(super) fn grow(config: &ForestConfig, rows: ArrayView2<'_, f64>) -> Isolatio
                 *value = scale.apply(column[row]);
             }
         }
+        // The mean over the trees: a wild row counts as often as trees see it.
+        for ((low, high), values) in reaches.iter_mut().zip(tree.values.chunks(samples.max(1))) {
+            let (least, most) = ends(values.iter().copied());
+            *low += least / f64::from(config.trees);
+            *high += most / f64::from(config.trees);
+        }
         tree.grow(&mut random);
         forest.push_tree(&tree.cuts, &tree.means);
     }
+    forest.set_reaches(&reaches);
     forest
 }
 
@@ -111,6 +120,8 @@ struct Tree<'a> {
     samples: usize,
     /// The samples by feature: values[feature · samples + sample].
     values: Vec<f32>,
+    /// By feature: how often it is cut, in proportion; 0 for one that is constant.
+    weights: Vec<f64>,
     /// Sample numbers, those of a node together.
     order: Vec<u16>,
     /// Feature numbers; those that may vary in the node at hand stand first.
@@ -145,17 +156,30 @@ impl Tree<'_> {
         self.means.clear();
         self.means.resize(2 * inner + 1, 0.0);
         self.order.clear();
-        self.order.extend((0..self.samples).map(|sample| sample as u16));
-        let features = self.values.len().checked_div(self.samples).unwrap_or(0);
+        self.order
+            .extend((0..self.samples).map(|sample| sample as u16));
+        self.weights.clear();
+        for values in self.values.chunks(self.samples.max(1)) {
+            let kurtosis = kurtosis(values);
+            self.weights.push(match kurtosis {
+                Some(kurtosis) if self.config.tails => libm::log(1.0 + kurtosis),
+                Some(_) => 1.0,
+                None => 0.0,
+            });
+        }
+        let all = self.weights.len();
         self.features.clear();
-        self.features
-            .extend((0..features).map(|feature| feature as u16));
+        self.features.extend((0..all).map(|feature| feature as u16));
+        let allowed = ((all as f64 * self.config.features).ceil() as usize).min(all);
+        for i in 0..allowed {
+            self.features.swap(i, i + below(random, all - i));
+        }
         let root = Node {
             index: 0,
             depth: 0,
             from: 0,
             to: self.samples,
-            varying: features,
+            varying: allowed,
             length: 0.0,
         };
         self.node(root, random);
@@ -232,22 +256,16 @@ impl Tree<'_> {
         let order = &self.order[node.from..node.to];
         let mut varying = node.varying;
         while varying > 0 {
-            let place = below(random, varying);
+            let place = self.draw_feature(varying, random);
             let feature = self.features[place];
             let values = &self.values[usize::from(feature) * self.samples..][..self.samples];
-            let (mut low, mut high) = (f32::INFINITY, f32::NEG_INFINITY);
-            for &sample in order {
-                let value = values[usize::from(sample)];
-                low = low.min(value);
-                high = high.max(value);
-            }
+            let (low, high) = ends(order.iter().map(|&sample| values[usize::from(sample)]));
             if low >= high {
                 // Constant here is constant in all that is below.
                 varying -= 1;
                 self.features.swap(place, varying);
                 continue;
             }
-            let (low, high) = (f64::from(low), f64::from(high));
             let between = |a: f64, b: f64, share: f64| {
                 // Rounding may reach the upper end, where nothing would be left above the cut.
                 let cut = (a + share * (b - a)) as f32;
@@ -267,6 +285,42 @@ impl Tree<'_> {
         }
         None
     }
+
+    /// The place of one of the first `varying` features, drawn by weight. `varying` > 0.
+    fn draw_feature(&self, varying: usize, random: &mut Xoshiro256PlusPlus) -> usize {
+        let weight = |feature: &u16| self.weights[usize::from(*feature)];
+        let features = &self.features[..varying];
+        let mut left = unit(random) * features.iter().map(weight).sum::<f64>();
+        let reached = features.iter().position(|feature| {
+            left -= weight(feature);
+            left < 0.0
+        });
+        // Rounding may leave a little past the last, or all weigh nothing.
+        reached.unwrap_or(varying - 1)
+    }
+}
+
+/// The smallest and the largest of some values.
+fn ends(values: impl Iterator<Item = f32>) -> (f64, f64) {
+    let (low, high) = values.fold((f32::INFINITY, f32::NEG_INFINITY), |(low, high), value| {
+        (low.min(value), high.max(value))
+    });
+    (f64::from(low), f64::from(high))
+}
+
+/// The fourth central moment over the square of the second: 1 for two equal peaks, 3 for normal data; `None` for constant values.
+fn kurtosis(values: &[f32]) -> Option<f64> {
+    let count = values.len() as f64;
+    let mean = values.iter().copied().map(f64::from).sum::<f64>() / count;
+    let (mut second, mut fourth) = (0.0, 0.0);
+    for value in values {
+        let square = (f64::from(*value) - mean).powi(2);
+        second += square;
+        fourth += square * square;
+    }
+    let kurtosis = count * fourth / (second * second);
+    // Denormal squares may vanish, which makes it 0/0.
+    kurtosis.is_finite().then_some(kurtosis)
 }
 
 /// The two neighbours between which a cut leaves the least variance within its sides: with S the sum of a side's values around the mean, and

@@ -1,4 +1,4 @@
-//! Brings features to one scale on which `f32` is exact enough, and fills holes.
+//! Brings features to one scale on which `f32` is exact enough, fills holes, and knows how far a feature goes.
 
 use ndarray::ArrayView1;
 use serde::{Deserialize, Serialize};
@@ -47,5 +47,38 @@ impl Scale {
             return 0.0;
         }
         (scaled as f32).clamp(f32::MIN, f32::MAX)
+    }
+}
+
+/// How far samples go in a feature, on its scale.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub(super) struct Reach {
+    low: f64,
+    high: f64,
+    /// Distance over which a cut may fall: at least a twentieth of the centre's size, so that what hardly ever moved is not torn off by a
+    /// change that nobody cares about.
+    width: f64,
+}
+
+impl Reach {
+    /// The reach of values between two ends.
+    pub(super) fn between(low: f64, high: f64, scale: &Scale) -> Self {
+        let least = (0.05 * scale.centre * scale.factor).abs();
+        Reach {
+            low,
+            high,
+            width: (high - low).max(least),
+        }
+    }
+
+    /// The chance that a random cut of this feature falls between a value and everything that was seen: 0 within the reach.
+    pub(super) fn beyond(&self, value: f32) -> f64 {
+        let value = f64::from(value);
+        let excess = (self.low - value).max(value - self.high);
+        if excess > 0.0 {
+            excess / (excess + self.width)
+        } else {
+            0.0
+        }
     }
 }

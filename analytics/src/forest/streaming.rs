@@ -57,7 +57,12 @@ impl StreamingForest {
         let reservoir_rows = f64::from(config.reservoir_rows);
         check(&[
             ("reservoir_rows", reservoir_rows, 2.0, 1e6),
-            ("warm_up_rows", f64::from(config.warm_up_rows), 2.0, reservoir_rows),
+            (
+                "warm_up_rows",
+                f64::from(config.warm_up_rows),
+                2.0,
+                reservoir_rows,
+            ),
         ])?;
         if features > FEATURES_MAX {
             return Err(ForestError::Width {
@@ -132,12 +137,13 @@ impl StreamingForest {
             ..self.config.forest
         };
         // The reservoir has `kept` rows of `features` values.
-        let rows = ArrayView2::from_shape((self.kept, self.features), &self.rows).map_err(|_| {
-            ForestError::Width {
-                found: self.rows.len(),
-                expected: self.kept * self.features,
-            }
-        })?;
+        let rows =
+            ArrayView2::from_shape((self.kept, self.features), &self.rows).map_err(|_| {
+                ForestError::Width {
+                    found: self.rows.len(),
+                    expected: self.kept * self.features,
+                }
+            })?;
         self.forest = Some(UnfittedForest::try_new(config)?.fit(rows)?);
         self.refits += 1;
         self.since_refit = 0;
