@@ -13,4 +13,12 @@ schemas::error_codes! {
         means: "A mistake in the program: rows of one forest all have the same features.",
         expected: "As many features as the forest was fitted to, at most 65,535.",
         fix: "Report it, with the message.";
+    FORECAST_SETTING = "TW-FORECAST-001", "A forecaster's setting is out of its range",
+        means: "A forecaster cannot lay such a grid over time, so it is not made.",
+        expected: "A step in seconds that divides a day, and a horizon within the range that the message names.",
+        fix: "Set the key of section `[forecast]` that the message names.";
+    FORECAST_HISTORY = "TW-FORECAST-002", "A history cannot be forecast by the method asked for",
+        means: "There are too few values for it, or its fit fails on them. Nothing was forecast.",
+        expected: "A history of some weeks, at least 16 steps with a value.",
+        fix: "Give a longer history, or ask the method `seasonal_regression`, which answers from the first sample on.";
 }

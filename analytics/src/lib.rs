@@ -17,16 +17,13 @@
 //! assert!(observation.score > 1.0 && observation.announce);
 //! ```
 
-mod config;
-mod counter_rate;
-mod detectors;
+pub mod capacity;
+mod detection;
 pub mod error_codes;
-mod event;
-mod ewma;
+pub mod forecast;
 pub mod forest;
-mod robust_z_score;
 
-pub use config::{DetectorConfig, DetectorConfigError, Watch};
-pub use counter_rate::CounterRate;
-pub use detectors::{Detector, DetectorVote, Observation, SCORE_MAX, SeriesDetectors};
-pub use event::{RULE, anomaly_event, explain, rfc3339};
+pub use detection::{
+    CounterRate, DETECTORS, Detector, DetectorConfig, DetectorConfigError, DetectorVote,
+    Observation, RULE, SCORE_MAX, Season, SeriesDetectors, Silence, Watch, anomaly_event, explain,
+};

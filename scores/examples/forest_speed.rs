@@ -47,7 +47,13 @@ fn main() -> ExitCode {
     };
     for (name, config) in [
         ("default", default),
-        ("256 samples", ForestConfig { samples: 256, ..default }),
+        (
+            "256 samples",
+            ForestConfig {
+                samples: 256,
+                ..default
+            },
+        ),
         ("256 samples, plain", plain),
     ] {
         let (mut fit, mut score) = (Duration::MAX, Duration::MAX);

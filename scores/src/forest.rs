@@ -20,7 +20,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-pub use ranking::{average_precision, roc_area};
+use ranking::{average_precision, roc_area};
 use table::{Table, tables};
 
 /// Seeds per set.
@@ -33,7 +33,7 @@ const ROWS_LARGE: usize = 150_000;
 ///
 /// # Errors
 /// `ScoreError` if a set cannot be read.
-pub fn run(data: &Path) -> Result<Report, ScoreError> {
+pub(crate) fn run(data: &Path) -> Result<Report, ScoreError> {
     let mut per_series = Vec::new();
     for path in tables(&data.join("adbench"))? {
         let table = Table::read(&path)?;

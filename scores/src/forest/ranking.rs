@@ -15,7 +15,7 @@ fn groups(scores: &[f64], outlier: &[bool]) -> Vec<(f64, f64)> {
 
 /// The area under the receiver operating characteristic: how often an outlier has a higher score than another row, ties counted half.
 /// 0.5 if all rows are outliers, or none.
-pub fn roc_area(scores: &[f64], outlier: &[bool]) -> f64 {
+pub(super) fn roc_area(scores: &[f64], outlier: &[bool]) -> f64 {
     let (mut above, mut area, mut others) = (0.0, 0.0, 0.0);
     for (hits, misses) in groups(scores, outlier) {
         area += misses * (above + hits / 2.0);
@@ -27,7 +27,7 @@ pub fn roc_area(scores: &[f64], outlier: &[bool]) -> f64 {
 }
 
 /// The mean of the precision at each outlier, ranked from the highest score; 0 without outliers.
-pub fn average_precision(scores: &[f64], outlier: &[bool]) -> f64 {
+pub(super) fn average_precision(scores: &[f64], outlier: &[bool]) -> f64 {
     let (mut hits, mut seen, mut sum) = (0.0, 0.0, 0.0);
     for (more, misses) in groups(scores, outlier) {
         hits += more;

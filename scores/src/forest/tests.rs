@@ -1,35 +1,16 @@
 //! The scorer against figures that others published, and what it says of folders it can't read.
 
-use std::io::Write as _;
 use std::path::PathBuf;
 
 use ndarray::{Array1, Array2, array};
 use ndarray_npy::NpzWriter;
 
 use super::*;
-
-/// The data folder; `None`, said loudly, where there is none.
-fn data(test: &str) -> Option<PathBuf> {
-    let folder = std::env::var_os("TIDEWATCH_DATA").map_or_else(
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data"),
-        PathBuf::from,
-    );
-    if folder.join("adbench").is_dir() {
-        return Some(folder);
-    }
-    let missing = format!("{test}: needs the data folder {}", folder.display());
-    assert!(
-        std::env::var("TIDEWATCH_REQUIRE_DATA").as_deref() != Ok("1"),
-        "{missing}"
-    );
-    // Not by eprintln!, which a passing test keeps to itself.
-    let _unheard = writeln!(std::io::stderr(), "SKIPPED {missing}");
-    None
-}
+use crate::test_data;
 
 /// The mean area of a configuration on a set.
 fn mean_area(folder: &Path, set: &str, seeds: u64, config: ForestConfig) -> f64 {
-    let table = Table::read(&folder.join("adbench").join(set)).unwrap();
+    let table = Table::read(&folder.join(set)).unwrap();
     let areas = (0..seeds).map(|seed| {
         let scores = batch_scores(table.rows.view(), ForestConfig { seed, ..config }).unwrap();
         roc_area(&scores, &table.outlier)
@@ -39,7 +20,7 @@ fn mean_area(folder: &Path, set: &str, seeds: u64, config: ForestConfig) -> f64 
 
 #[test]
 fn the_plain_forest_has_the_figures_of_scikit_learn() {
-    let Some(folder) = data("the_plain_forest_has_the_figures_of_scikit_learn") else {
+    let Some(folder) = test_data::folder("adbench") else {
         return;
     };
     let plain = ForestConfig {
@@ -71,10 +52,10 @@ fn the_plain_forest_has_the_figures_of_scikit_learn() {
 
 #[test]
 fn one_pass_ranks_nearly_as_well_as_all_rows_at_once() {
-    let Some(folder) = data("one_pass_ranks_nearly_as_well_as_all_rows_at_once") else {
+    let Some(folder) = test_data::folder("adbench") else {
         return;
     };
-    let table = Table::read(&folder.join("adbench/4_breastw.npz")).unwrap();
+    let table = Table::read(&folder.join("4_breastw.npz")).unwrap();
     let config = ForestConfig::default();
     let batch = roc_area(
         &batch_scores(table.rows.view(), config).unwrap(),
