@@ -13,9 +13,11 @@ use serde::{Deserialize, Serialize};
 use crate::ProcessingConfig;
 use crate::correlation::Correlation;
 use crate::error_codes;
+use crate::forecasting::{Forecasting, SavedForecasting};
 use crate::levels::Level;
 use crate::resource_forest::ResourceForests;
 use crate::series_table::SeriesTable;
+use crate::silence::Silences;
 use crate::state::{PartitionState, Pending, PerSeries};
 use crate::window::OpenWindow;
 
@@ -76,6 +78,8 @@ struct Saved {
     levels: [Level; 4],
     correlation: Correlation,
     forests: ResourceForests,
+    silences: Silences,
+    forecasting: SavedForecasting,
     log_clock: Micros,
     next_offset: NextOffset,
 }
@@ -129,6 +133,8 @@ impl PartitionState {
             levels: self.levels.each_ref().map(Level::trimmed),
             correlation: self.correlation.clone(),
             forests: self.forests.clone(),
+            silences: self.silences.clone(),
+            forecasting: self.forecasting.save(),
             log_clock: self.log_clock,
             next_offset: self.next_offset,
         };
@@ -220,10 +226,6 @@ impl PartitionState {
         if !saved.correlation.fits(n) {
             return Err(damaged("a move is of no series"));
         }
-        let table = SeriesTable::from_directory(directory);
-        if !saved.forests.fits(n, table.resources().len()) {
-            return Err(damaged("a forest is out of shape"));
-        }
         if !saved.levels.iter().all(|level| level.fits(n)) {
             return Err(damaged("an open rollup is out of shape"));
         }
@@ -255,6 +257,17 @@ impl PartitionState {
                 ),
             );
         }
+        let table = SeriesTable::from_directory(directory);
+        let resources = table.resources();
+        if !saved.forests.fits(n, resources.len()) {
+            return Err(damaged("a forest is out of shape"));
+        }
+        if !saved.silences.fits(resources.len()) {
+            return Err(damaged("a silence is of no resource"));
+        }
+        let resource_of = |series| resources.of(series);
+        let forecasting = Forecasting::restore(saved.forecasting, table.directory(), resource_of)
+            .ok_or_else(|| damaged("a forecast is of no series"))?;
         Ok(PartitionState {
             config,
             table,
@@ -268,6 +281,8 @@ impl PartitionState {
             levels: saved.levels,
             correlation: saved.correlation,
             forests: saved.forests,
+            silences: saved.silences,
+            forecasting,
             log_clock: saved.log_clock,
             next_offset: saved.next_offset,
             committed_until: saved.next_offset,

@@ -9,6 +9,7 @@ pub use crate::commands::demo::DemoArgs;
 use crate::commands::detect::DetectArgs;
 use crate::commands::doctor::DoctorArgs;
 use crate::commands::explain::ExplainArgs;
+use crate::commands::forecast::ForecastArgs;
 use crate::commands::manual::{CompletionsArgs, ManArgs};
 use crate::commands::score::ScoreArgs;
 use crate::commands::status::StatusArgs;
@@ -73,6 +74,12 @@ pub enum Command {
     #[command(after_help = "Examples:\n  tidewatch detect cpu.csv\n  \
         tidewatch detect 2026-*.parquet --output scores.parquet --events events.ndjson")]
     Detect(DetectArgs),
+    /// Forecast the series of CSV or Parquet files: per step the median and the bands that hold 50, 80 and 95 % of the outcomes.
+    #[command(
+        after_help = "Examples:\n  tidewatch forecast cpu.csv --horizon 48h\n  \
+        tidewatch forecast 2026-*.parquet --horizon 14d --method mstl_ets --output forecast.csv"
+    )]
+    Forecast(ForecastArgs),
     /// Tell how good detection and forecasts are on public data: nab, wsd, forest, forecast, disk.
     #[command(after_help = "Example:\n  tidewatch score nab --data data --json nab.json")]
     Score(ScoreArgs),
@@ -323,7 +330,10 @@ impl Cli {
             }
             _ => {}
         }
-        if matches!(self.command, Command::Replay(_) | Command::Detect(_)) {
+        if matches!(
+            self.command,
+            Command::Replay(_) | Command::Detect(_) | Command::Forecast(_)
+        ) {
             crate::replay::quieten(&mut config);
         }
         crate::logs::start(&config.log);
@@ -345,6 +355,7 @@ impl Cli {
                 Command::Tail(args) => commands::tail::run(&config, args).await,
                 Command::Replay(args) => crate::replay::run(config, args).await,
                 Command::Detect(args) => commands::detect::run(config, args).await,
+                Command::Forecast(args) => commands::forecast::run(config, args).await,
                 Command::Health(args) => commands::health::run(&config, args).await,
                 Command::Topics(TopicsCommand::Create { .. }) => {
                     commands::topics::create(&config).await

@@ -11,6 +11,7 @@ pub(crate) mod demo;
 pub(crate) mod detect;
 pub(crate) mod doctor;
 pub(crate) mod explain;
+pub(crate) mod forecast;
 pub(crate) mod health;
 pub(crate) mod manual;
 pub(crate) mod score;

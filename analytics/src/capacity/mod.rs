@@ -49,7 +49,7 @@ const PATHS: usize = 400;
 /// Paths that are walked to judge oneself.
 const PATHS_TO_JUDGE: usize = 100;
 /// Used above this share of the ceiling is full: file systems and pools refuse a little before the last byte.
-const FULL_SHARE: f64 = 0.999;
+pub const FULL_SHARE: f64 = 0.999;
 /// What a resource does in its first hour is its birth and not its habit: packages are unpacked, caches are filled.
 const BIRTH: Micros = HOUR;
 /// Days of history after which trust has reached 63 %: two weeks, the first repetition of a week.

@@ -176,8 +176,16 @@ impl SeriesDetectors {
         })
     }
 
-    /// The time after which silence is longer than it ever is, as [`SeriesDetectors::overdue`] judges it; `None` while the series' interval is not known.
+    /// Time of the newest sample; `Micros::MIN` before the first.
+    pub fn last_time(&self) -> Micros {
+        self.time
+    }
+
+    /// The time after which silence is longer than it ever is, as [`SeriesDetectors::overdue`] judges it; `None` before the warm-up ends.
     pub fn due(&self, config: &DetectorConfig) -> Option<Micros> {
+        if self.trust(config) < 1.0 {
+            return None;
+        }
         let limit_s = self.presence.silence_limit_s(config)?;
         Some(
             self.time

@@ -133,6 +133,12 @@ impl Forecaster {
         self.answer(Method::SeasonalNaive, steps)
     }
 
+    /// The step under way: its start, and the mean of its samples so far; `None` before the first sample.
+    pub fn open_step(&self) -> Option<(Micros, f64)> {
+        let open = self.open?;
+        Some((open.index.saturating_mul(self.step_us()), open.mean()))
+    }
+
     /// 0–1: how much of the warm-up has been seen: two days, and enough own errors to tell a band from.
     pub fn trust(&self) -> f64 {
         let days = 2.0 * self.config.day_steps().unwrap_or(PLAIN_STEPS as usize) as f64;
