@@ -22,6 +22,7 @@ mod decomposition;
 mod detection;
 pub mod error_codes;
 pub mod forecast;
+pub mod forest;
 
 pub use decomposition::{
     DECOMPOSED_VALUES_MAX, Decomposition, DecompositionError, SeasonalPart, decompose,

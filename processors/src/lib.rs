@@ -15,6 +15,7 @@ pub mod error_codes;
 mod forecasting;
 pub mod late;
 mod levels;
+mod resource_forest;
 mod resources;
 mod series_table;
 mod silence;

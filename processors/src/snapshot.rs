@@ -15,6 +15,7 @@ use crate::correlation::Correlation;
 use crate::error_codes;
 use crate::forecasting::{Forecasting, SavedForecasting};
 use crate::levels::Level;
+use crate::resource_forest::ResourceForests;
 use crate::series_table::SeriesTable;
 use crate::silence::Silences;
 use crate::state::{PartitionState, Pending, PerSeries};
@@ -76,6 +77,7 @@ struct Saved {
     open: Vec<SavedWindow>,
     levels: [Level; 4],
     correlation: Correlation,
+    forests: ResourceForests,
     silences: Silences,
     forecasting: SavedForecasting,
     log_clock: Micros,
@@ -130,6 +132,7 @@ impl PartitionState {
             open: open.collect(),
             levels: self.levels.each_ref().map(Level::trimmed),
             correlation: self.correlation.clone(),
+            forests: self.forests.clone(),
             silences: self.silences.clone(),
             forecasting: self.forecasting.save(),
             log_clock: self.log_clock,
@@ -256,6 +259,9 @@ impl PartitionState {
         }
         let table = SeriesTable::from_directory(directory);
         let resources = table.resources();
+        if !saved.forests.fits(n, resources.len()) {
+            return Err(damaged("a forest is out of shape"));
+        }
         if !saved.silences.fits(resources.len()) {
             return Err(damaged("a silence is of no resource"));
         }
@@ -274,6 +280,7 @@ impl PartitionState {
             open,
             levels: saved.levels,
             correlation: saved.correlation,
+            forests: saved.forests,
             silences: saved.silences,
             forecasting,
             log_clock: saved.log_clock,

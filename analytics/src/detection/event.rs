@@ -298,7 +298,7 @@ fn duration(seconds: f64) -> String {
 }
 
 /// A number with about three significant digits, as a person would write it.
-fn number(value: f64) -> String {
+pub(crate) fn number(value: f64) -> String {
     let size = value.abs();
     if size == 0.0 {
         "0".to_owned()

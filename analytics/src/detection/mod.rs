@@ -22,6 +22,7 @@ mod tests;
 
 pub use config::{DetectorConfig, DetectorConfigError, Watch};
 pub use counter_rate::CounterRate;
+pub(crate) use event::number;
 pub use event::{RULE, anomaly_event, explain, silence_event};
 pub use season::Season;
 pub use votes::{DETECTORS, Detector, DetectorVote, Observation, SCORE_MAX};
