@@ -295,9 +295,11 @@ impl PartitionState {
         let Some(config) = &self.config.detection else {
             return;
         };
-        for (resource, time, event) in self.forests.close_before(time, config, &self.table) {
-            self.correlation.wait(resource, None, time, event);
-        }
+        // What contributes is in the event, and what moved at its time may be forgotten when its minute closes.
+        let events = self.forests.close_before(time, config, &self.table);
+        self.pending
+            .anomalies
+            .extend(events.into_iter().map(|(_, _, event)| event));
     }
 
     /// Seals each level whose open window ends at or before a time, finest first, handing its rollups to the next.
@@ -467,7 +469,7 @@ impl PartitionState {
                                 &observation,
                                 completeness,
                             );
-                            self.correlation.wait(resource, Some(series), time, event);
+                            self.correlation.wait(resource, series, time, event);
                         }
                     }
                 }

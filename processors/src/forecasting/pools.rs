@@ -80,7 +80,7 @@ impl Pools {
         let place = series
             .labels
             .iter()
-            .filter(|(key, _)| Some(*key) != role.label);
+            .filter(|(key, _)| !role.inner.contains(key));
         // A subset of a valid set is valid.
         let place = Labels::try_new(place).ok()?;
         let next = self.index.len() as u32;

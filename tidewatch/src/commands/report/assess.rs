@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use analytics::capacity::{CapacityAnswer, CapacityForecast, CapacityForecaster, LevelBand};
-use analytics::rfc3339;
 use schemas::Micros;
 use schemas::time::DAY;
+use schemas::time::rfc3339;
 use serde::Serialize;
 
 use super::gather::{Level, Pool};

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use analytics::rfc3339;
+use schemas::time::rfc3339;
 use schemas::{Fault, Micros};
 use serde::{Deserialize, Serialize};
 
