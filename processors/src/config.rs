@@ -4,6 +4,8 @@ use analytics::DetectorConfig;
 use schemas::Micros;
 use schemas::time::{DAY, MINUTE};
 
+use crate::ForecastingConfig;
+
 /// Settings of the stream operators. All times are event time, microseconds.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ProcessingConfig {
@@ -19,6 +21,8 @@ pub struct ProcessingConfig {
     pub series_max: usize,
     /// Detection; `None` turns it off.
     pub detection: Option<DetectorConfig>,
+    /// Forecasts; `None` turns them off.
+    pub forecasting: Option<ForecastingConfig>,
 }
 
 impl Default for ProcessingConfig {
@@ -30,6 +34,7 @@ impl Default for ProcessingConfig {
             backfill: false,
             series_max: 2_000_000,
             detection: Some(DetectorConfig::default()),
+            forecasting: Some(ForecastingConfig::default()),
         }
     }
 }

@@ -79,6 +79,9 @@ impl Config {
         if self.processing.detection.is_none() {
             rules.push(("detection.", "detection.enabled is false"));
         }
+        if self.processing.forecasting.is_none() {
+            rules.push(("forecast.", "forecast.enabled is false"));
+        }
         if self.processing.backfill {
             rules.push(("processing.late_max", "processing.backfill is true"));
         }
@@ -87,7 +90,7 @@ impl Config {
             let rule = rules
                 .iter()
                 .find(|(unused, _)| match unused.ends_with('.') {
-                    true => path.starts_with(unused) && path != "detection.enabled",
+                    true => path.starts_with(unused) && !path.ends_with(".enabled"),
                     false => path == unused,
                 });
             if let (Some((_, reason)), Some(origin)) = (rule, self.origin(path)) {

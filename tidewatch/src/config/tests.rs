@@ -166,14 +166,14 @@ fn a_wrong_type_says_line_expected_and_found() {
         "t.toml:2:14: `bus.partitions`: expected a whole number from 1 to 4096, found the number 0",
     );
     check_problem(
-        "[detection]\nthreshold_sigmas = 0.0\n",
+        "[detection]\nalarms_per_month = 0.0\n",
         &[],
-        "t.toml:2:20: `detection.threshold_sigmas`: expected 0.1 to 1000, found the number 0",
+        "t.toml:2:20: `detection.alarms_per_month`: expected 0.01 to 10000000, found the number 0",
     );
     check_problem(
-        "[detection]\nhalf_life = \"0s\"\n",
+        "[detection]\nrest = \"400d\"\n",
         &[],
-        "t.toml:2:13: `detection.half_life`: expected 1 to 31622400 seconds, found the text \"0s\"",
+        "t.toml:2:8: `detection.rest`: expected 0 to 31622400 seconds, found the text \"400d\"",
     );
 }
 
