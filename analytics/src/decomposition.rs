@@ -36,7 +36,9 @@ pub struct SeasonalPart {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DecompositionError {
     /// A season that this history cannot show.
-    #[error("season of {season} steps: expected 2 to {most} steps, half of the history's {values}, and each season once; ask for fewer or shorter seasons")]
+    #[error(
+        "season of {season} steps: expected 2 to {most} steps, half of the history's {values}, and each season once; ask for fewer or shorter seasons"
+    )]
     Season {
         /// Its length.
         season: usize,
@@ -49,10 +51,14 @@ pub enum DecompositionError {
     #[error("expected the length of at least one season, found none")]
     NoSeason,
     /// Too long.
-    #[error("expected a history of at most {DECOMPOSED_VALUES_MAX} steps, found {0}; use a coarser resolution")]
+    #[error(
+        "expected a history of at most {DECOMPOSED_VALUES_MAX} steps, found {0}; use a coarser resolution"
+    )]
     TooLong(usize),
     /// A hole.
-    #[error("expected a finite value at each step, found none at step {0}; fill holes first, or use a coarser resolution")]
+    #[error(
+        "expected a finite value at each step, found none at step {0}; fill holes first, or use a coarser resolution"
+    )]
     Hole(usize),
     /// The arithmetic gave up.
     #[error("the decomposition failed: {0}")]
@@ -80,7 +86,9 @@ pub fn decompose(values: &[f64], seasons: &[usize]) -> Result<Decomposition, Dec
     lengths.sort_unstable();
     check(values, &lengths)?;
     // Loess squares and multiplies: values are brought to at most 1 and back, so that no finite history overflows.
-    let size = values.iter().fold(0.0_f64, |size, value| size.max(value.abs()));
+    let size = values
+        .iter()
+        .fold(0.0_f64, |size, value| size.max(value.abs()));
     let scale = if size > 0.0 { size } else { 1.0 };
     let scaled: Vec<f64> = values.iter().map(|value| value / scale).collect();
     let fitted = catch_panic(|| MstlParams::new().fit(&scaled, &lengths))
@@ -88,7 +96,11 @@ pub fn decompose(values: &[f64], seasons: &[usize]) -> Result<Decomposition, Dec
         .map_err(|error| DecompositionError::Failed(error.to_string()))?;
     let strengths = fitted.seasonal_strength();
     let (parts, trend, remainder) = fitted.into_parts();
-    let back = |part: Vec<f64>| part.into_iter().map(|value| value * scale).collect::<Vec<_>>();
+    let back = |part: Vec<f64>| {
+        part.into_iter()
+            .map(|value| value * scale)
+            .collect::<Vec<_>>()
+    };
     let decomposition = Decomposition {
         trend: back(trend),
         seasons: lengths
@@ -154,7 +166,10 @@ mod tests {
         (0..672)
             .map(|hour| {
                 let hour = f64::from(hour);
-                100.0 + 0.05 * hour + 20.0 * (TAU * hour / 24.0).sin() + 8.0 * (TAU * hour / 168.0).cos()
+                100.0
+                    + 0.05 * hour
+                    + 20.0 * (TAU * hour / 24.0).sin()
+                    + 8.0 * (TAU * hour / 168.0).cos()
             })
             .collect()
     }
@@ -164,7 +179,11 @@ mod tests {
         let values = history();
         let parts = decompose(&values, &[168, 24]).unwrap();
         assert_eq!(
-            parts.seasons.iter().map(|season| season.length).collect::<Vec<_>>(),
+            parts
+                .seasons
+                .iter()
+                .map(|season| season.length)
+                .collect::<Vec<_>>(),
             [24, 168]
         );
         for (step, value) in values.iter().enumerate() {
@@ -176,7 +195,10 @@ mod tests {
         for step in 168..504 {
             let day = 20.0 * (TAU * step as f64 / 24.0).sin();
             assert!((parts.seasons[0].added[step] - day).abs() < 1.0, "{step}");
-            assert!((parts.trend[step] - 100.0 - 0.05 * step as f64).abs() < 3.0, "{step}");
+            assert!(
+                (parts.trend[step] - 100.0 - 0.05 * step as f64).abs() < 3.0,
+                "{step}"
+            );
         }
         assert!(parts.seasons.iter().all(|season| season.strength > 0.9));
     }
@@ -188,7 +210,12 @@ mod tests {
     #[case::tiny(5e-324)]
     fn a_history_that_does_not_move_is_all_trend(#[case] value: f64) {
         let parts = decompose(&[value; 100], &[24]).unwrap();
-        assert!(parts.trend.iter().all(|trend| (trend - value).abs() <= 1e-9 * value.abs()));
+        assert!(
+            parts
+                .trend
+                .iter()
+                .all(|trend| (trend - value).abs() <= 1e-9 * value.abs())
+        );
         assert!((0.0..=1.0).contains(&parts.seasons[0].strength));
     }
 

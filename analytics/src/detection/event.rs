@@ -4,9 +4,9 @@ use schemas::time::rfc3339;
 use schemas::{Anomaly, AnomalyKind, Direction, Micros, Resolution, Series, Vote};
 use xxhash_rust::xxh3::xxh3_128;
 
+use super::Silence;
 use super::season::Season;
 use super::votes::{Detector, DetectorVote, Observation};
-use super::Silence;
 
 /// The rule behind the events, part of each `event_id`. Changes when the detectors change so that the same sample gets another score.
 pub const RULE: &str = "detectors/2";
@@ -83,12 +83,7 @@ pub fn silence_event(series: &Series, now: Micros, silence: &Silence) -> Anomaly
 }
 
 /// What all events have; nothing observed, no votes, no sentence yet.
-fn event(
-    series: &Series,
-    time: Micros,
-    observation: &Observation,
-    completeness: f64,
-) -> Anomaly {
+fn event(series: &Series, time: Micros, observation: &Observation, completeness: f64) -> Anomaly {
     let window = Resolution::TenSeconds.window(time);
     Anomaly {
         event_id: event_id(series, time),
@@ -140,7 +135,10 @@ fn reason(vote: &DetectorVote, observation: &Observation) -> String {
     let band = band(vote.lower, vote.upper);
     match vote.detector {
         Detector::RobustZScore => format!("99 of 100 samples of late were {band}"),
-        Detector::Step => format!("99 of 100 times, what comes after {} is {band}", number(vote.expected)),
+        Detector::Step => format!(
+            "99 of 100 times, what comes after {} is {band}",
+            number(vote.expected)
+        ),
         Detector::Ewma => format!(
             "it has strayed from its recent level {} for several samples",
             number(vote.expected)
@@ -217,14 +215,19 @@ fn story(observation: &Observation, observed: f64) -> String {
                 Direction::High => "risen",
                 Direction::Low => "fallen",
             };
-            format!("has {way} day after day for eight days, from about {}, and was {observed} now", number(observation.expected))
+            format!(
+                "has {way} day after day for eight days, from about {}, and was {observed} now",
+                number(observation.expected)
+            )
         }
         AnomalyKind::Variance => {
             let how = match observation.direction {
                 Direction::High => "more",
                 Direction::Low => "less",
             };
-            format!("has become much {how} restless than it was for two days; it was {observed}, expected about {expected}")
+            format!(
+                "has become much {how} restless than it was for two days; it was {observed}, expected about {expected}"
+            )
         }
         AnomalyKind::LevelShift => format!(
             "has left its level: it was {observed}, expected about {expected}{}",

@@ -214,7 +214,9 @@ impl Levels {
             TWO_DAYS.weight(elapsed_s, plain),
         );
         let margin = (RANGE_MARGIN * (self.high - self.low)).max(floor);
-        let novelty = if self.samples >= RANGE_SAMPLES_MIN && (value > self.high + margin || value < self.low - margin) {
+        let novelty = if self.samples >= RANGE_SAMPLES_MIN
+            && (value > self.high + margin || value < self.low - margin)
+        {
             libm::log10f(self.samples.min(10_000) as f32)
         } else {
             0.0

@@ -89,8 +89,8 @@ fn a_level_shift_is_announced_once_and_becomes_normal(
 ) {
     let mut noise = Noise(2);
     let (before, after) = (1000, samples(3, interval));
-    let values = (0..before + after)
-        .map(|i| 100.0 + noise.normal() + if i >= before { shift } else { 0.0 });
+    let values =
+        (0..before + after).map(|i| 100.0 + noise.normal() + if i >= before { shift } else { 0.0 });
     let observations = run(&DetectorConfig::default(), interval, values);
     let alarms = announced(&observations);
     assert!(
@@ -164,10 +164,18 @@ fn a_change_of_variance_is_found(
     let votes_most = observations[4000..4240]
         .iter()
         .filter(|observation| observation.kind == AnomalyKind::Variance);
-    assert!(votes_most.clone().all(|observation| observation.direction == direction));
+    assert!(
+        votes_most
+            .clone()
+            .all(|observation| observation.direction == direction)
+    );
     // To become calm is less of a story: it may be left to the vote.
     if direction == Direction::High {
-        assert!(observations[4000..4240].iter().any(|observation| observation.announce));
+        assert!(
+            observations[4000..4240]
+                .iter()
+                .any(|observation| observation.announce)
+        );
     }
 }
 
@@ -197,7 +205,14 @@ fn a_broken_season_is_found_though_no_value_is_unusual_in_itself() {
     let found = alarms
         .iter()
         .find(|(index, _)| (day_off..day_after).contains(index))
-        .unwrap_or_else(|| panic!("{alarms:?} {:#?}", observations[day_off..day_after].iter().max_by(|a, b| a.score.total_cmp(&b.score))));
+        .unwrap_or_else(|| {
+            panic!(
+                "{alarms:?} {:#?}",
+                observations[day_off..day_after]
+                    .iter()
+                    .max_by(|a, b| a.score.total_cmp(&b.score))
+            )
+        });
     assert!(observations[found.0].votes[Detector::Seasonal as usize].score > 0.0);
 }
 
@@ -234,7 +249,11 @@ fn the_clock_change_is_no_anomaly_in_local_time() {
     let mut alarms = Vec::new();
     for i in 0..samples(30, interval) {
         // The clocks go back on the twentieth day: from two hours ahead of UTC to one.
-        let offset_s = if i < samples(20, interval) { 7200 } else { 3600 };
+        let offset_s = if i < samples(20, interval) {
+            7200
+        } else {
+            3600
+        };
         let time = MONDAY + i as Micros * interval;
         let local = time + offset_s * SECOND;
         let hour = (local - MONDAY).rem_euclid(DAY) as f64 / HOUR as f64;
@@ -262,7 +281,11 @@ fn silence_is_told_once_and_its_end_is_no_anomaly() {
         .overdue(&config, last + 400 * SECOND)
         .expect("ten intervals and five minutes have passed");
     assert_eq!(
-        (silence.since, silence.observation.kind, silence.observation.announce),
+        (
+            silence.since,
+            silence.observation.kind,
+            silence.observation.announce
+        ),
         (last, AnomalyKind::Missing, true)
     );
     assert_eq!(detectors.overdue(&config, last + DAY), None, "told already");
@@ -272,7 +295,10 @@ fn silence_is_told_once_and_its_end_is_no_anomaly() {
         let observation = detectors.observe(&config, time, 5.0 + 0.1 * noise.normal());
         assert!(!observation.announce, "{observation:?}");
     }
-    assert!(detectors.overdue(&config, time + HOUR).is_none(), "twice its longest gap");
+    assert!(
+        detectors.overdue(&config, time + HOUR).is_none(),
+        "twice its longest gap"
+    );
     assert!(detectors.overdue(&config, time + 5 * HOUR).is_some());
 }
 
@@ -343,7 +369,10 @@ fn regular_clean_ups_become_normal(#[case] period: Micros) {
     let observations = run(&DetectorConfig::default(), interval, values);
     let alarms = announced(&observations);
     assert!(
-        alarms.len() <= 3 && alarms.iter().all(|(index, _)| *index < samples(10, interval)),
+        alarms.len() <= 3
+            && alarms
+                .iter()
+                .all(|(index, _)| *index < samples(10, interval)),
         "{alarms:?}"
     );
 }
@@ -351,8 +380,11 @@ fn regular_clean_ups_become_normal(#[case] period: Micros) {
 #[test]
 fn a_counter_that_is_reset_shows_nothing() {
     let config = DetectorConfig::default();
-    let (mut rate, mut detectors, mut noise) =
-        (CounterRate::default(), SeriesDetectors::default(), Noise(12));
+    let (mut rate, mut detectors, mut noise) = (
+        CounterRate::default(),
+        SeriesDetectors::default(),
+        Noise(12),
+    );
     let mut total = 0.0;
     for i in 0..3000 {
         total += 1000.0 + 20.0 * noise.normal();
@@ -374,7 +406,11 @@ fn nothing_is_announced_before_the_warm_up_ends() {
     let values = (0..29).map(|i| if i % 7 == 6 { 1e6 } else { noise.normal() });
     let observations = run(&DetectorConfig::default(), 10 * SECOND, values);
     assert_eq!(announced(&observations), []);
-    assert!(observations.iter().all(|observation| observation.trust < 1.0));
+    assert!(
+        observations
+            .iter()
+            .all(|observation| observation.trust < 1.0)
+    );
     assert!(
         observations
             .windows(2)
@@ -387,7 +423,8 @@ fn nothing_is_announced_before_the_warm_up_ends() {
 fn guards_hold_back_what_was_not_asked_for() {
     let spike = |config: &DetectorConfig, size: f64| {
         let mut noise = Noise(14);
-        let values = (0..1000).map(|i| 100.0 + 0.1 * noise.normal() + if i == 900 { size } else { 0.0 });
+        let values =
+            (0..1000).map(|i| 100.0 + 0.1 * noise.normal() + if i == 900 { size } else { 0.0 });
         announced(&run(config, 10 * SECOND, values)).len()
     };
     let config = DetectorConfig::default();
