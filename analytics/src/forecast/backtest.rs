@@ -14,10 +14,6 @@ const HORIZONS_MAX: usize = 14;
 /// Forecasts under way. 8: an error at the furthest horizon eight times in as much time; more of them are hardly independent.
 const LAUNCHES_MAX: u32 = 8;
 
-/// An expert's weight is 1 over its mean error to this power. 4: one that is wrong twice as far counts a sixteenth, two alike the same;
-/// with less the bad ones are heard, with more chance decides between the good.
-const WEIGHT_POWER: i32 = 4;
-
 /// A mean error forgets over this many. 100: a month of hours, as one in some hours is taken; with fewer a bad week changes the verdict.
 const MEMORY_ERRORS: f64 = 100.0;
 
@@ -206,7 +202,10 @@ impl Backtest {
             if let Some(mean) = proven(expert) {
                 // 0 by 0 is a tie of the faultless.
                 let ratio = if mean <= best { 1.0 } else { best / mean };
-                *weight = ratio.powi(WEIGHT_POWER);
+                // One over the fourth power of the error: one that is wrong twice as far counts a sixteenth, two alike the same. With
+                // a lower power the bad ones are heard, with a higher one chance decides between the good.
+                let square = ratio * ratio;
+                *weight = square * square;
             }
         }
         let sum: f64 = weights.iter().sum();
