@@ -17,6 +17,7 @@
 //! assert!(observation.score > 1.0 && observation.announce);
 //! ```
 
+pub mod calendar;
 mod config;
 mod counter_rate;
 mod detectors;
