@@ -9,4 +9,16 @@ schemas::error_codes! {
         means: "Alarms would be silenced on the wrong days, so nothing of it is used.",
         expected: "iCalendar (RFC 5545) with what its events do in X-TIDEWATCH-EFFECTS, or TOML, as `docs/calendar.md` describes.",
         fix: "Correct the line that the message names.";
+    PEERS_SETTING = "TW-DETECT-002", "A setting of the comparison of siblings is out of its range",
+        means: "Siblings would be compared by nonsense, so they are not compared.",
+        expected: "A number within the range that the message names.",
+        fix: "Set the key of section `[detection.peers]` within its range.";
+    FORECAST_SETTING = "TW-FORECAST-001", "A forecaster's setting is out of its range",
+        means: "A forecaster cannot lay such a grid over time, so it is not made.",
+        expected: "A step in seconds that divides a day, and a horizon within the range that the message names.",
+        fix: "Set the key of section `[forecast]` that the message names.";
+    FORECAST_HISTORY = "TW-FORECAST-002", "A history cannot be forecast by the method asked for",
+        means: "There are too few values for it, or its fit fails on them. Nothing was forecast.",
+        expected: "A history of some weeks, at least 16 steps with a value.",
+        fix: "Give a longer history, or ask the method `seasonal_regression`, which answers from the first sample on.";
 }

@@ -18,15 +18,13 @@
 //! ```
 
 pub mod calendar;
-mod config;
-mod counter_rate;
-mod detectors;
+pub mod capacity;
+mod detection;
 pub mod error_codes;
-mod event;
-mod ewma;
-mod robust_z_score;
+pub mod forecast;
+pub mod peers;
 
-pub use config::{DetectorConfig, DetectorConfigError, Watch};
-pub use counter_rate::CounterRate;
-pub use detectors::{Detector, DetectorVote, Observation, SCORE_MAX, SeriesDetectors};
-pub use event::{RULE, anomaly_event, explain, rfc3339};
+pub use detection::{
+    CounterRate, DETECTORS, Detector, DetectorConfig, DetectorConfigError, DetectorVote,
+    Observation, RULE, SCORE_MAX, Season, SeriesDetectors, Silence, Watch, anomaly_event, explain,
+};

@@ -9,9 +9,11 @@
 //! [`PartitionState`] is the whole of it: the same records give the same state, byte for byte, whatever the batch boundaries.
 
 mod config;
+mod correlation;
 pub mod error_codes;
 pub mod late;
 mod levels;
+mod resources;
 mod series_table;
 mod snapshot;
 mod state;

@@ -11,6 +11,7 @@ use schemas::{
 use serde::{Deserialize, Serialize};
 
 use crate::ProcessingConfig;
+use crate::correlation::Correlation;
 use crate::error_codes;
 use crate::levels::Level;
 use crate::series_table::SeriesTable;
@@ -20,7 +21,7 @@ use crate::window::OpenWindow;
 /// First bytes of a snapshot, then the version.
 const MAGIC: &[u8; 8] = b"TWSTATE\0";
 /// The version written and read.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 /// The most bytes a snapshot may unpack to. 16 GiB: 2 million series with a minute of one-second samples stay below 8.
 const UNPACKED_BYTES_MAX: u64 = 16 << 30;
 /// Magic, version, unpacked length.
@@ -72,6 +73,7 @@ struct Saved {
     rates: Vec<CounterRate>,
     open: Vec<SavedWindow>,
     levels: [Level; 4],
+    correlation: Correlation,
     log_clock: Micros,
     next_offset: NextOffset,
 }
@@ -123,6 +125,7 @@ impl PartitionState {
             rates: self.per_series.rates.clone(),
             open: open.collect(),
             levels: self.levels.each_ref().map(Level::trimmed),
+            correlation: self.correlation.clone(),
             log_clock: self.log_clock,
             next_offset: self.next_offset,
         };
@@ -211,6 +214,9 @@ impl PartitionState {
         {
             return Err(damaged("its columns differ in length"));
         }
+        if !saved.correlation.fits(n) {
+            return Err(damaged("a move is of no series"));
+        }
         if !saved.levels.iter().all(|level| level.fits(n)) {
             return Err(damaged("an open rollup is out of shape"));
         }
@@ -253,6 +259,7 @@ impl PartitionState {
             },
             open,
             levels: saved.levels,
+            correlation: saved.correlation,
             log_clock: saved.log_clock,
             next_offset: saved.next_offset,
             committed_until: saved.next_offset,

@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use analytics::{CounterRate, Observation, SeriesDetectors, anomaly_event};
 use schemas::time::{TIME_MAX, TIME_MIN};
 use schemas::{
-    Anomaly, Counts, Kind, Micros, NextOffset, Offset, Resolution, Rollup, RollupRow, SampleBatch,
-    SampleRows, SeriesDirectory, SeriesId, Watermark,
+    Anomaly, Counts, Forecast, ForecastScore, Kind, Micros, NextOffset, Offset, Resolution, Rollup,
+    RollupRow, SampleBatch, SampleRows, SeriesDirectory, SeriesId, Watermark,
 };
 
 use crate::ProcessingConfig;
+use crate::correlation::{Correlation, MOVE_SCORE, Unusual};
 use crate::late::LateSample;
 use crate::levels::{LEVELS, Level};
 use crate::series_table::SeriesTable;
@@ -66,6 +67,10 @@ pub struct Pending {
     pub late: Vec<LateSample>,
     /// Anomalies, in log order.
     pub anomalies: Vec<Anomaly>,
+    /// Forecasts, in log order.
+    pub forecasts: Vec<Forecast>,
+    /// Forecasts whose horizon has passed, beside what came, in log order.
+    pub forecast_scores: Vec<ForecastScore>,
     /// What became of the samples read.
     pub counts: Counts,
 }
@@ -142,6 +147,7 @@ pub struct PartitionState {
     /// Open 10 s windows by start.
     pub(crate) open: BTreeMap<Micros, OpenWindow>,
     pub(crate) levels: [Level; 4],
+    pub(crate) correlation: Correlation,
     pub(crate) log_clock: Micros,
     pub(crate) next_offset: NextOffset,
     /// Records below were covered by a checkpoint before this state was restored: stepping over them again only rebuilds state.
@@ -158,6 +164,7 @@ impl PartitionState {
             per_series: PerSeries::default(),
             open: BTreeMap::new(),
             levels: LEVELS.map(Level::new),
+            correlation: Correlation::default(),
             log_clock: Micros::MIN,
             next_offset: NextOffset(0),
             committed_until: NextOffset(0),
@@ -204,7 +211,17 @@ impl PartitionState {
         self.finish_record(offset);
     }
 
+    /// Steps over the record that ends a history: as an empty one, but that what was not measured any more is not missing.
+    pub fn step_end(&mut self, offset: Offset, log_time: Micros) {
+        self.advance(log_time);
+        self.finish_record(offset);
+    }
+
     fn finish_record(&mut self, offset: Offset) {
+        let told = &mut self.pending.anomalies;
+        self.correlation
+            .end_record(self.log_clock, self.table.directory(), told);
+        self.correlation.prune(self.watermark().0);
         self.next_offset = offset.next();
         if self.next_offset <= self.committed_until {
             self.settle();
@@ -323,6 +340,12 @@ impl PartitionState {
                 });
                 continue;
             }
+            let resource = resolver.resource_of(series);
+            if self.correlation.is_waiting() {
+                let told = &mut self.pending.anomalies;
+                self.correlation
+                    .before(resource, time, resolver.directory(), told);
+            }
             let open = match current {
                 Some((start, open)) if start == window.start => open,
                 _ => self.open.entry(window.start).or_default(),
@@ -347,17 +370,28 @@ impl PartitionState {
                             measure,
                             &observation,
                         ));
+                        if observation.score >= MOVE_SCORE {
+                            self.correlation.note(Unusual {
+                                resource,
+                                series,
+                                time,
+                                score: observation.score,
+                                direction: observation.direction,
+                                interval: self.per_series.interval[slot],
+                            });
+                        }
                         if observation.announce {
                             let expected_distance = f64::from(self.per_series.interval[slot]);
                             let completeness =
                                 (expected_distance / (time - last_time) as f64).min(1.0);
-                            self.pending.anomalies.push(anomaly_event(
+                            let event = anomaly_event(
                                 resolver.of(series),
                                 time,
                                 measure,
                                 &observation,
                                 completeness,
-                            ));
+                            );
+                            self.correlation.wait(resource, Some(series), time, event);
                         }
                     }
                 }

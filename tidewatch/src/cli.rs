@@ -6,9 +6,11 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use schemas::Table;
 
 pub use crate::commands::demo::DemoArgs;
+use crate::commands::detect::DetectArgs;
 use crate::commands::doctor::DoctorArgs;
 use crate::commands::explain::ExplainArgs;
 use crate::commands::manual::{CompletionsArgs, ManArgs};
+use crate::commands::score::ScoreArgs;
 use crate::commands::status::StatusArgs;
 use crate::commands::{self, manual};
 use crate::config::{Config, ConfigErrors, FlagValue};
@@ -67,6 +69,13 @@ pub enum Command {
         gunzip -c all.csv.gz | tidewatch replay - --data-dir march"
     )]
     Replay(ReplayArgs),
+    /// Judge history from CSV or Parquet files as the stream does, without storing it: events on standard output, scores to a file.
+    #[command(after_help = "Examples:\n  tidewatch detect cpu.csv\n  \
+        tidewatch detect 2026-*.parquet --output scores.parquet --events events.ndjson")]
+    Detect(DetectArgs),
+    /// Tell how good detection and forecasts are on public data: nab, wsd, forest, forecast, disk.
+    #[command(after_help = "Example:\n  tidewatch score nab --data data --json nab.json")]
+    Score(ScoreArgs),
     /// Ask a running instance whether it works; the exit code says it too (0: it does). For health checks.
     #[command(after_help = "Example:\n  tidewatch health --ready")]
     Health(commands::health::HealthArgs),
@@ -232,7 +241,7 @@ pub enum ArchiveCommand {
     /// List the files of a table, one absolute path or URL per line: exactly those that count at this moment.
     #[command(after_help = "Example:\n  tidewatch archive files --table samples")]
     Files {
-        /// The table: samples, rollups_10s, rollups_1m, rollups_5m, rollups_1h, rollups_1d, anomalies, forecasts.
+        /// The table: samples, rollups_10s, rollups_1m, rollups_5m, rollups_1h, rollups_1d, anomalies, forecasts, forecast_scores.
         #[arg(long, value_name = "TABLE", value_parser = parse_table)]
         table: Table,
     },
@@ -296,6 +305,7 @@ impl Cli {
                 return commands::print(&crate::config::template());
             }
             Command::Explain(args) => return commands::explain::run(args),
+            Command::Score(args) => return commands::score::run(args),
             Command::Completions(args) => return manual::completions(args),
             Command::Man(args) => return manual::man(args),
             _ => {}
@@ -313,7 +323,7 @@ impl Cli {
             }
             _ => {}
         }
-        if matches!(self.command, Command::Replay(_)) {
+        if matches!(self.command, Command::Replay(_) | Command::Detect(_)) {
             crate::replay::quieten(&mut config);
         }
         crate::logs::start(&config.log);
@@ -334,6 +344,7 @@ impl Cli {
                 Command::Sql(args) => commands::sql::run(&config, args).await,
                 Command::Tail(args) => commands::tail::run(&config, args).await,
                 Command::Replay(args) => crate::replay::run(config, args).await,
+                Command::Detect(args) => commands::detect::run(config, args).await,
                 Command::Health(args) => commands::health::run(&config, args).await,
                 Command::Topics(TopicsCommand::Create { .. }) => {
                     commands::topics::create(&config).await
@@ -347,6 +358,7 @@ impl Cli {
                 Command::Config(_)
                 | Command::Check
                 | Command::Explain(_)
+                | Command::Score(_)
                 | Command::Completions(_)
                 | Command::Man(_)
                 | Command::Version => Ok(()),

@@ -99,6 +99,7 @@ pub fn all() -> impl Iterator<Item = &'static ErrorCode> {
         processors::error_codes::ERROR_CODES,
         schemas::error_codes::ERROR_CODES,
         analytics::error_codes::ERROR_CODES,
+        scores::error_codes::ERROR_CODES,
         schemas::GENERAL_ERROR_CODES,
     ]
     .into_iter()

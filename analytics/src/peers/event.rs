@@ -2,7 +2,7 @@
 
 use schemas::{Direction, Micros};
 
-use crate::number::number;
+use crate::detection::event::number;
 
 /// A member stands apart from its siblings, and has for a while. Told once per story.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -48,7 +48,10 @@ impl PeerEvent {
         let usual = if (self.siblings_low..=self.siblings_high).contains(&self.value)
             || !(self.siblings_low..=self.siblings_high).contains(&self.expected)
         {
-            format!("; by its usual place among them it would be at {}", number(self.expected))
+            format!(
+                "; by its usual place among them it would be at {}",
+                number(self.expected)
+            )
         } else {
             String::new()
         };

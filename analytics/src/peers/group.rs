@@ -19,9 +19,6 @@ const VALUE_MAX: f64 = 1e36;
 /// The largest score told.
 const SCORE_MAX: f64 = 1e6;
 
-/// The width of a window.
-const WINDOW: Micros = MINUTE;
-
 /// The siblings of one metric and what is remembered of them.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Group {
@@ -55,8 +52,8 @@ impl Group {
         start: Micros,
         values: &[(u32, f64)],
     ) -> Vec<PeerEvent> {
-        let (first, before) = *self.windows.get_or_insert((start, Micros::MIN));
-        if start <= before {
+        let (first, before) = self.windows.unwrap_or((start, Micros::MIN));
+        if self.windows.is_some() && start <= before {
             return Vec::new();
         }
         self.windows = Some((first, start));
@@ -77,9 +74,7 @@ impl Group {
         let apart_max = ((config.apart_max * present.len() as f64) as usize).max(1);
         let range = siblings_range(&present);
         let warm = seconds_between(first, start) >= config.warm_up_s;
-        let weight = 1.0 - libm::exp2(-seconds_between(before.max(first), start) / config.half_life_s);
-        self.level_usual += weight.max(if before == Micros::MIN { 1.0 } else { 0.0 })
-            * (level.abs() - self.level_usual);
+        self.learn_level(config, seconds_between(before.max(first), start), level);
 
         let (mut events, mut moves) = (Vec::new(), Vec::with_capacity(present.len()));
         for p in &present {
@@ -95,17 +90,14 @@ impl Group {
                 moves.push((p.at, member.learn(config, (p.value, level, cut), elapsed_s)));
                 continue;
             }
-            if apart > apart_max {
-                // The group changes: nobody's story, and nothing to learn while it lasts, unless it lasts.
-                member.stand_among(config, 0.0);
-            }
-            let tell = member.stand_apart(config, p.score, elapsed_s, WINDOW as f64 / SECOND as f64);
-            if tell && apart <= apart_max {
+            // Where too many stand apart, the group changes, and it is nobody's story: until most are back, or have come along.
+            let may_tell = apart <= apart_max;
+            if member.stand_apart(config, p.score, elapsed_s, may_tell) {
                 let (low, high) = range;
                 events.push(PeerEvent {
                     member: member.id,
                     window_start: start,
-                    since: start - (member.apart_s() * SECOND as f64) as Micros + WINDOW,
+                    since: start + MINUTE - (member.apart_s() * SECOND as f64) as Micros,
                     value: p.value,
                     expected: p.expected,
                     lower: p.expected - p.half_width,
@@ -160,7 +152,9 @@ impl Group {
         // Newcomers of a window that is too small would never be looked at.
         if values.len() >= config.members_min as usize {
             for (id, _) in &values {
-                let is_known = self.members[..known].binary_search_by_key(id, |m| m.id).is_ok();
+                let is_known = self.members[..known]
+                    .binary_search_by_key(id, |m| m.id)
+                    .is_ok();
                 let is_added = self.members[known..].last().is_some_and(|m| m.id == *id);
                 if !is_known && !is_added && self.members.len() < MEMBERS_MAX {
                     self.members.push(Member::new(*id, start));
@@ -200,7 +194,9 @@ impl Group {
         scratch: &mut Vec<f64>,
     ) {
         for p in present.iter_mut() {
-            p.expected = self.members[p.at].expected(level).clamp(-VALUE_MAX, VALUE_MAX);
+            p.expected = self.members[p.at]
+                .expected(level)
+                .clamp(-VALUE_MAX, VALUE_MAX);
         }
         scratch.clear();
         scratch.extend(present.iter().map(|p| (p.value - p.expected).abs()));
@@ -220,6 +216,16 @@ impl Group {
             p.half_width = (config.threshold_sigmas * sigma * member.stretch()).max(smallest);
             p.score = ((p.value - p.expected).abs() / p.half_width).min(SCORE_MAX);
         }
+    }
+
+    /// Learns the usual size of the level; the first window sets it.
+    fn learn_level(&mut self, config: &PeersConfig, elapsed_s: f64, level: f64) {
+        let weight = if self.level_usual == 0.0 {
+            1.0
+        } else {
+            1.0 - libm::exp2(-elapsed_s / config.half_life_s)
+        };
+        self.level_usual += weight * (level.abs().min(VALUE_MAX) - self.level_usual);
     }
 
     /// Moves places, less what all of them move by alike: that belongs to the level. Without it, level and places could wander off in
@@ -256,10 +262,15 @@ fn siblings_range(present: &[Present]) -> (f64, f64) {
 /// The median of values that are not NaN, at least one; the mean of the middle two of an even number. Reorders them.
 fn median(values: &mut [f64]) -> f64 {
     let middle = values.len() / 2;
+    let even = values.len().is_multiple_of(2);
     let (below, upper, _) = values.select_nth_unstable_by(middle, f64::total_cmp);
     let upper = *upper;
-    if below.len() < middle || below.is_empty() || below.len() * 2 + 1 == 2 * middle + 1 && !is_even(below.len(), middle, values.len()) {
-        return upper;
+    match below.iter().copied().max_by(f64::total_cmp) {
+        Some(lower) if even => 0.5 * lower + 0.5 * upper,
+        _ => upper,
     }
-    upper
+}
+
+fn seconds_between(from: Micros, to: Micros) -> f64 {
+    to.saturating_sub(from) as f64 / SECOND as f64
 }

@@ -12,6 +12,14 @@ const STRETCH_STEP: f32 = 1.25;
 const STRETCH_MAX: f32 = 20.0;
 /// Turns the mean absolute error of normal data into its σ: √(π/2).
 const MEAN_ERROR_TO_SIGMA: f64 = 1.2533;
+/// Errors are cut here, so that they fit a single.
+const ERROR_MAX: f64 = 1e36;
+/// A silence this long ends a story: what was before it is another one.
+const SILENCE_S_MAX: f64 = 4000.0;
+/// Windows that a story has at least. Two may be one burst that lies across a boundary.
+const STORY_WINDOWS_MIN: u8 = 3;
+/// The width of a window, seconds.
+const WINDOW_S: f32 = 60.0;
 /// Ratios to the level are cut here. Beyond, the level is as good as zero, and the distance is what tells.
 const RATIO_MAX: f64 = 1e6;
 
@@ -37,8 +45,9 @@ pub(super) struct Member {
     /// How long the story has lasted, and how long the member has been back since, seconds.
     apart_s: f32,
     back_s: f32,
-    /// Windows learned from; stays at its maximum.
+    /// Windows learned from, and windows of the story; each stays at its maximum.
     windows: u16,
+    apart_windows: u8,
     /// Whether the story has been told.
     told: bool,
 }
@@ -59,6 +68,7 @@ impl Member {
             apart_s: 0.0,
             back_s: 0.0,
             windows: 0,
+            apart_windows: 0,
             told: false,
         }
     }
@@ -136,7 +146,8 @@ impl Member {
             (&mut self.ratio_error, by_ratio),
         ] {
             let before = f64::from(*error);
-            *error = (before + weight * (residual.abs().min(cut) - before)) as f32;
+            let size = residual.abs().min(cut).min(ERROR_MAX);
+            *error = (before + weight * (size - before)) as f32;
         }
         let ratio = weight * by_ratio.clamp(-cut, cut) / level;
         Move {
@@ -151,28 +162,29 @@ impl Member {
         self.ratio = (f64::from(self.ratio) + by.ratio).clamp(-RATIO_MAX, RATIO_MAX) as f32;
     }
 
-    /// Takes note of a window in which it stood apart. True if the story is to be told now.
+    /// Takes note of a window in which it stood apart. True if the story is to be told now; `may_tell`: whether it may.
     pub(super) fn stand_apart(
         &mut self,
         config: &PeersConfig,
         score: f64,
         elapsed_s: f64,
-        window_s: f64,
+        may_tell: bool,
     ) -> bool {
-        // The first window counts with its own width, the others with the time since the one before.
-        self.apart_s += if self.score_min == 0.0 {
-            window_s as f32
-        } else {
-            elapsed_s as f32
-        };
-        self.back_s = 0.0;
+        if elapsed_s > SILENCE_S_MAX {
+            self.end_story();
+        }
         let score = score as f32;
-        self.score_min = if self.score_min == 0.0 {
-            score
+        if self.apart_windows == 0 {
+            (self.apart_s, self.score_min) = (WINDOW_S, score);
         } else {
-            self.score_min.min(score)
-        };
-        let tell = !self.told && self.rest_s <= 0.0 && f64::from(self.apart_s) >= config.persist_s;
+            self.apart_s += elapsed_s as f32;
+            self.score_min = self.score_min.min(score);
+        }
+        self.back_s = 0.0;
+        self.apart_windows = self.apart_windows.saturating_add(1);
+        let lasts =
+            f64::from(self.apart_s) >= config.persist_s && self.apart_windows >= STORY_WINDOWS_MIN;
+        let tell = may_tell && lasts && !self.told && self.rest_s <= 0.0;
         if tell {
             self.told = true;
             self.rest_s = config.rest_s as f32;
@@ -183,7 +195,7 @@ impl Member {
 
     /// Takes note of a window in which it was where it belongs. A story not told ends at once; one told, when that has lasted.
     pub(super) fn stand_among(&mut self, config: &PeersConfig, elapsed_s: f64) {
-        if self.score_min == 0.0 {
+        if self.apart_windows == 0 {
             return;
         }
         self.back_s += elapsed_s as f32;
@@ -213,7 +225,7 @@ impl Member {
 
     fn end_story(&mut self) {
         (self.score_min, self.apart_s, self.back_s) = (0.0, 0.0, 0.0);
-        self.told = false;
+        (self.apart_windows, self.told) = (0, false);
     }
 }
 
