@@ -13,6 +13,14 @@ schemas::error_codes! {
         means: "Siblings would be compared by nonsense, so they are not compared.",
         expected: "A number within the range that the message names.",
         fix: "Set the key of section `[detection.peers]` within its range.";
+    FOREST_SETTING = "TW-DETECT-020", "A forest's setting is out of its range",
+        means: "No forest could be grown with it, so none is.",
+        expected: "A number within the range that the message names.",
+        fix: "Set it within its range.";
+    FOREST_WIDTH = "TW-DETECT-021", "A row has another number of features than its forest",
+        means: "A mistake in the program: rows of one forest all have the same features.",
+        expected: "As many features as the forest was fitted to, at most 65,535.",
+        fix: "Report it, with the message.";
     FORECAST_SETTING = "TW-FORECAST-001", "A forecaster's setting is out of its range",
         means: "A forecaster cannot lay such a grid over time, so it is not made.",
         expected: "A step in seconds that divides a day, and a horizon within the range that the message names.",

@@ -22,6 +22,7 @@ pub mod capacity;
 mod detection;
 pub mod error_codes;
 pub mod forecast;
+pub mod forest;
 pub mod peers;
 
 pub use detection::{

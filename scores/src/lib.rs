@@ -8,6 +8,7 @@ mod disk;
 mod error;
 pub mod error_codes;
 pub mod forecast;
+mod forest;
 mod nab;
 mod read;
 mod report;
@@ -25,6 +26,7 @@ pub type Benchmark = (&'static str, fn(&Path) -> Result<Report, ScoreError>);
 pub const BENCHMARKS: &[Benchmark] = &[
     ("nab", nab::run),
     ("wsd", wsd::run),
+    ("forest", forest::run),
     ("forecast", forecast::run),
     ("disk", disk::run),
 ];

@@ -10,7 +10,7 @@ mod alarm;
 mod config;
 mod counter_rate;
 mod drift;
-pub(crate) mod event;
+mod event;
 mod level;
 mod presence;
 mod season;
@@ -19,7 +19,8 @@ mod votes;
 
 pub use config::{DetectorConfig, DetectorConfigError, Watch};
 pub use counter_rate::CounterRate;
-pub use event::{RULE, anomaly_event, explain, rfc3339};
+pub(crate) use event::number;
+pub use event::{RULE, anomaly_event, explain};
 pub use season::Season;
 pub use votes::{DETECTORS, Detector, DetectorVote, Observation, SCORE_MAX};
 

@@ -2,7 +2,7 @@
 
 use schemas::{Direction, Micros};
 
-use crate::detection::event::number;
+use crate::detection::number;
 
 /// A member stands apart from its siblings, and has for a while. Told once per story.
 #[derive(Debug, Clone, Copy, PartialEq)]
