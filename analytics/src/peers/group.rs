@@ -4,7 +4,7 @@ use schemas::time::{HOUR, MINUTE, SECOND};
 use schemas::{Direction, Micros};
 use serde::{Deserialize, Serialize};
 
-use super::member::{Member, Move};
+use super::member::{Member, Move, Seen};
 use super::{PeerEvent, PeersConfig};
 
 /// Members that a group may have; newcomers beyond are not compared. 10,000 of 64 bytes are 640 KB, and a window of them takes 1 ms.
@@ -85,9 +85,15 @@ impl Group {
             } else {
                 p.half_width
             };
+            let seen = Seen {
+                value: p.value,
+                level,
+                size: level.abs().max(self.level_usual),
+                cut,
+            };
             if p.score <= 1.0 || !warm {
                 member.stand_among(config, elapsed_s);
-                moves.push((p.at, member.learn(config, (p.value, level, cut), elapsed_s)));
+                moves.push((p.at, member.learn(config, seen, elapsed_s)));
                 continue;
             }
             // Where too many stand apart, the group changes, and it is nobody's story: until most are back, or have come along.
@@ -115,7 +121,7 @@ impl Group {
                 });
             }
             if member.apart_s() >= config.accept_s {
-                member.accept(p.value, level);
+                member.accept(seen);
             }
         }
         self.learn(&moves);

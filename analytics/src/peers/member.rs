@@ -128,13 +128,15 @@ impl Member {
     }
 
     /// Learns its place from a window in which it was where it belongs: what the place moves by, in distance and in ratio, before the
-    /// group takes off what all moved by alike. Errors are cut at `cut`.
-    pub(super) fn learn(
-        &mut self,
-        config: &PeersConfig,
-        (value, level, cut): (f64, f64, f64),
-        elapsed_s: f64,
-    ) -> Move {
+    /// group takes off what all moved by alike. Errors are cut at `cut`; `size` is the larger of the level and its usual size, so that
+    /// what is seen at night, while all is idle, says little about ratios.
+    pub(super) fn learn(&mut self, config: &PeersConfig, seen: Seen, elapsed_s: f64) -> Move {
+        let Seen {
+            value,
+            level,
+            size,
+            cut,
+        } = seen;
         let weight = 1.0 - libm::exp2(-elapsed_s / config.half_life_s);
         // While little is known, each window weighs as much as each one before.
         let weight = weight.max(1.0 / (f64::from(self.windows) + 1.0));
@@ -149,10 +151,9 @@ impl Member {
             let size = residual.abs().min(cut).min(ERROR_MAX);
             *error = (before + weight * (size - before)) as f32;
         }
-        let ratio = weight * by_ratio.clamp(-cut, cut) / level;
         Move {
             offset: weight * by_offset.clamp(-cut, cut),
-            ratio: if ratio.is_finite() { ratio } else { 0.0 },
+            ratio: weight * ratio_step(by_ratio.clamp(-cut, cut), level, size),
         }
     }
 
@@ -214,12 +215,12 @@ impl Member {
     }
 
     /// The place that it has had for long becomes its usual one.
-    pub(super) fn accept(&mut self, value: f64, level: f64) {
-        self.offset = value - level;
-        let ratio = value / level;
-        if ratio.is_finite() {
-            self.ratio = ratio.clamp(-RATIO_MAX, RATIO_MAX) as f32;
-        }
+    pub(super) fn accept(&mut self, seen: Seen) {
+        let by_ratio = seen.value - seen.level * f64::from(self.ratio);
+        self.shift(Move {
+            offset: seen.value - seen.level - self.offset,
+            ratio: ratio_step(by_ratio, seen.level, seen.size),
+        });
         self.end_story();
     }
 
@@ -227,6 +228,24 @@ impl Member {
         (self.score_min, self.apart_s, self.back_s) = (0.0, 0.0, 0.0);
         (self.apart_windows, self.told) = (0, false);
     }
+}
+
+/// What a member learns from.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Seen {
+    pub(super) value: f64,
+    pub(super) level: f64,
+    /// The larger of the level and its usual size, ≥ 0.
+    pub(super) size: f64,
+    /// Where errors are cut.
+    pub(super) cut: f64,
+}
+
+/// What would take away an error, were it one of the ratio: a step of normalised least mean squares (Widrow & Hoff 1960), which at
+/// levels below the usual size is shorter by the square of their share.
+fn ratio_step(error: f64, level: f64, size: f64) -> f64 {
+    let step = error / size * (level / size);
+    if step.is_finite() { step } else { 0.0 }
 }
 
 /// What a place moves by.

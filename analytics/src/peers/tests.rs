@@ -165,21 +165,13 @@ fn members_come_and_go() {
 fn too_few_are_not_compared_and_coarse_series_are() {
     let mut group = Group::default();
     let told = live(&mut group, 0..3000, 4, |m, i, n| {
-        Some(if i == 0 && m > 2000 {
-            99.0
-        } else {
-            10.0 + n
-        })
+        Some(if i == 0 && m > 2000 { 99.0 } else { 10.0 + n })
     });
     assert_eq!((told, group.len()), (vec![], 0));
     // A value every five minutes: three windows in a row.
     let mut group = Group::default();
     let told = live(&mut group, 0..3000, 6, |m, i, n| {
-        let value = if i == 0 && m >= 2000 {
-            99.0
-        } else {
-            10.0 + n
-        };
+        let value = if i == 0 && m >= 2000 { 99.0 } else { 10.0 + n };
         (m % 5 == 0).then_some(value)
     });
     let minutes: Vec<i64> = told.iter().map(|(minute, _)| *minute).collect();
