@@ -24,6 +24,7 @@
 //! ```
 
 mod config;
+mod event;
 mod fitted;
 mod grow;
 mod scale;
@@ -33,5 +34,6 @@ mod streaming;
 mod tests;
 
 pub use config::{ForestConfig, ForestError, UnfittedForest};
+pub use event::{FeatureShare, RESOURCE_RULE, ResourceFinding};
 pub use fitted::{Explained, IsolationForest};
 pub use streaming::{StreamingConfig, StreamingForest};

@@ -13,6 +13,7 @@ mod correlation;
 pub mod error_codes;
 pub mod late;
 mod levels;
+mod resource_forest;
 mod resources;
 mod series_table;
 mod snapshot;

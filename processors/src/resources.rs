@@ -25,6 +25,11 @@ impl Resources {
         self.of_series.push(found);
     }
 
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.resources.len()
+    }
+
     /// The resource of a series, both by index.
     pub(crate) fn of(&self, series: u32) -> u32 {
         self.of_series[series as usize]
@@ -52,7 +57,7 @@ mod tests {
             resources.push(&Labels::try_new(labels.iter().copied()).unwrap());
         }
         let found: Vec<u32> = (0..4).map(|series| resources.of(series)).collect();
-        assert_eq!((found, resources.resources.len()), (vec![0, 1, 0, 2], 3));
+        assert_eq!((found, resources.len()), (vec![0, 1, 0, 2], 3));
         assert_eq!(resources.get(1).labels().get("host.name"), Some("b"));
         assert!(resources.get(2).labels().is_empty());
     }

@@ -14,6 +14,7 @@ use crate::ProcessingConfig;
 use crate::correlation::Correlation;
 use crate::error_codes;
 use crate::levels::Level;
+use crate::resource_forest::ResourceForests;
 use crate::series_table::SeriesTable;
 use crate::state::{PartitionState, Pending, PerSeries};
 use crate::window::OpenWindow;
@@ -74,6 +75,7 @@ struct Saved {
     open: Vec<SavedWindow>,
     levels: [Level; 4],
     correlation: Correlation,
+    forests: ResourceForests,
     log_clock: Micros,
     next_offset: NextOffset,
 }
@@ -126,6 +128,7 @@ impl PartitionState {
             open: open.collect(),
             levels: self.levels.each_ref().map(Level::trimmed),
             correlation: self.correlation.clone(),
+            forests: self.forests.clone(),
             log_clock: self.log_clock,
             next_offset: self.next_offset,
         };
@@ -217,6 +220,10 @@ impl PartitionState {
         if !saved.correlation.fits(n) {
             return Err(damaged("a move is of no series"));
         }
+        let table = SeriesTable::from_directory(directory);
+        if !saved.forests.fits(n, table.resources().len()) {
+            return Err(damaged("a forest is out of shape"));
+        }
         if !saved.levels.iter().all(|level| level.fits(n)) {
             return Err(damaged("an open rollup is out of shape"));
         }
@@ -250,7 +257,7 @@ impl PartitionState {
         }
         Ok(PartitionState {
             config,
-            table: SeriesTable::from_directory(directory),
+            table,
             per_series: PerSeries {
                 last_time: saved.last_time,
                 interval: saved.interval,
@@ -260,6 +267,7 @@ impl PartitionState {
             open,
             levels: saved.levels,
             correlation: saved.correlation,
+            forests: saved.forests,
             log_clock: saved.log_clock,
             next_offset: saved.next_offset,
             committed_until: saved.next_offset,

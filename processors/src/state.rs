@@ -13,6 +13,7 @@ use crate::ProcessingConfig;
 use crate::correlation::{Correlation, MOVE_SCORE, Unusual};
 use crate::late::LateSample;
 use crate::levels::{LEVELS, Level};
+use crate::resource_forest::ResourceForests;
 use crate::series_table::SeriesTable;
 use crate::window::{INTERVAL_UNKNOWN, Offered, OpenWindow, SealedRollup};
 
@@ -148,6 +149,7 @@ pub struct PartitionState {
     pub(crate) open: BTreeMap<Micros, OpenWindow>,
     pub(crate) levels: [Level; 4],
     pub(crate) correlation: Correlation,
+    pub(crate) forests: ResourceForests,
     pub(crate) log_clock: Micros,
     pub(crate) next_offset: NextOffset,
     /// Records below were covered by a checkpoint before this state was restored: stepping over them again only rebuilds state.
@@ -165,6 +167,7 @@ impl PartitionState {
             open: BTreeMap::new(),
             levels: LEVELS.map(Level::new),
             correlation: Correlation::default(),
+            forests: ResourceForests::default(),
             log_clock: Micros::MIN,
             next_offset: NextOffset(0),
             committed_until: NextOffset(0),
@@ -240,6 +243,10 @@ impl PartitionState {
             let window = entry.remove();
             self.seal_levels_before(start);
             let folded = window.fold();
+            self.watch_resources(start);
+            if self.config.detection.is_some() {
+                self.forests.fold(start, &folded, &self.table);
+            }
             for (series, time, value) in window.uncommitted() {
                 self.pending.sealed.push(series, time, value);
             }
@@ -249,7 +256,18 @@ impl PartitionState {
             }
         }
         if watermark > Watermark::START {
+            self.watch_resources(watermark.0);
             self.seal_levels_before(watermark.0);
+        }
+    }
+
+    /// Lets the forests judge the minute that ends at or before a time.
+    fn watch_resources(&mut self, time: Micros) {
+        let Some(config) = &self.config.detection else {
+            return;
+        };
+        for (resource, time, event) in self.forests.close_before(time, config, &self.table) {
+            self.correlation.wait(resource, None, time, event);
         }
     }
 

@@ -27,7 +27,7 @@ pub use checkpoint::{
 };
 pub use directory::SeriesDirectory;
 pub use error_code::{ERROR_CODES as GENERAL_ERROR_CODES, ErrorCode, HasCode};
-pub use event::{Anomaly, AnomalyKind, Contribution, Direction, Related, Vote};
+pub use event::{Anomaly, AnomalyKind, Contribution, Direction, RESOURCE_METRIC, Related, Vote};
 pub use expected_panic::{catch_panic, quiet_expected_panics};
 pub use fault::{Fault, HasFault};
 pub use forecast::{

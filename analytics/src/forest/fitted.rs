@@ -315,7 +315,8 @@ mod tests {
         let read: IsolationForest = postcard::from_bytes(&bytes).unwrap();
         assert_eq!(read, forest);
         assert!(read.is_sound());
-        let damages: [(&str, fn(&mut IsolationForest)); 7] = [
+        type Damage = fn(&mut IsolationForest);
+        let damages: [(&str, Damage); 7] = [
             ("no scales", |forest| forest.scales.clear()),
             ("a reach too few", |forest| forest.reaches.truncate(1)),
             ("less depth", |forest| forest.depth -= 1),

@@ -87,6 +87,22 @@ impl StreamingForest {
         self.forest.as_ref()
     }
 
+    /// The settings.
+    pub fn config(&self) -> &StreamingConfig {
+        &self.config
+    }
+
+    /// How many features a row has.
+    pub fn features(&self) -> usize {
+        self.features
+    }
+
+    /// 0–1: how much there is of the rows that a tree would see.
+    pub fn filled(&self) -> f64 {
+        let samples = self.config.forest.samples.min(self.config.reservoir_rows);
+        (self.kept as f64 / f64::from(samples)).min(1.0)
+    }
+
     /// Rows in the reservoir.
     pub fn kept(&self) -> usize {
         self.kept
@@ -136,18 +152,42 @@ impl StreamingForest {
             seed: self.config.forest.seed.wrapping_add(self.refits),
             ..self.config.forest
         };
-        // The reservoir has `kept` rows of `features` values.
-        let rows =
-            ArrayView2::from_shape((self.kept, self.features), &self.rows).map_err(|_| {
-                ForestError::Width {
-                    found: self.rows.len(),
-                    expected: self.kept * self.features,
-                }
-            })?;
-        self.forest = Some(UnfittedForest::try_new(config)?.fit(rows)?);
+        self.forest = Some(UnfittedForest::try_new(config)?.fit(self.rows()?)?);
         self.refits += 1;
         self.since_refit = 0;
         Ok(())
+    }
+
+    /// The score that a row like those kept exceeds with a small chance (0–1); `None` before the first forest. Beyond the 2 % of highest scores
+    /// the tail is taken to fall exponentially (as in SPOT: Siffer et al. 2017, with a shape of 0); its scale is the median, so that a few real
+    /// outliers among the rows do not stretch it.
+    ///
+    /// # Errors
+    /// As [`IsolationForest::score`]; cannot happen for a forest that [`StreamingForest::try_new`] made.
+    pub fn tail_score(&self, chance: f64) -> Result<Option<f64>, ForestError> {
+        let Some(forest) = &self.forest else {
+            return Ok(None);
+        };
+        let mut scores = forest.score(self.rows()?)?.to_vec();
+        scores.sort_unstable_by(f64::total_cmp);
+        let from = scores.len() - (scores.len() / 50).max(2).min(scores.len());
+        let highest = &scores[from..];
+        let (Some(start), Some(middle)) = (highest.first(), highest.get(highest.len() / 2)) else {
+            return Ok(None);
+        };
+        let scale = (middle - start) / std::f64::consts::LN_2;
+        let above = highest.len() as f64 / scores.len() as f64;
+        Ok(Some(start + scale * libm::log(above / chance).max(0.0)))
+    }
+
+    /// The rows kept. The reservoir has `kept` of `features` values each.
+    fn rows(&self) -> Result<ArrayView2<'_, f64>, ForestError> {
+        ArrayView2::from_shape((self.kept, self.features), &self.rows).map_err(|_| {
+            ForestError::Width {
+                found: self.rows.len(),
+                expected: self.kept * self.features,
+            }
+        })
     }
 
     /// Scores a row by what came before it, then learns it: every row goes into the reservoir, and the forest is grown anew when the rows

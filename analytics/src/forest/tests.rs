@@ -394,6 +394,24 @@ fn a_stream_learns_a_new_normal_and_forgets_the_old() {
 }
 
 #[test]
+fn the_tail_is_about_as_long_as_it_says() {
+    let mut forest = StreamingForest::try_new(streaming(), 4).unwrap();
+    assert_eq!(forest.tail_score(0.01).unwrap(), None);
+    let rows = ball(1000);
+    for row in rows.rows() {
+        forest.observe(&row.to_vec()).unwrap();
+    }
+    let scores = forest.forest().unwrap().score(rows.view()).unwrap();
+    let above = |chance: f64| {
+        let tail = forest.tail_score(chance).unwrap().unwrap();
+        scores.iter().filter(|score| **score > tail).count()
+    };
+    assert!((5..40).contains(&above(0.02)), "{}", above(0.02));
+    assert!(above(0.001) <= 5, "{}", above(0.001));
+    assert_eq!(above(1e-9), 0);
+}
+
+#[test]
 fn a_full_reservoir_takes_its_share_and_no_row_of_another_width() {
     let mut forest = StreamingForest::try_new(streaming(), 1).unwrap();
     for _ in 0..256 {
