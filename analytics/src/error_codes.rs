@@ -13,6 +13,10 @@ schemas::error_codes! {
         means: "Siblings would be compared by nonsense, so they are not compared.",
         expected: "A number within the range that the message names.",
         fix: "Set the key of section `[detection.peers]` within its range.";
+    CLUSTERS = "TW-DETECT-003", "Rows can't be put into clusters",
+        means: "The report is written without clusters.",
+        expected: "Rows with as many values as there are features, within the limits that the message names.",
+        fix: "Report on fewer resources or features at a time; if the message speaks of k-means, report it.";
     FOREST_SETTING = "TW-DETECT-020", "A forest's setting is out of its range",
         means: "No forest could be grown with it, so none is.",
         expected: "A number within the range that the message names.",

@@ -19,6 +19,7 @@
 
 pub mod calendar;
 pub mod capacity;
+pub mod clusters;
 mod detection;
 pub mod error_codes;
 pub mod forecast;

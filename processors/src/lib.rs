@@ -16,6 +16,7 @@ mod levels;
 mod resource_forest;
 mod resources;
 mod series_table;
+mod siblings;
 mod snapshot;
 mod state;
 mod window;

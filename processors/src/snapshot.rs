@@ -16,6 +16,7 @@ use crate::error_codes;
 use crate::levels::Level;
 use crate::resource_forest::ResourceForests;
 use crate::series_table::SeriesTable;
+use crate::siblings::{SavedGroups, SiblingGroups};
 use crate::state::{PartitionState, Pending, PerSeries};
 use crate::window::OpenWindow;
 
@@ -76,6 +77,7 @@ struct Saved {
     levels: [Level; 4],
     correlation: Correlation,
     forests: ResourceForests,
+    siblings: SavedGroups,
     log_clock: Micros,
     next_offset: NextOffset,
 }
@@ -129,6 +131,7 @@ impl PartitionState {
             levels: self.levels.each_ref().map(Level::trimmed),
             correlation: self.correlation.clone(),
             forests: self.forests.clone(),
+            siblings: self.siblings.saved(),
             log_clock: self.log_clock,
             next_offset: self.next_offset,
         };
@@ -224,6 +227,8 @@ impl PartitionState {
         if !saved.forests.fits(n, table.resources().len()) {
             return Err(damaged("a forest is out of shape"));
         }
+        let siblings = SiblingGroups::restored(saved.siblings, n)
+            .ok_or_else(|| damaged("a group of siblings is out of shape"))?;
         if !saved.levels.iter().all(|level| level.fits(n)) {
             return Err(damaged("an open rollup is out of shape"));
         }
@@ -268,6 +273,7 @@ impl PartitionState {
             levels: saved.levels,
             correlation: saved.correlation,
             forests: saved.forests,
+            siblings,
             log_clock: saved.log_clock,
             next_offset: saved.next_offset,
             committed_until: saved.next_offset,

@@ -15,6 +15,7 @@ use crate::late::LateSample;
 use crate::levels::{LEVELS, Level};
 use crate::resource_forest::ResourceForests;
 use crate::series_table::SeriesTable;
+use crate::siblings::SiblingGroups;
 use crate::window::{INTERVAL_UNKNOWN, Offered, OpenWindow, SealedRollup};
 
 /// What the detectors made of one sample.
@@ -150,6 +151,7 @@ pub struct PartitionState {
     pub(crate) levels: [Level; 4],
     pub(crate) correlation: Correlation,
     pub(crate) forests: ResourceForests,
+    pub(crate) siblings: SiblingGroups,
     pub(crate) log_clock: Micros,
     pub(crate) next_offset: NextOffset,
     /// Records below were covered by a checkpoint before this state was restored: stepping over them again only rebuilds state.
@@ -168,6 +170,7 @@ impl PartitionState {
             levels: LEVELS.map(Level::new),
             correlation: Correlation::default(),
             forests: ResourceForests::default(),
+            siblings: SiblingGroups::default(),
             log_clock: Micros::MIN,
             next_offset: NextOffset(0),
             committed_until: NextOffset(0),
@@ -246,6 +249,9 @@ impl PartitionState {
             self.watch_resources(start);
             if self.config.detection.is_some() {
                 self.forests.fold(start, &folded, &self.table);
+                if self.config.peers.is_some() {
+                    self.siblings.fold(start, &folded, &self.table);
+                }
             }
             for (series, time, value) in window.uncommitted() {
                 self.pending.sealed.push(series, time, value);
@@ -261,13 +267,20 @@ impl PartitionState {
         }
     }
 
-    /// Lets the forests judge the minute that ends at or before a time.
+    /// Lets the forests and the groups of siblings judge the minute that ends at or before a time.
     fn watch_resources(&mut self, time: Micros) {
         let Some(config) = &self.config.detection else {
             return;
         };
         for (resource, time, event) in self.forests.close_before(time, config, &self.table) {
             self.correlation.wait(resource, None, time, event);
+        }
+        let Some(peers) = &self.config.peers else {
+            return;
+        };
+        for (series, time, event) in self.siblings.close_before(time, peers, &self.table) {
+            let resource = self.table.resources().of(series);
+            self.correlation.wait(resource, Some(series), time, event);
         }
     }
 
