@@ -80,11 +80,8 @@ impl Group {
         for p in &present {
             let member = &mut self.members[p.at];
             let elapsed_s = member.keep_time(config, start);
-            let cut = if member.is_new(config, start) || !warm {
-                f64::MAX
-            } else {
-                p.half_width
-            };
+            let settled = warm && !member.is_new(config, start);
+            let cut = if settled { p.half_width } else { f64::MAX };
             let seen = Seen {
                 value: p.value,
                 level,
@@ -93,7 +90,13 @@ impl Group {
             };
             if p.score <= 1.0 || !warm {
                 member.stand_among(config, elapsed_s);
-                moves.push((p.at, member.learn(config, seen, elapsed_s)));
+                let by = member.learn(config, seen, elapsed_s);
+                // A newcomer finds its place beside those who have one, and moves nobody else's.
+                if settled || !warm {
+                    moves.push((p.at, by));
+                } else {
+                    member.shift(by);
+                }
                 continue;
             }
             // Where too many stand apart, the group changes, and it is nobody's story: until most are back, or have come along.

@@ -95,12 +95,17 @@ impl Member {
         }
     }
 
-    /// σ of its own usual error, widened by its false alarms.
+    /// σ of the usual error of its expectation.
     pub(super) fn sigma(&self) -> f64 {
-        let error = self.offset_error.min(self.ratio_error);
+        let error = if self.by_ratio() {
+            self.ratio_error
+        } else {
+            self.offset_error
+        };
         MEAN_ERROR_TO_SIGMA * f64::from(error)
     }
 
+    /// What its band is widened by, from its false alarms: 1–20.
     pub(super) fn stretch(&self) -> f64 {
         f64::from(self.stretch)
     }

@@ -8,7 +8,7 @@
 //!
 //! Comparing raw values (median and MAD, or DBSCAN, as tools that look at one window do) was tried beside it on simulated groups: a fleet
 //! of two machine sizes cried wolf 18 and 12 times in a day and a half, and a fault in it was found in one of six runs. With learned
-//! places the same fleet is quiet. `docs/decisions/peers.md` has the table.
+//! places the same fleet is quiet. `docs/decisions/0016-siblings-are-compared-by-the-places-they-usually-have.md` has the table.
 //!
 //! ```
 //! use analytics::peers::{Group, PeersConfig};

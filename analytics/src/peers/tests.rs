@@ -162,6 +162,16 @@ fn members_come_and_go() {
 }
 
 #[test]
+fn a_large_newcomer_among_members_of_all_sizes_is_no_news() {
+    let mut group = Group::default();
+    let told = live(&mut group, 0..4000, 12, |m, i, n| {
+        let there = i < 11 || m >= 2000;
+        there.then(|| daily(m) * (0.4 + 0.15 * f64::from(i)) + 3.0 * n)
+    });
+    assert_eq!(told, []);
+}
+
+#[test]
 fn too_few_are_not_compared_and_coarse_series_are() {
     let mut group = Group::default();
     let told = live(&mut group, 0..3000, 4, |m, i, n| {
