@@ -1,6 +1,7 @@
 //! What can be set about processing, with the limits that bound its state.
 
 use analytics::DetectorConfig;
+use analytics::peers::PeersConfig;
 use schemas::Micros;
 use schemas::time::{DAY, MINUTE};
 
@@ -23,6 +24,8 @@ pub struct ProcessingConfig {
     pub detection: Option<DetectorConfig>,
     /// Forecasts; `None` turns them off.
     pub forecasting: Option<ForecastingConfig>,
+    /// Comparison of each series with its siblings; `None` turns it off. Off, too, where detection is.
+    pub peers: Option<PeersConfig>,
 }
 
 impl Default for ProcessingConfig {
@@ -35,6 +38,7 @@ impl Default for ProcessingConfig {
             series_max: 2_000_000,
             detection: Some(DetectorConfig::default()),
             forecasting: Some(ForecastingConfig::default()),
+            peers: Some(PeersConfig::default()),
         }
     }
 }

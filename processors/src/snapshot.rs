@@ -17,6 +17,7 @@ use crate::forecasting::{Forecasting, SavedForecasting};
 use crate::levels::Level;
 use crate::resource_forest::ResourceForests;
 use crate::series_table::SeriesTable;
+use crate::siblings::{SavedGroups, SiblingGroups};
 use crate::silence::Silences;
 use crate::state::{PartitionState, Pending, PerSeries};
 use crate::window::OpenWindow;
@@ -80,6 +81,7 @@ struct Saved {
     forests: ResourceForests,
     silences: Silences,
     forecasting: SavedForecasting,
+    siblings: SavedGroups,
     log_clock: Micros,
     next_offset: NextOffset,
 }
@@ -135,6 +137,7 @@ impl PartitionState {
             forests: self.forests.clone(),
             silences: self.silences.clone(),
             forecasting: self.forecasting.save(),
+            siblings: self.siblings.saved(),
             log_clock: self.log_clock,
             next_offset: self.next_offset,
         };
@@ -226,6 +229,8 @@ impl PartitionState {
         if !saved.correlation.fits(n) {
             return Err(damaged("a move is of no series"));
         }
+        let siblings = SiblingGroups::restored(saved.siblings, n)
+            .ok_or_else(|| damaged("a group of siblings is out of shape"))?;
         if !saved.levels.iter().all(|level| level.fits(n)) {
             return Err(damaged("an open rollup is out of shape"));
         }
@@ -283,6 +288,7 @@ impl PartitionState {
             forests: saved.forests,
             silences: saved.silences,
             forecasting,
+            siblings,
             log_clock: saved.log_clock,
             next_offset: saved.next_offset,
             committed_until: saved.next_offset,

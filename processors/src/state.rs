@@ -16,6 +16,7 @@ use crate::late::LateSample;
 use crate::levels::{LEVELS, Level};
 use crate::resource_forest::ResourceForests;
 use crate::series_table::SeriesTable;
+use crate::siblings::SiblingGroups;
 use crate::silence::{Silences, View};
 use crate::window::{INTERVAL_UNKNOWN, Offered, OpenWindow, SealedRollup};
 
@@ -157,6 +158,7 @@ pub struct PartitionState {
     pub(crate) forests: ResourceForests,
     pub(crate) silences: Silences,
     pub(crate) forecasting: Forecasting,
+    pub(crate) siblings: SiblingGroups,
     pub(crate) log_clock: Micros,
     pub(crate) next_offset: NextOffset,
     /// Records below were covered by a checkpoint before this state was restored: stepping over them again only rebuilds state.
@@ -177,6 +179,7 @@ impl PartitionState {
             forests: ResourceForests::default(),
             silences: Silences::default(),
             forecasting: Forecasting::default(),
+            siblings: SiblingGroups::default(),
             log_clock: Micros::MIN,
             next_offset: NextOffset(0),
             committed_until: NextOffset(0),
@@ -275,6 +278,9 @@ impl PartitionState {
             self.watch_resources(start);
             if self.config.detection.is_some() {
                 self.forests.fold(start, &folded, &self.table);
+                if self.config.peers.is_some() {
+                    self.siblings.fold(start, &folded, &self.table);
+                }
             }
             for (series, time, value) in window.uncommitted() {
                 self.pending.sealed.push(series, time, value);
@@ -290,7 +296,7 @@ impl PartitionState {
         }
     }
 
-    /// Lets the forests judge the minute that ends at or before a time.
+    /// Lets the forests and the groups of siblings judge the minute that ends at or before a time.
     fn watch_resources(&mut self, time: Micros) {
         let Some(config) = &self.config.detection else {
             return;
@@ -300,6 +306,12 @@ impl PartitionState {
         self.pending
             .anomalies
             .extend(events.into_iter().map(|(_, _, event)| event));
+        if let Some(peers) = &self.config.peers {
+            let events = self.siblings.close_before(time, peers, &self.table);
+            self.pending
+                .anomalies
+                .extend(events.into_iter().map(|(_, _, event)| event));
+        }
     }
 
     /// Seals each level whose open window ends at or before a time, finest first, handing its rollups to the next.
