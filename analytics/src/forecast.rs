@@ -3,6 +3,9 @@
 //! Read in this order: [`ForecastConfig`] (the grid and how far ahead), [`Forecaster`] (what is remembered of a series),
 //! [`SeriesForecast`] (its answer), [`ForecastLedger`] (whether such answers were right), [`forecast_by_mstl_ets`] (the slow method of reports).
 //!
+//! Logarithms and exponentials come from `libm`, so the stream's forecasts have the same bits on every machine; MSTL and ETS use the
+//! platform's and may differ in the last digits.
+//!
 //! ```
 //! use analytics::forecast::{ForecastConfig, Forecaster};
 //! let config = ForecastConfig::default();
@@ -38,3 +41,6 @@ pub use ledger::{
     ScoredForecast, TrackRecord, pinball_loss,
 };
 pub use mstl_ets::{MstlEtsError, forecast_by_mstl_ets};
+
+#[cfg(test)]
+mod tests;

@@ -5,6 +5,8 @@ use analytics::peers::PeersConfig;
 use schemas::Micros;
 use schemas::time::{DAY, MINUTE};
 
+use crate::ForecastingConfig;
+
 /// Settings of the stream operators. All times are event time, microseconds.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ProcessingConfig {
@@ -22,6 +24,8 @@ pub struct ProcessingConfig {
     pub detection: Option<DetectorConfig>,
     /// Comparison of each series with its siblings; `None` turns it off. Off, too, where detection is.
     pub peers: Option<PeersConfig>,
+    /// Forecasts; `None` turns them off.
+    pub forecasting: Option<ForecastingConfig>,
 }
 
 impl Default for ProcessingConfig {
@@ -34,6 +38,7 @@ impl Default for ProcessingConfig {
             series_max: 2_000_000,
             detection: Some(DetectorConfig::default()),
             peers: Some(PeersConfig::default()),
+            forecasting: Some(ForecastingConfig::default()),
         }
     }
 }

@@ -40,7 +40,6 @@ struct Move {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Waiting {
     resource: u32,
-    /// Its series; `u32::MAX` for one about the resource as a whole.
     series: u32,
     time: Micros,
     event: Anomaly,
@@ -111,17 +110,11 @@ impl Correlation {
         }
     }
 
-    /// An event that was announced: it is told once its resource's samples of its time are seen. `series` is `None` for one about the resource as a whole.
-    pub(crate) fn wait(
-        &mut self,
-        resource: u32,
-        series: Option<u32>,
-        time: Micros,
-        event: Anomaly,
-    ) {
+    /// An event that was announced: it is told once its resource's samples of its time are seen.
+    pub(crate) fn wait(&mut self, resource: u32, series: u32, time: Micros, event: Anomaly) {
         self.waiting.push(Waiting {
             resource,
-            series: series.unwrap_or(u32::MAX),
+            series,
             time,
             event,
         });
@@ -327,7 +320,7 @@ mod tests {
         for (series, seconds, score) in scores {
             correlation.note(unusual(*series, NOW + seconds * SECOND, *score));
         }
-        correlation.wait(0, Some(0), NOW, event());
+        correlation.wait(0, 0, NOW, event());
         let mut told = Vec::new();
         correlation.end_record(NOW + 1, &directory(), &mut told);
         assert!(!correlation.is_waiting());
@@ -368,7 +361,7 @@ mod tests {
             resource: 1,
             ..unusual(1, NOW, 2.0)
         });
-        correlation.wait(0, Some(0), NOW, event());
+        correlation.wait(0, 0, NOW, event());
         let mut told = Vec::new();
         correlation.end_record(NOW + 1, &directory(), &mut told);
         assert!(told[0].related.is_empty());
@@ -407,7 +400,7 @@ mod tests {
     #[test]
     fn an_event_waits_for_the_samples_of_its_time() {
         let (mut correlation, mut told) = (Correlation::default(), Vec::new());
-        correlation.wait(0, Some(0), NOW, event());
+        correlation.wait(0, 0, NOW, event());
         correlation.end_record(NOW, &directory(), &mut told);
         correlation.before(0, NOW, &directory(), &mut told);
         correlation.before(1, NOW + 1, &directory(), &mut told);

@@ -10,6 +10,8 @@ pub(crate) struct Resources {
     of_series: Vec<u32>,
     /// By resource index.
     resources: Vec<Resource>,
+    /// By resource index: its series, in the order of first appearance.
+    members: Vec<Vec<u32>>,
     index: HashMap<Labels, u32, foldhash::fast::RandomState>,
 }
 
@@ -21,18 +23,25 @@ impl Resources {
         let found = *self.index.entry(resource.labels().clone()).or_insert(next);
         if found == next {
             self.resources.push(resource);
+            self.members.push(Vec::new());
         }
+        self.members[found as usize].push(self.of_series.len() as u32);
         self.of_series.push(found);
-    }
-
-    /// How many there are.
-    pub(crate) fn len(&self) -> usize {
-        self.resources.len()
     }
 
     /// The resource of a series, both by index.
     pub(crate) fn of(&self, series: u32) -> u32 {
         self.of_series[series as usize]
+    }
+
+    /// The series of a resource.
+    pub(crate) fn series(&self, resource: u32) -> &[u32] {
+        &self.members[resource as usize]
+    }
+
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.resources.len()
     }
 
     /// A resource by its index.
@@ -58,6 +67,7 @@ mod tests {
         }
         let found: Vec<u32> = (0..4).map(|series| resources.of(series)).collect();
         assert_eq!((found, resources.len()), (vec![0, 1, 0, 2], 3));
+        assert_eq!(resources.series(0), [0, 2]);
         assert_eq!(resources.get(1).labels().get("host.name"), Some("b"));
         assert!(resources.get(2).labels().is_empty());
     }

@@ -196,6 +196,11 @@ impl Resolver<'_> {
         &self.table.directory
     }
 
+    /// Who speaks.
+    pub(crate) fn resources(&self) -> &Resources {
+        &self.table.resources
+    }
+
     fn look_up(&mut self, row: usize, metric: u32, labels: u32) -> u32 {
         let id = SeriesId::of_hashes(
             self.metric_hashes[metric as usize],

@@ -13,10 +13,12 @@ use serde::{Deserialize, Serialize};
 use crate::ProcessingConfig;
 use crate::correlation::Correlation;
 use crate::error_codes;
+use crate::forecasting::{Forecasting, SavedForecasting};
 use crate::levels::Level;
 use crate::resource_forest::ResourceForests;
 use crate::series_table::SeriesTable;
 use crate::siblings::{SavedGroups, SiblingGroups};
+use crate::silence::Silences;
 use crate::state::{PartitionState, Pending, PerSeries};
 use crate::window::OpenWindow;
 
@@ -78,6 +80,8 @@ struct Saved {
     correlation: Correlation,
     forests: ResourceForests,
     siblings: SavedGroups,
+    silences: Silences,
+    forecasting: SavedForecasting,
     log_clock: Micros,
     next_offset: NextOffset,
 }
@@ -132,6 +136,8 @@ impl PartitionState {
             correlation: self.correlation.clone(),
             forests: self.forests.clone(),
             siblings: self.siblings.saved(),
+            silences: self.silences.clone(),
+            forecasting: self.forecasting.save(),
             log_clock: self.log_clock,
             next_offset: self.next_offset,
         };
@@ -223,10 +229,6 @@ impl PartitionState {
         if !saved.correlation.fits(n) {
             return Err(damaged("a move is of no series"));
         }
-        let table = SeriesTable::from_directory(directory);
-        if !saved.forests.fits(n, table.resources().len()) {
-            return Err(damaged("a forest is out of shape"));
-        }
         let siblings = SiblingGroups::restored(saved.siblings, n)
             .ok_or_else(|| damaged("a group of siblings is out of shape"))?;
         if !saved.levels.iter().all(|level| level.fits(n)) {
@@ -260,6 +262,17 @@ impl PartitionState {
                 ),
             );
         }
+        let table = SeriesTable::from_directory(directory);
+        let resources = table.resources();
+        if !saved.forests.fits(n, resources.len()) {
+            return Err(damaged("a forest is out of shape"));
+        }
+        if !saved.silences.fits(resources.len()) {
+            return Err(damaged("a silence is of no resource"));
+        }
+        let resource_of = |series| resources.of(series);
+        let forecasting = Forecasting::restore(saved.forecasting, table.directory(), resource_of)
+            .ok_or_else(|| damaged("a forecast is of no series"))?;
         Ok(PartitionState {
             config,
             table,
@@ -274,6 +287,8 @@ impl PartitionState {
             correlation: saved.correlation,
             forests: saved.forests,
             siblings,
+            silences: saved.silences,
+            forecasting,
             log_clock: saved.log_clock,
             next_offset: saved.next_offset,
             committed_until: saved.next_offset,

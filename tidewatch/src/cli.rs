@@ -9,7 +9,9 @@ pub use crate::commands::demo::DemoArgs;
 use crate::commands::detect::DetectArgs;
 use crate::commands::doctor::DoctorArgs;
 use crate::commands::explain::ExplainArgs;
+use crate::commands::forecast::ForecastArgs;
 use crate::commands::manual::{CompletionsArgs, ManArgs};
+pub use crate::commands::report::{CapacityArgs, ReportCommand, ReportFormat};
 use crate::commands::score::ScoreArgs;
 use crate::commands::status::StatusArgs;
 use crate::commands::{self, manual};
@@ -73,12 +75,21 @@ pub enum Command {
     #[command(after_help = "Examples:\n  tidewatch detect cpu.csv\n  \
         tidewatch detect 2026-*.parquet --output scores.parquet --events events.ndjson")]
     Detect(DetectArgs),
+    /// Forecast the series of CSV or Parquet files: per step the median and the bands that hold 50, 80 and 95 % of the outcomes.
+    #[command(
+        after_help = "Examples:\n  tidewatch forecast cpu.csv --horizon 48h\n  \
+        tidewatch forecast 2026-*.parquet --horizon 14d --method mstl_ets --output forecast.csv"
+    )]
+    Forecast(ForecastArgs),
     /// Tell how good detection and forecasts are on public data: nab, wsd, forest, forecast, disk.
     #[command(after_help = "Example:\n  tidewatch score nab --data data --json nab.json")]
     Score(ScoreArgs),
     /// Ask a running instance whether it works; the exit code says it too (0: it does). For health checks.
     #[command(after_help = "Example:\n  tidewatch health --ready")]
     Health(commands::health::HealthArgs),
+    /// Make, list and revoke the tokens by which others send and ask.
+    #[command(subcommand)]
+    Token(commands::token::TokenCommand),
     /// Work on the topics of a Kafka cluster.
     #[command(subcommand)]
     Topics(TopicsCommand),
@@ -103,6 +114,9 @@ pub enum Command {
         after_help = "Examples:\n  tidewatch status --watch\n  tidewatch status --url http://127.0.0.1:7744 --json"
     )]
     Status(StatusArgs),
+    /// Write a report for people: what will be full, and when.
+    #[command(subcommand)]
+    Report(ReportCommand),
     /// Explain the code of an error: what it means, what was expected, what to do.
     #[command(after_help = "Example:\n  tidewatch explain TW-LOG-001")]
     Explain(ExplainArgs),
@@ -128,7 +142,7 @@ pub struct RunArgs {
     /// Address to listen on (setting server.listen).
     #[arg(long, value_name = "HOST:PORT")]
     pub listen: Option<String>,
-    /// Allow an address that other machines can reach, though there is no authentication yet.
+    /// Ask nobody for a token, though other machines can reach the address (setting server.insecure_listen).
     #[arg(long)]
     pub insecure_listen: bool,
 }
@@ -317,13 +331,22 @@ impl Cli {
         match &self.command {
             Command::Config(_) => return commands::print(&config.to_toml()),
             Command::Check => return commands::check::run(&config),
+            Command::Token(_) => {
+                let Command::Token(command) = self.command else {
+                    return Ok(());
+                };
+                return commands::token::run(&config, command);
+            }
             // What is wrong stands in their answer; log lines between would break it.
             Command::Doctor(_) | Command::Status(_) if !config.is_set("log.level") => {
                 config.log.level = "off".to_owned();
             }
             _ => {}
         }
-        if matches!(self.command, Command::Replay(_) | Command::Detect(_)) {
+        if matches!(
+            self.command,
+            Command::Replay(_) | Command::Detect(_) | Command::Forecast(_)
+        ) {
             crate::replay::quieten(&mut config);
         }
         crate::logs::start(&config.log);
@@ -345,6 +368,7 @@ impl Cli {
                 Command::Tail(args) => commands::tail::run(&config, args).await,
                 Command::Replay(args) => crate::replay::run(config, args).await,
                 Command::Detect(args) => commands::detect::run(config, args).await,
+                Command::Forecast(args) => commands::forecast::run(config, args).await,
                 Command::Health(args) => commands::health::run(&config, args).await,
                 Command::Topics(TopicsCommand::Create { .. }) => {
                     commands::topics::create(&config).await
@@ -354,9 +378,11 @@ impl Cli {
                 }
                 Command::Doctor(args) => commands::doctor::run(&config, &args).await,
                 Command::Status(args) => commands::status::run(&config, args).await,
+                Command::Report(command) => commands::report::run(&config, command).await,
                 // Answered above.
                 Command::Config(_)
                 | Command::Check
+                | Command::Token(_)
                 | Command::Explain(_)
                 | Command::Score(_)
                 | Command::Completions(_)
@@ -421,18 +447,12 @@ mod tests {
             .settings()
             .unwrap();
         assert_eq!(config.bus.partitions, 12);
-        assert!(
-            parse("tidewatch run --listen 0.0.0.0:9")
-                .unwrap()
-                .settings()
-                .is_err()
-        );
-        assert!(
-            parse("tidewatch run --listen 0.0.0.0:9 --insecure-listen")
-                .unwrap()
-                .settings()
-                .is_ok()
-        );
+        let anonymous = |line: &str| parse(line).unwrap().settings().unwrap().is_anonymous();
+        assert!(anonymous("tidewatch run"));
+        assert!(!anonymous("tidewatch run --listen 0.0.0.0:9"));
+        assert!(anonymous(
+            "tidewatch run --listen 0.0.0.0:9 --insecure-listen"
+        ));
     }
 
     #[test]

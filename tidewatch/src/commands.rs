@@ -11,8 +11,10 @@ pub(crate) mod demo;
 pub(crate) mod detect;
 pub(crate) mod doctor;
 pub(crate) mod explain;
+pub(crate) mod forecast;
 pub(crate) mod health;
 pub(crate) mod manual;
+pub(crate) mod report;
 pub(crate) mod score;
 mod shell;
 pub(crate) mod source;
@@ -20,6 +22,7 @@ pub(crate) mod sql;
 pub(crate) mod status;
 pub(crate) mod tail;
 pub(crate) mod terminal;
+pub(crate) mod token;
 pub(crate) mod topics;
 
 /// Writes to standard output. A reader that went away (`| head`) is no failure.

@@ -1,4 +1,4 @@
-//! What is said of a resource: the answer, the probabilities, the dates, and the sentence for a person.
+//! What is said of a pool: the answer, the probabilities, the dates, and the sentence for a person.
 
 use schemas::Micros;
 use schemas::time::{DAY, HOUR};
@@ -62,7 +62,7 @@ impl CapacityRegime {
     }
 }
 
-/// How probable it is that the resource is full within a time.
+/// How probable it is that the pool is full within a time.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct FullWithin {
     /// From the forecast on, µs.
@@ -105,7 +105,7 @@ impl DaysToFull {
     }
 
     /// Days after which it is full with a probability of `share` (0–1), the distance from the median widened as earlier forecasts of the
-    /// resource demand. Infinite: not within a year.
+    /// pool demand. Infinite: not within a year.
     pub fn at(&self, share: f64) -> f64 {
         let (day, median) = (quantile(&self.days, share), quantile(&self.days, 0.5));
         if median.is_finite() && median > 0.0 && day.is_finite() && self.widening > 1.0 {
@@ -132,7 +132,7 @@ pub(super) fn quantile(ascending: &[f64], share: f64) -> f64 {
     value.unwrap_or(f64::INFINITY)
 }
 
-/// When a resource will be full.
+/// When a pool will be full.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CapacityForecast {
     /// The answer in a word.
@@ -158,9 +158,9 @@ pub struct CapacityForecast {
     pub growth_per_day: f64,
     /// How the level behaves at present.
     pub regime: CapacityRegime,
-    /// 0–1: how much history this stands on, and how well earlier forecasts of the same resource held.
+    /// 0–1: how much history this stands on, and how well earlier forecasts of the same pool held.
     pub trust: f64,
-    /// Earlier forecasts of this resource that could be judged.
+    /// Earlier forecasts of this pool that could be judged.
     pub judged: u32,
     /// Those of them whose interval from the 5 % to the 95 % date held.
     pub inside: u32,

@@ -8,7 +8,7 @@ const UNLIKE: f64 = 1.5;
 /// Earlier time must be at least this many times as long as the rise that is compared with it.
 const EARLIER_LEAST: usize = 3;
 
-/// A rise that has no like in the resource's history.
+/// A rise that has no like in the pool's history.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Burst {
     /// Which of the scales shows it, and in how many of its newest steps.
@@ -16,7 +16,7 @@ pub(crate) struct Burst {
     pub(crate) steps: usize,
     /// For how long it has lasted, days.
     pub(crate) days: f64,
-    /// What it gained, in units of the resource.
+    /// What it gained, in units of the pool.
     pub(crate) gain: f64,
 }
 

@@ -1,7 +1,7 @@
-//! Which metrics have a ceiling: from a metric's name (and labels) to what it says of a resource. Knows names only.
+//! Which metrics have a ceiling: from a metric's name (and labels) to what it says of a pool. Knows names only.
 //!
-//! A resource with a ceiling is told by one metric or by several, which agents name in their own ways. [`role`] says what a metric tells and
-//! of which pool; the caller groups the series of one host and place (the labels that remain) by [`Role::pool`] and asks [`level`] for
+//! A pool is told by one metric or by several, which agents name in their own ways. [`role`] says what a metric tells and
+//! of which; the caller groups the series of one host and place (the labels that remain) by [`Role::pool`] and asks [`level`] for
 //! `used` and `ceiling`. The rules, in this order:
 //!
 //! 1. Names that are known: OpenTelemetry (`system.filesystem.usage{state}`, `system.memory.limit` …), node_exporter
@@ -39,8 +39,8 @@ pub struct Role {
     pub pool: String,
     /// What it tells of the pool.
     pub part: Part,
-    /// The label that was read to know it (`state`), which therefore does not tell places apart.
-    pub label: Option<&'static str>,
+    /// The labels that tell parts of one place apart (`state`) and not places: left out where series are grouped by their labels.
+    pub inner: &'static [&'static str],
 }
 
 /// Names that are known whole: name, pool, part.
@@ -119,6 +119,19 @@ const BY_STATE: &[(&str, &str)] = &[
     ("system.paging.usage", "swap"),
 ];
 
+/// Labels that tell the state of a part.
+const STATES: &[&str] = &[
+    "state",
+    "system.filesystem.state",
+    "system.memory.state",
+    "system.paging.state",
+];
+/// Labels by which the backends of one server are counted.
+const DATABASE: &[&str] = &["datname", "datid"];
+/// Labels that name the type of a file system, and the types that are images: full from the day they were made.
+const FILE_SYSTEM_TYPES: &[&str] = &["system.filesystem.type", "fstype", "type"];
+const IMAGES: &[&str] = &["squashfs", "iso9660", "udf", "erofs", "cramfs", "romfs"];
+
 /// What rises and falls with the work of the moment, whatever its name ends in.
 const MOMENTARY: &[&str] = &[
     "cpu",
@@ -173,41 +186,38 @@ const CEILING: &[&str] = &[
 /// assert_eq!(role("system.cpu.utilization", none), None);
 /// ```
 pub fn role<'a>(metric: &str, label: impl Fn(&str) -> Option<&'a str>) -> Option<Role> {
-    let told = |pool: &str, part| Role {
+    if FILE_SYSTEM_TYPES
+        .iter()
+        .any(|key| label(key).is_some_and(|name| IMAGES.contains(&name)))
+    {
+        return None;
+    }
+    let told = |pool: &str, part, inner| Role {
         pool: pool.to_owned(),
         part,
-        label: None,
+        inner,
     };
-    // Paging is told as ratio by state, of which only one is used.
+    let state = || STATES.iter().find_map(|key| label(key));
     if let Some((_, pool, part)) = KNOWN.iter().find(|known| known.0 == metric) {
-        let state = label("state").or_else(|| label("system.paging.state"));
-        if *part == Part::Ratio && state.is_some_and(|state| state != "used") {
-            return None;
-        }
-        return Some(Role {
-            label: (*part == Part::Ratio && state.is_some()).then_some("state"),
-            ..told(pool, *part)
-        });
+        return match part {
+            // A ratio that is told for each state: only one of them is what is used.
+            Part::Ratio if state().is_some_and(|state| state != "used") => None,
+            Part::Ratio => Some(told(pool, *part, STATES)),
+            Part::UsedToo => Some(told(pool, *part, DATABASE)),
+            _ => Some(told(pool, *part, &[])),
+        };
     }
     if let Some((_, pool)) = BY_STATE.iter().find(|known| known.0 == metric) {
-        let keys = [
-            "state",
-            "system.filesystem.state",
-            "system.memory.state",
-            "system.paging.state",
-        ];
-        let (key, state) = keys.iter().find_map(|key| Some((*key, label(key)?)))?;
-        let part = match state {
+        let part = match state()? {
             "used" => Part::Used,
             // What the kernel gives back on demand is not used; a file system's reserve is.
             "reserved" => Part::UsedToo,
-            "free" | "cached" | "buffered" | "inactive" | "slab_reclaimable" => Part::Free,
+            "free" | "cached" | "buffered" | "buffers" | "inactive" | "slab_reclaimable" => {
+                Part::Free
+            }
             _ => return None,
         };
-        return Some(Role {
-            label: Some(key),
-            ..told(pool, part)
-        });
+        return Some(told(pool, part, STATES));
     }
     let lower = metric.to_ascii_lowercase().replace('.', "_");
     let words: Vec<&str> = lower.split('_').collect();
@@ -231,7 +241,7 @@ pub fn role<'a>(metric: &str, label: impl Fn(&str) -> Option<&'a str>) -> Option
         (CEILING, Part::Ceiling),
     ] {
         if let Some(stem) = stem(endings) {
-            return Some(told(&stem, part));
+            return Some(told(&stem, part, &[]));
         }
     }
     None

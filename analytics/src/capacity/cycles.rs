@@ -70,7 +70,7 @@ pub(crate) struct Rhythm {
 }
 
 impl Cycles {
-    /// Takes a sample; `used` in units of the resource.
+    /// Takes a sample; `used` in units of the pool.
     pub(crate) fn observe(&mut self, time: Micros, used: f64) {
         if !self.started {
             *self = Cycles {
@@ -88,14 +88,17 @@ impl Cycles {
             if used >= self.extreme {
                 (self.extreme, self.extreme_time) = (used, time);
             } else if self.extreme - used > turn {
-                if self.peaks.len() == PEAKS {
-                    self.peaks.pop_front();
+                // What only fell since the first sample had no rise, so its beginning is no peak.
+                if self.extreme - self.trough > turn {
+                    if self.peaks.len() == PEAKS {
+                        self.peaks.pop_front();
+                    }
+                    self.peaks.push_back(Peak {
+                        time: self.extreme_time,
+                        level: self.extreme as f32,
+                        trough: self.trough as f32,
+                    });
                 }
-                self.peaks.push_back(Peak {
-                    time: self.extreme_time,
-                    level: self.extreme as f32,
-                    trough: self.trough as f32,
-                });
                 self.rising = false;
                 (self.extreme, self.extreme_time) = (used, time);
             }

@@ -1,7 +1,7 @@
-//! Time to full of anything with a ceiling: a disk, memory, a pool of connections, the life of a certificate. Knows no names of metrics.
+//! Time to full of anything with a ceiling: a disk, memory, connections, the life of a certificate; called a pool here. Knows no names of metrics.
 //!
 //! [`CapacityForecaster`] is fed `(time, used, ceiling)` and answers with a [`CapacityForecast`]. It walks a few hundred random
-//! continuations of the level ([`paths`]) and looks when they reach the ceiling. They are made of what the resource itself did before
+//! continuations of the level ([`paths`]) and looks when they reach the ceiling. They are made of what the pool itself did before
 //! ([`steps`]: a block bootstrap of increments at three scales of time), of its peaks if it is filled and cleaned up in a rhythm
 //! ([`cycles`]), and of the present rise if there was never one like it ([`burst`]). What became of its earlier forecasts makes later
 //! ones wider ([`record`]).
@@ -39,7 +39,7 @@ use serde::{Deserialize, Serialize};
 
 use answer::quantile;
 use burst::Burst;
-use cycles::{Cycles, PEAKS_MIN};
+use cycles::{Cycles, PEAKS_MIN, Rhythm};
 use paths::{HORIZON_DAYS, Paths};
 use record::{Promise, Record};
 use steps::{Random, Scale};
@@ -49,15 +49,24 @@ const PATHS: usize = 400;
 /// Paths that are walked to judge oneself.
 const PATHS_TO_JUDGE: usize = 100;
 /// Used above this share of the ceiling is full: file systems and pools refuse a little before the last byte.
-const FULL_SHARE: f64 = 0.999;
-/// What a resource does in its first hour is its birth and not its habit: packages are unpacked, caches are filled.
+pub const FULL_SHARE: f64 = 0.999;
+/// What a pool does in its first hour is its birth and not its habit: packages are unpacked, caches are filled.
 const BIRTH: Micros = HOUR;
 /// Days of history after which trust has reached 63 %: two weeks, the first repetition of a week.
 const TRUST_DAYS: f64 = 14.0;
+/// Clean-ups from this share of the ceiling on are told as such.
+const CYCLE_SHARE: f64 = 0.05;
 /// Changes of the ceiling below this share are rounding.
 const RESIZE_SHARE: f64 = 0.001;
 
-/// What is remembered of one resource: at most 4 kB.
+/// What is read off a path at a time.
+#[derive(Debug, Clone, Copy)]
+enum Reading {
+    At,
+    Highest,
+}
+
+/// What is remembered of one pool: at most 4 kB.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CapacityForecaster {
     /// What levels are counted in, so that they fit a single; a power of two. 0 before the first sample.
@@ -193,15 +202,24 @@ impl CapacityForecaster {
     /// The level at each of `days` from now (ascending): the middle of the paths and the band of 80 % of them, in the unit observed.
     /// Empty without history. The level is not cut at the ceiling.
     pub fn levels(&self, days: &[f64]) -> Vec<LevelBand> {
+        self.bands(days, Reading::At, PATHS)
+    }
+
+    /// As [`Self::levels`], of the highest level from now until each of `days`: what decides whether it was full on the way.
+    pub fn highest(&self, days: &[f64]) -> Vec<LevelBand> {
+        self.bands(days, Reading::Highest, PATHS)
+    }
+
+    fn bands(&self, days: &[f64], reading: Reading, count: usize) -> Vec<LevelBand> {
         let paths = self.paths();
         if !paths.known() {
             return Vec::new();
         }
-        let mut levels: Vec<Vec<f64>> = vec![Vec::with_capacity(PATHS); days.len()];
+        let mut levels: Vec<Vec<f64>> = vec![Vec::with_capacity(count); days.len()];
         let mut random = self.random();
-        for _ in 0..PATHS {
+        for _ in 0..count {
             let mut next = 0;
-            let (mut time, mut level) = (0.0, paths.used);
+            let (mut time, mut level, mut highest) = (0.0, paths.used, paths.used);
             paths.walk(&mut random, |piece| {
                 while next < days.len() && days[next] <= piece.until {
                     let share = if piece.until > time {
@@ -209,14 +227,21 @@ impl CapacityForecaster {
                     } else {
                         1.0
                     };
-                    levels[next].push(level + share * (piece.level - level));
+                    let (end, peak) = (piece.level, piece.peak);
+                    levels[next].push(match reading {
+                        Reading::At => level + share * (end - level),
+                        Reading::Highest => highest.max(level + share * (peak - level)),
+                    });
                     next += 1;
                 }
-                (time, level) = (piece.until, piece.level);
+                (time, level, highest) = (piece.until, piece.level, highest.max(piece.peak));
                 next < days.len()
             });
             for rest in &mut levels[next..] {
-                rest.push(level);
+                rest.push(match reading {
+                    Reading::At => level,
+                    Reading::Highest => highest,
+                });
             }
         }
         levels
@@ -306,7 +331,7 @@ impl CapacityForecaster {
             return;
         }
         let month = self
-            .levels(&[30.0])
+            .bands(&[30.0], Reading::At, PATHS_TO_JUDGE)
             .first()
             .map_or(0.0, |band| band.median / self.unit);
         // At least one per cent above: a smaller rise is noise.
@@ -328,7 +353,9 @@ impl CapacityForecaster {
         paths: &Paths<'_>,
         days: DaysToFull,
     ) -> CapacityForecast {
-        let regime = if paths.rhythm.is_some() {
+        // A rhythm below this share of the ceiling is noise to a person, though its peaks decide all the same.
+        let cycles = |rhythm: &Rhythm| rhythm.drop * self.unit >= CYCLE_SHARE * ceiling;
+        let regime = if paths.rhythm.as_ref().is_some_and(cycles) {
             CapacityRegime::Cycling
         } else if paths.burst.is_some() {
             CapacityRegime::Bursting

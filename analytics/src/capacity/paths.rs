@@ -1,4 +1,4 @@
-//! What may happen: random continuations of a resource's level, made of what it did before.
+//! What may happen: random continuations of a pool's level, made of what it did before.
 
 use super::burst::Burst;
 use super::cycles::Rhythm;
@@ -15,6 +15,10 @@ const HOURS_MIN: usize = 24;
 const DAYS_MIN: usize = 14;
 /// Repeats of a scale before its steps are taken twice as long, and again after as many more: what the far future needs is coarse.
 const STRIDE_STEPS: usize = 128;
+
+/// A cycle is walked as one of at least this part of the time so far: 64, so that cycles of an hour are not walked nine thousand times in a
+/// year, and yet some three hundred peaks have their chance.
+const CYCLES_GRAIN: f64 = 64.0;
 
 /// A piece of a path.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -33,7 +37,7 @@ pub(crate) struct Paths<'a> {
     pub(crate) scales: [&'a Scale; 3],
     pub(crate) burst: Option<Burst>,
     pub(crate) rhythm: Option<Rhythm>,
-    /// The present level, in units of the resource, as are all levels.
+    /// The present level, in units of the pool, as are all levels.
     pub(crate) used: f64,
 }
 
@@ -169,13 +173,12 @@ fn walk_rhythm(
         // The peak is overdue; nobody knows by how much.
         next = random.unit() * interval(random);
     }
-    // A step of at least a 256th of the horizon so far: a cycle of an hour is not walked nine thousand times.
     while at.until < HORIZON_DAYS {
         let residual = rhythm.residuals[random.below(rhythm.residuals.len())];
         let top = rhythm.level
             + rhythm.slope * next
             + tilt * (next - rhythm.middle_days)
-            + residual * (1.0 + 0.25 * random.normal());
+            + residual * (0.75 + 0.5 * random.unit());
         let top = top.max(at.level.min(start.level));
         at = Piece {
             until: next,
@@ -186,7 +189,7 @@ fn walk_rhythm(
             return;
         }
         at.level = (top - rhythm.drop).min(top);
-        let pause = interval(random).max(at.until / 256.0);
+        let pause = interval(random).max(at.until / CYCLES_GRAIN);
         next += pause.max(1e-4);
         at = Piece {
             until: at.until,

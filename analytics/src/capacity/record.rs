@@ -1,4 +1,4 @@
-//! What became of earlier forecasts of the same resource, and how much wider that makes the next ones.
+//! What became of earlier forecasts of the same pool, and how much wider that makes the next ones.
 
 use std::collections::VecDeque;
 
@@ -12,7 +12,7 @@ const JUDGED_DAYS: i64 = 180;
 /// Forecasts that can be open: one in [`EVERY_DAYS`] for [`JUDGED_DAYS`].
 const OPEN_MAX: usize = 13;
 /// How much one outcome moves the width: by 1.8 % if it was outside, by 0.2 % if inside, so that in the
-/// long run a tenth is outside. Slow: the outcomes of one resource come every two weeks and are much alike, so a dozen count as a few.
+/// long run a tenth is outside. Slow: the outcomes of one pool come every two weeks and are much alike, so a dozen count as a few.
 const LEARNING: f64 = 0.02;
 /// The share that may be outside of the interval from the 5 % to the 95 % date.
 const OUTSIDE: f64 = 0.1;
@@ -23,7 +23,7 @@ const WIDENING_MAX: f64 = 1.1;
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Promise {
     pub(crate) made_at: Micros,
-    /// In units of the resource.
+    /// In units of the pool.
     pub(crate) level: f32,
     /// Days to the 5, 50 and 95 % date; infinite beyond the horizon.
     pub(crate) days: [f32; 3],
@@ -56,7 +56,7 @@ impl Record {
         self.open.push_back(promise);
     }
 
-    /// Judges what has come true, or has not in time. `used` in units of the resource.
+    /// Judges what has come true, or has not in time. `used` in units of the pool.
     pub(crate) fn judge(&mut self, now: Micros, used: f64) {
         let (mut judged, mut inside) = (0, 0);
         self.open.retain(|promise| {

@@ -1,4 +1,4 @@
-//! What a resource's used amount did in equal steps of time: the newest steps as they came, and a sample of blocks of older ones.
+//! What a pool's used amount did in equal steps of time: the newest steps as they came, and a sample of blocks of older ones.
 
 use std::collections::VecDeque;
 
@@ -17,7 +17,7 @@ const BLOCKS: usize = 60;
 /// What happened this many days ago weighs half in the choice of blocks. 730: the habits of a machine last for years, but not for ever.
 const BLOCK_HALF_LIFE_DAYS: f64 = 730.0;
 
-/// What one step of time did, in units of the resource.
+/// What one step of time did, in units of the pool.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub(crate) struct Step {
     /// Used at its end minus used at its start.
@@ -111,7 +111,7 @@ impl Scale {
         &self.recent
     }
 
-    /// Takes a sample; `used` in units of the resource. Returns whether a step was completed by it.
+    /// Takes a sample; `used` in units of the pool. Returns whether a step was completed by it.
     pub(crate) fn observe(&mut self, time: Micros, used: f64) -> bool {
         let index = time.div_euclid(self.step);
         let opened = |base: f64, whole: bool| Open {

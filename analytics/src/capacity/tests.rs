@@ -240,6 +240,8 @@ proptest! {
 #[case("disk_inodes_used", "", "inodes", Part::Used)]
 #[case("system.filesystem.usage", "reserved", "disk", Part::UsedToo)]
 #[case("system.memory.usage", "cached", "memory", Part::Free)]
+#[case("system.memory.utilization", "used", "memory", Part::Ratio)]
+#[case("pg_stat_database_numbackends", "", "connections", Part::UsedToo)]
 #[case("system.filesystem.utilization", "", "disk", Part::Ratio)]
 #[case("k8s.volume.utilization", "", "k8s_volume", Part::Ratio)]
 #[case("db_pool_connections_used", "", "db_pool_connections", Part::Used)]
@@ -272,6 +274,27 @@ fn a_metric_has_its_role(
 #[case("")]
 fn what_has_no_ceiling_has_no_role(#[case] metric: &str) {
     assert_eq!(role(metric, |_| None), None);
+}
+
+#[test]
+fn an_image_is_no_disk_that_fills() {
+    let image = |key: &str| (key == "fstype").then_some("squashfs");
+    assert_eq!(role("node_filesystem_avail_bytes", image), None);
+    let free = |key: &str| (key == "system.memory.state").then_some("free");
+    assert_eq!(role("system.memory.utilization", free), None);
+}
+
+#[rstest]
+#[case(&[(Part::Used, 5.0), (Part::UsedToo, 1.0), (Part::Free, 4.0)], Some((6.0, 10.0)))]
+#[case(&[(Part::UsedToo, 3.0), (Part::UsedToo, 4.0), (Part::Ceiling, 100.0)], Some((7.0, 100.0)))]
+#[case(&[(Part::Percent, 71.0), (Part::Free, 29.0)], Some((71.0, 100.0)))]
+#[case(&[(Part::Ratio, 0.5), (Part::Used, 1.0), (Part::Ceiling, 4.0)], Some((1.0, 4.0)))]
+#[case(&[(Part::Used, 5.0), (Part::Ceiling, 0.0)], None)]
+#[case(&[(Part::Used, f64::NAN), (Part::Ceiling, 10.0)], None)]
+#[case(&[(Part::Ceiling, 10.0)], None)]
+#[case(&[], None)]
+fn parts_make_a_level(#[case] parts: &[(Part, f64)], #[case] told: Option<(f64, f64)>) {
+    assert_eq!(level(0.0, parts), told);
 }
 
 #[test]

@@ -93,7 +93,8 @@ impl AlarmControl {
         if score <= 1.0 {
             return verdict;
         }
-        let recurs = self.note_story(interval_s);
+        // Who wants no rest wants to hear of everything again.
+        let recurs = self.note_story(interval_s) && config.rest_s > 0.0;
         let worse = self.rest_s <= 0.0 || evidence > WORSE * self.told;
         if may_alarm && worse && !recurs {
             self.rest_s = config.rest_s as f32;

@@ -37,7 +37,7 @@ pub struct DetectorConfig {
     /// Nothing is announced while the share of expected samples that arrived is below this. Default 0.5: an average of what half
     /// the samples say is not the series.
     pub completeness_min: f64,
-    /// After an announcement, silence for this long unless it gets clearly worse. Default 86,400: the same fault on the same series is the
+    /// After an announcement, silence for this long unless it gets clearly worse; 0 also tells what recurs at regular distances. Default 86,400: the same fault on the same series is the
     /// same story for a day.
     pub rest_s: f64,
     /// Silence of a series is told after this time at the earliest (and ten of its intervals, and twice its longest gap of late).
@@ -95,7 +95,7 @@ impl DetectorConfig {
     pub fn validate(&self) -> Result<(), DetectorConfigError> {
         let year = 366.0 * 86_400.0;
         let checks = [
-            ("alarms_per_month", self.alarms_per_month, 0.01, 1e6),
+            ("alarms_per_month", self.alarms_per_month, 0.01, 1e7),
             ("band_relative_min", self.band_relative_min, 0.0, 10.0),
             ("band_absolute_min", self.band_absolute_min, 0.0, 1e30),
             (

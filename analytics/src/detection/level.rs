@@ -61,6 +61,8 @@ pub(crate) const SCALE_CUT: f64 = 4.0;
 
 /// A value counts as new when it leaves the range seen by this share of it. 5 %: a record by a hair is no news.
 const RANGE_MARGIN: f64 = 0.05;
+/// Samples that make a range.
+const RANGE_SAMPLES_MIN: u32 = 10;
 
 impl Memory {
     /// The weight of a sample that came `elapsed_s` after the one before, as the `count`-th: plain means while little is known.
@@ -145,6 +147,11 @@ impl Levels {
         (self.low, self.high)
     }
 
+    /// The smoothed absolute distance from the recent level: the present noise.
+    pub(crate) fn smooth(&self) -> f32 {
+        self.smooth
+    }
+
     pub(crate) fn scale(&self) -> f32 {
         self.scale
     }
@@ -152,6 +159,11 @@ impl Levels {
     /// Mean residual of the hour, with sign.
     pub(crate) fn hour(&self) -> f32 {
         self.hour
+    }
+
+    /// Whether the series varies more this hour than it did for two days.
+    pub(crate) fn is_more_restless(&self) -> bool {
+        self.restless > self.restless_usually
     }
 
     /// Samples seen; stays at its maximum.
@@ -202,7 +214,9 @@ impl Levels {
             TWO_DAYS.weight(elapsed_s, plain),
         );
         let margin = (RANGE_MARGIN * (self.high - self.low)).max(floor);
-        let novelty = if settled && (value > self.high + margin || value < self.low - margin) {
+        let novelty = if self.samples >= RANGE_SAMPLES_MIN
+            && (value > self.high + margin || value < self.low - margin)
+        {
             libm::log10f(self.samples.min(10_000) as f32)
         } else {
             0.0

@@ -17,10 +17,13 @@ mod season;
 mod tail;
 mod votes;
 
+#[cfg(test)]
+mod tests;
+
 pub use config::{DetectorConfig, DetectorConfigError, Watch};
 pub use counter_rate::CounterRate;
 pub(crate) use event::number;
-pub use event::{RULE, anomaly_event, explain};
+pub use event::{RULE, anomaly_event, explain, silence_event};
 pub use season::Season;
 pub use votes::{DETECTORS, Detector, DetectorVote, Observation, SCORE_MAX};
 
@@ -52,7 +55,7 @@ const TAIL_EXCESS_WEIGHT: f32 = 0.05;
 /// A series that was silent for this long is learned anew.
 const FORGET: Micros = 14 * DAY;
 
-/// A residual of this many mean absolute deviations, on one side for so long, is the new level.
+/// A residual of so many times the present noise, on one side for so long, is the new level.
 const SHIFT_DEVIATIONS: f64 = 3.0;
 /// 12 hours: longer than a working day's plateau, which a season learns within two days.
 const SHIFT_S: f32 = 43_200.0;
@@ -107,7 +110,7 @@ pub struct Silence {
     pub since: Micros,
     /// The value of that.
     pub last_value: f64,
-    /// The finding, of [`AnomalyKind::Missing`]; for [`anomaly_event`] at the time of asking.
+    /// The finding, of [`AnomalyKind::Missing`]; told by [`silence_event`].
     pub observation: Observation,
 }
 
@@ -176,8 +179,16 @@ impl SeriesDetectors {
         })
     }
 
-    /// The time after which silence is longer than it ever is, as [`SeriesDetectors::overdue`] judges it; `None` while the series' interval is not known.
+    /// Time of the newest sample; `Micros::MIN` before the first.
+    pub fn last_time(&self) -> Micros {
+        self.time
+    }
+
+    /// The time after which silence is longer than it ever is, as [`SeriesDetectors::overdue`] judges it; `None` before the warm-up ends.
     pub fn due(&self, config: &DetectorConfig) -> Option<Micros> {
+        if self.trust(config) < 1.0 {
+            return None;
+        }
         let limit_s = self.presence.silence_limit_s(config)?;
         Some(
             self.time
@@ -422,15 +433,25 @@ impl SeriesDetectors {
             (vote.expected, vote.lower, vote.upper) =
                 (expected, expected - half_width, expected + half_width);
         }
+        let steps = observation.votes[Detector::Step as usize].score > 0.0;
         for vote in &observation.votes {
             if vote.score > largest {
                 largest = vote.score;
                 observation.kind = match vote.detector {
+                    // One jump makes a series restless, too, and is no change of habit.
+                    Detector::Variance if steps => AnomalyKind::Point,
                     Detector::Variance => AnomalyKind::Variance,
                     Detector::LevelShift | Detector::HourMean => AnomalyKind::LevelShift,
                     _ => AnomalyKind::Point,
                 };
             }
+        }
+        if observation.kind == AnomalyKind::Variance {
+            observation.direction = if self.levels.is_more_restless() {
+                Direction::High
+            } else {
+                Direction::Low
+            };
         }
     }
 
@@ -479,7 +500,7 @@ impl SeriesDetectors {
 
     /// A level that has lasted for half a day is the usual one from now on.
     fn take_over_level(&mut self, residual: f64, elapsed: f32, floor: f64) {
-        let far = SHIFT_DEVIATIONS * f64::from(self.levels.scale()).max(floor);
+        let far = SHIFT_DEVIATIONS * f64::from(self.levels.smooth()).max(floor);
         if residual.abs() > far {
             let side = elapsed.copysign(residual as f32);
             self.away_s = if self.away_s * side >= 0.0 {

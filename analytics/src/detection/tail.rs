@@ -16,8 +16,11 @@ const TAIL_DIGITS: f32 = 2.0;
 /// The first scores only set the scale.
 const SCALE_SCORES: u16 = 20;
 
-/// Scores that must be known before one is called improbable.
-const KNOWN_SCORES_MIN: u16 = 30;
+/// Scores that must be known before one is called improbable. How many an alarm needs is the warm-up's to say; below this there is no scale.
+const KNOWN_SCORES_MIN: u16 = 10;
+
+/// The mean log-excess before any score was above: a tail like that of heavy noise.
+const EXCESS_UNKNOWN: f32 = 0.3;
 
 /// A score is never called less probable than 10^−12: no history of a series supports more.
 const DIGITS_MAX: f32 = 12.0;
@@ -40,7 +43,7 @@ pub(crate) struct TailWeight {
     pub(crate) tail: f32,
 }
 
-/// The distribution of one detector's scores on one series: 16 bytes.
+/// The distribution of one detector's scores on one series: 20 bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub(crate) struct Tail {
     /// The 99 % quantile, ≥ 0.
@@ -53,6 +56,8 @@ pub(crate) struct Tail {
     seen: u16,
     /// Scores seen above the quantile; stays at its maximum.
     above: u16,
+    /// How many of the last scores were above it without a break; stays at its maximum.
+    run: u16,
 }
 
 impl Tail {
@@ -64,6 +69,7 @@ impl Tail {
     /// −log10 of the probability of a score of at least this size, 0–12; then learns from it. Scores up to `floor` (> 0) count as that.
     #[inline]
     pub(crate) fn digits(&mut self, score: f32, floor: f32, weight: TailWeight) -> f32 {
+        let matters = score > floor;
         let score = score.max(floor);
         let quantile = self.quantile.max(floor);
         let log_excess = if score > quantile {
@@ -72,9 +78,14 @@ impl Tail {
             0.0
         };
         let mut digits = 0.0;
-        if self.seen >= KNOWN_SCORES_MIN {
+        if matters && self.seen >= KNOWN_SCORES_MIN {
             digits = if score > quantile {
-                TAIL_DIGITS + LOG10_E * log_excess / self.excess.max(EXCESS_MIN)
+                let excess = if self.above == 0 {
+                    EXCESS_UNKNOWN
+                } else {
+                    self.excess.max(EXCESS_MIN)
+                };
+                TAIL_DIGITS + LOG10_E * log_excess / excess
             } else {
                 TAIL_DIGITS * score / quantile
             };
@@ -103,14 +114,17 @@ impl Tail {
             self.quantile += step * (1.0 - TAIL_SHARE);
             self.above = self.above.saturating_add(1);
             if self.above == 1 {
-                // Before anything is known, a tail like that of heavy noise.
-                self.excess = 0.3;
+                self.excess = EXCESS_UNKNOWN;
             }
             let excess = log_excess.min(EXCESS_CUT * self.excess.max(EXCESS_MIN));
-            let weight = weight.tail.max(1.0 / (f32::from(self.above) + 2.0));
+            // What comes in a run is one story: its n-th score weighs an n-th, or a lasting anomaly would teach the tail that it is usual
+            // before it was told (declustering, as in the estimation of extremes).
+            self.run = self.run.saturating_add(1);
+            let weight = weight.tail.max(1.0 / (f32::from(self.above) + 2.0)) / f32::from(self.run);
             self.excess += weight * (excess - self.excess);
         } else {
             self.quantile = (self.quantile - step * TAIL_SHARE).max(0.0);
+            self.run = 0;
         }
     }
 }

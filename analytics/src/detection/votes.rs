@@ -98,7 +98,7 @@ pub struct Observation {
     pub direction: Direction,
     /// What each detector thinks.
     pub votes: [DetectorVote; DETECTORS],
-    /// What kind of abnormality it would be.
+    /// In what way it is abnormal, if it is. Of a drift, `expected` is the level it came from.
     pub kind: AnomalyKind,
     /// Which season the expectation rests on.
     pub season: Season,

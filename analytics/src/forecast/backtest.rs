@@ -14,10 +14,11 @@ const HORIZONS_MAX: usize = 14;
 /// Forecasts under way. 8: an error at the furthest horizon eight times in as much time; more of them are hardly independent.
 const LAUNCHES_MAX: u32 = 8;
 
-/// An expert's weight is its mean error to this power. −4: one that is wrong twice as far hardly counts, two alike count the same.
+/// An expert's weight is 1 over its mean error to this power. 4: one that is wrong twice as far counts a sixteenth, two alike the same;
+/// with less the bad ones are heard, with more chance decides between the good.
 const WEIGHT_POWER: i32 = 4;
 
-/// A mean error forgets over this many. 30: half a season of weeks at the furthest horizons, days at the nearest.
+/// A mean error forgets over this many. 100: a month of hours, as one in some hours is taken; with fewer a bad week changes the verdict.
 const MEMORY_ERRORS: f64 = 100.0;
 
 /// A forecast under way.
@@ -84,6 +85,12 @@ impl Backtest {
 
     pub(crate) fn distances(&self) -> &[u32] {
         &self.distances
+    }
+
+    /// Forgets most of how far off the methods were: a season has just become known.
+    pub(crate) fn renew(&mut self) {
+        self.combined.renew();
+        self.baseline.renew();
     }
 
     /// Lets a step pass; says whether a forecast is to be launched from it.
@@ -230,12 +237,16 @@ impl Backtest {
             } else {
                 f64::from(distance - start) / f64::from(end - start)
             };
-            let mut value = 0.0;
+            // Counted from one of them, so that what all agree on is not rounded.
+            let at =
+                |path: &Option<Vec<f64>>| path.as_ref().and_then(|path| path.get(ahead)).copied();
+            let first = at(&paths[LAST_REPEAT]).unwrap_or(0.0);
+            let mut value = first;
             for (expert, path) in paths.iter().enumerate() {
                 let weight =
                     left_weights[expert] + share * (right_weights[expert] - left_weights[expert]);
-                if let Some(expected) = path.as_ref().and_then(|path| path.get(ahead)) {
-                    value += weight * expected;
+                if let Some(expected) = at(path) {
+                    value += weight * (expected - first);
                 }
             }
             combined.push(value);

@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::answer::{Band, COVERAGES};
 
-/// Errors are counted in bins: 28 on each side. The k-th ends at [`BIN_FIRST`] · [`BIN_RATIO`]^k usual errors, so the last begins at 20.
+/// Errors are counted in bins, 28 on each side. The k-th, from 0, ends at [`BIN_FIRST`] · [`BIN_RATIO`]^k usual errors, the last at 20;
+/// what is larger counts in it.
 const BINS: usize = 28;
 
 /// End of the first bin, in usual errors. 0.05: a twentieth is as good as none.
@@ -16,8 +17,8 @@ const BIN_RATIO: f64 = 1.25;
 /// Errors that the assumed distribution counts for at the start. 16: a day or two of own errors speak louder.
 const ASSUMED_ERRORS: f64 = 16.0;
 
-/// At this many errors all counts are halved. 4,000: quantiles to half a percent, and a memory of some weeks.
-const ERRORS_MAX: f64 = 4_000.0;
+/// At this many errors all counts are halved. 1,000: a dozen or more beyond each end of the widest band, and a memory of some weeks.
+const ERRORS_MAX: f64 = 1_000.0;
 
 /// Parts of a day whose errors are told apart.
 const DAY_PARTS: usize = 24;
@@ -25,11 +26,14 @@ const DAY_PARTS: usize = 24;
 /// Errors that "this part of the day is like any other" counts for. 12: a dozen days at one error a day.
 const DAY_PART_ERRORS: f64 = 12.0;
 
-/// The error of a horizon forgets over this many. 60: weeks, as one in some hours is taken.
+/// The error of a horizon forgets over this many. 100: a month of hours, as one in some hours is taken.
 const SCALE_ERRORS: f64 = 100.0;
 
 /// Beyond this many usual errors, an error says nothing more about what is usual. 6: a rare, lasting change is followed, a spike is not.
 const WINSOR_ERRORS: f64 = 6.0;
+
+/// What all errors of a horizon count for once a method has learned a season. 1: the next few outweigh them.
+const RENEWED_ERRORS: f32 = 1.0;
 
 /// Usual errors of one horizon.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
@@ -81,6 +85,23 @@ impl Calibration {
     /// Own errors learned.
     pub(crate) fn seen(&self) -> u32 {
         self.seen
+    }
+
+    /// Takes what was learned so far for a first guess only: the method now knows a season more, and errs otherwise.
+    pub(crate) fn renew(&mut self) {
+        for horizon in &mut self.horizons {
+            horizon.errors = horizon.errors.min(RENEWED_ERRORS);
+        }
+        for (sum, count) in &mut self.day_parts {
+            let share = RENEWED_ERRORS / count.max(RENEWED_ERRORS);
+            *sum *= share;
+            *count *= share;
+        }
+        let total: f32 = self.below.iter().chain(&self.above).sum();
+        let share = (ASSUMED_ERRORS as f32 / total).min(1.0);
+        for count in self.below.iter_mut().chain(&mut self.above) {
+            *count *= share;
+        }
     }
 
     /// Learns an error (what came less what was forecast) at a horizon, at a time of day from 0 to 1.

@@ -19,7 +19,7 @@ const SEASON_STEPS_MAX: u32 = 2_016;
 #[serde(default, deny_unknown_fields)]
 pub struct ForecastConfig {
     /// Width of a step, seconds: samples are averaged within it, and forecasts are per step. Divides a day. Default 3600: a week is
-    /// 168 steps, 4 KB of state. From 43 s on a day is remembered, from 300 s on a week.
+    /// 168 steps, 8 KB of state. From 43 s on a day is remembered, from 300 s on a week.
     pub step_s: u32,
     /// How far ahead the forecaster compares itself with what came, steps. Default 48. Further steps can be asked for; their bands
     /// grow by the square root of time from there.

@@ -46,42 +46,72 @@ enum Seasons {
     DayAndWeek,
 }
 
-/// Lags of a regression, in steps, and the coefficients it is drawn to.
+/// Regressors: lags, in steps, and with a week the mean of the same time on its seven days; the coefficients they are drawn to.
 #[derive(Debug, Clone, Copy)]
-struct Lags {
-    lags: [usize; COEFFICIENTS_MAX - 1],
+struct Inputs {
+    lags: [usize; LAGS_MAX],
     prior: [f64; COEFFICIENTS_MAX - 1],
     count: usize,
+    /// Steps of a day if the mean over the days of a week is a regressor: one value of a week ago is noisy, seven are less so.
+    mean_of_days: Option<usize>,
 }
 
-impl Lags {
+/// Three lags, and three for each of two seasons.
+const LAGS_MAX: usize = 9;
+
+/// Days of the mean.
+const DAYS: usize = 7;
+
+impl Inputs {
     /// The last three steps, and three around the same time a day and a week ago; `None` if that season is not remembered.
     ///
     /// The prior: the mean of the seasons, plus [`PERSISTENCE`] of the last step's deviation from that mean.
-    fn of(seasons: Seasons, day: Option<usize>, week: Option<usize>) -> Option<Lags> {
+    fn of(seasons: Seasons, day: Option<usize>, week: Option<usize>) -> Option<Inputs> {
         let periods = match seasons {
             Seasons::None => [None, None],
             Seasons::Day => [Some(day?), None],
             Seasons::DayAndWeek => [Some(day?), Some(week?)],
         };
         let share = 1.0 / periods.iter().flatten().count().max(1) as f64;
-        let mut lags = Lags {
+        let mut inputs = Inputs {
             lags: [1, 2, 3, 0, 0, 0, 0, 0, 0],
-            prior: [PERSISTENCE, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0],
+            prior: [0.0; COEFFICIENTS_MAX - 1],
             count: 3,
+            mean_of_days: day.filter(|_| seasons == Seasons::DayAndWeek),
         };
+        inputs.prior[0] = PERSISTENCE;
         for period in periods.into_iter().flatten() {
             for (lag, prior) in [
                 (period - 1, 0.0),
                 (period, share),
                 (period + 1, -PERSISTENCE * share),
             ] {
-                lags.lags[lags.count] = lag;
-                lags.prior[lags.count] = prior;
-                lags.count += 1;
+                inputs.lags[inputs.count] = lag;
+                inputs.prior[inputs.count] = prior;
+                inputs.count += 1;
             }
         }
-        Some(lags)
+        Some(inputs)
+    }
+
+    /// Lags, and the mean.
+    fn len(&self) -> usize {
+        self.count + usize::from(self.mean_of_days.is_some())
+    }
+
+    /// Puts the values of the regressors into `row`; `value` gives what is `lag` steps back. `None` if it has none.
+    fn fill(&self, row: &mut [f64], mut value: impl FnMut(usize) -> Option<f64>) -> Option<()> {
+        for (regressor, lag) in row.iter_mut().zip(&self.lags[..self.count]) {
+            *regressor = value(*lag)?;
+        }
+        if let Some(day) = self.mean_of_days {
+            let mut sum = 0.0;
+            for days in 1..=DAYS {
+                sum += value(days * day)?;
+            }
+            row[self.count] = sum / DAYS as f64;
+        }
+        Some(())
     }
 
     fn longest(&self) -> usize {
@@ -129,7 +159,9 @@ impl Experts {
             regressions: REGRESSIONS
                 .iter()
                 .map(|(seasons, _)| {
-                    Regression::new(Lags::of(*seasons, day, week).map_or(0, |lags| lags.count))
+                    Regression::new(
+                        Inputs::of(*seasons, day, week).map_or(0, |inputs| inputs.len()),
+                    )
                 })
                 .collect(),
             coefficients: vec![None; REGRESSIONS.len()],
@@ -161,11 +193,11 @@ impl Experts {
         }
         if learnable {
             for (at, (seasons, logarithmic)) in REGRESSIONS.iter().enumerate() {
-                let Some(lags) = Lags::of(*seasons, self.day(), self.week()) else {
+                let Some(inputs) = Inputs::of(*seasons, self.day(), self.week()) else {
                     continue;
                 };
-                if history.len() >= lags.longest() {
-                    self.learn_row(at, &lags, *logarithmic, history, value);
+                if history.len() >= inputs.longest() {
+                    self.learn_row(at, &inputs, *logarithmic, history, value);
                 }
             }
         }
@@ -177,23 +209,23 @@ impl Experts {
     fn learn_row(
         &mut self,
         at: usize,
-        lags: &Lags,
+        inputs: &Inputs,
         logarithmic: bool,
         history: &History,
         value: f64,
     ) {
         let scale = Scale::new(logarithmic, self.level);
         let mut row = [0.0; COEFFICIENTS_MAX - 1];
-        for (regressor, lag) in row.iter_mut().zip(&lags.lags[..lags.count]) {
-            match history.lag(*lag).and_then(|value| scale.to(value)) {
-                Some(value) => *regressor = value,
-                None => return,
-            }
+        let known = |lag| history.lag(lag).and_then(|value| scale.to(value));
+        if inputs.fill(&mut row, known).is_none() {
+            return;
         }
         let Some(target) = scale.to(value) else {
             return;
         };
-        let naive = history.lag(lags.naive()).and_then(|value| scale.to(value));
+        let naive = history
+            .lag(inputs.naive())
+            .and_then(|value| scale.to(value));
         let naive_error = naive.map_or(0.0, |naive| target - naive);
         self.regressions[at].learn(&row, target, naive_error, self.decay);
     }
@@ -202,11 +234,11 @@ impl Experts {
     pub(crate) fn solve(&mut self) {
         for (at, (seasons, _)) in REGRESSIONS.iter().enumerate() {
             let regression = &self.regressions[at];
-            self.coefficients[at] = Lags::of(*seasons, self.day(), self.week())
-                .filter(|lags| {
-                    regression.rows() >= ROWS_PER_COEFFICIENT * (lags.count as f64 + 1.0)
+            self.coefficients[at] = Inputs::of(*seasons, self.day(), self.week())
+                .filter(|inputs| {
+                    regression.rows() >= ROWS_PER_COEFFICIENT * (inputs.len() as f64 + 1.0)
                 })
-                .map(|lags| regression.solve(&lags.prior));
+                .map(|inputs| regression.solve(&inputs.prior));
         }
     }
 
@@ -227,10 +259,10 @@ impl Experts {
             return paths;
         };
         for (at, (seasons, logarithmic)) in REGRESSIONS.iter().enumerate() {
-            let lags = Lags::of(*seasons, self.day(), self.week());
-            if let (Some(lags), Some(coefficients)) = (lags, &self.coefficients[at]) {
+            let inputs = Inputs::of(*seasons, self.day(), self.week());
+            if let (Some(inputs), Some(coefficients)) = (inputs, &self.coefficients[at]) {
                 paths[REPEATS + at] =
-                    self.roll(&lags, coefficients, *logarithmic, history, range, steps);
+                    self.roll(&inputs, coefficients, *logarithmic, history, range, steps);
             }
         }
         paths
@@ -239,14 +271,14 @@ impl Experts {
     /// Applies a regression to its own answers, step by step. `range`: of the history.
     fn roll(
         &self,
-        lags: &Lags,
+        inputs: &Inputs,
         coefficients: &Coefficients,
         logarithmic: bool,
         history: &History,
         range: (f64, f64),
         steps: usize,
     ) -> Option<Vec<f64>> {
-        let known = lags.longest();
+        let known = inputs.longest();
         let scale = Scale::new(logarithmic, self.level);
         // Monotone, so that the range of the values is known from its ends.
         let (least, most) = (scale.to(range.0)?, scale.to(range.1)?);
@@ -256,16 +288,21 @@ impl Experts {
         // Values are counted from the level as it is now; it moves on as the answers come.
         let mut level = 0.0;
         let width = most - least;
+        let mut row = [0.0; COEFFICIENTS_MAX - 1];
         for ahead in 0..steps {
             let at = known + ahead;
-            let mut value = coefficients[lags.count];
-            for (coefficient, lag) in coefficients.iter().zip(&lags.lags[..lags.count]) {
+            inputs.fill(&mut row, |lag| {
                 let place = at - lag;
                 // Few of the known values are looked at, and a logarithm is dear.
                 if values[place].is_nan() {
                     values[place] = scale.to(history.lag(known - place)?)?;
                 }
-                value += coefficient * (values[place] - level);
+                Some(values[place] - level)
+            })?;
+            let count = inputs.len();
+            let mut value = coefficients[count];
+            for (coefficient, regressor) in coefficients.iter().zip(&row[..count]) {
+                value += coefficient * regressor;
             }
             // No series leaves its range by more than that range in as much time as is known of it: an unstable fit is stopped here.
             let reach = width * (1.0 + ahead as f64 / history.len() as f64);

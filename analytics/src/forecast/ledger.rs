@@ -345,3 +345,6 @@ fn covered(step: &ForecastStep, value: f64) -> [bool; 3] {
     step.bands
         .map(|band| (band.lower..=band.upper).contains(&value))
 }
+
+#[cfg(test)]
+mod tests;

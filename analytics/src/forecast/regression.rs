@@ -2,20 +2,20 @@
 
 use serde::{Deserialize, Serialize};
 
-/// The most coefficients of a regression: nine lags and the constant.
-pub(crate) const COEFFICIENTS_MAX: usize = 10;
+/// The most coefficients of a regression: nine lags, a mean and the constant.
+pub(crate) const COEFFICIENTS_MAX: usize = 11;
 
 /// How many rows the prior counts for. 10: a day of hourly steps speaks louder, a handful of rows does not.
 const PRIOR_ROWS: f64 = 10.0;
 
-/// Coefficients of the lags, then the constant; those past the regression's own are 0.
+/// Coefficients of the regressors, then the constant; those past the regression's own are 0.
 pub(crate) type Coefficients = [f64; COEFFICIENTS_MAX];
 
 /// Weighted sums of products of (regressors, 1, target).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Regression {
     /// Regressors without the constant.
-    lags: u8,
+    regressors: u8,
     /// Upper triangle, row by row, of the matrix of products of (regressors…, 1, target).
     products: Vec<f64>,
     /// Sum of weights of the rows.
@@ -25,10 +25,10 @@ pub(crate) struct Regression {
 }
 
 impl Regression {
-    pub(crate) fn new(lags: usize) -> Self {
-        let side = lags + 2;
+    pub(crate) fn new(regressors: usize) -> Self {
+        let side = regressors + 2;
         Regression {
-            lags: lags as u8,
+            regressors: regressors as u8,
             products: vec![0.0; side * (side + 1) / 2],
             rows: 0.0,
             naive_errors: 0.0,
@@ -44,7 +44,7 @@ impl Regression {
     /// it are multiplied by.
     pub(crate) fn learn(&mut self, regressors: &[f64], target: f64, naive_error: f64, decay: f64) {
         let mut row = [0.0; COEFFICIENTS_MAX + 1];
-        let side = usize::from(self.lags) + 2;
+        let side = usize::from(self.regressors) + 2;
         row[..side - 2].copy_from_slice(&regressors[..side - 2]);
         row[side - 2] = 1.0;
         row[side - 1] = target;
@@ -58,47 +58,43 @@ impl Regression {
         self.naive_errors = self.naive_errors * decay + naive_error.abs();
     }
 
-    /// The coefficients that fit the rows best in least squares, with [`PRIOR_ROWS`] rows that say `prior` (of the lags).
+    /// The coefficients that fit the rows best in least squares, with [`PRIOR_ROWS`] rows that say `prior` (of the regressors).
     ///
-    /// Each lag gets its own row of size √[`PRIOR_ROWS`] · scale, which is ridge regression (Hoerl & Kennard 1970) around the prior
+    /// Each regressor gets its own row of size √[`PRIOR_ROWS`] · scale, which is ridge regression (Hoerl & Kennard 1970) around the prior
     /// instead of around 0; the scale is the mean error of the naive forecast, so that neither unit nor trend weakens it.
     pub(crate) fn solve(&self, prior: &[f64]) -> Coefficients {
-        let lags = usize::from(self.lags);
+        let regressors = usize::from(self.regressors);
         let mut coefficients = [0.0; COEFFICIENTS_MAX];
-        coefficients[..lags].copy_from_slice(&prior[..lags]);
+        coefficients[..regressors].copy_from_slice(&prior[..regressors]);
         let scale = self.naive_errors / self.rows.max(1.0);
         let unit = scale * scale;
         if !unit.is_normal() {
             return coefficients;
         }
-        let count = lags + 1;
+        let count = regressors + 1;
         // In units of the scale, the constant too: its row below is of size 1 like the others'.
         let mut matrix = [[0.0; COEFFICIENTS_MAX]; COEFFICIENTS_MAX];
         let mut right = [0.0; COEFFICIENTS_MAX];
-        let mut products = self.products.iter();
+        // The triangle's rows: products with the regressors from i on, with 1, and with the target.
+        let mut products = self.products.as_slice();
         for i in 0..count {
-            for j in i..count + 1 {
-                let product = products.next().copied().unwrap_or(0.0);
-                let scaled = match (i == lags, j == lags) {
-                    (true, true) => product,
-                    (true, false) | (false, true) => product / scale,
-                    (false, false) => product / unit,
-                };
-                if j == count {
-                    right[i] = scaled;
-                } else {
-                    matrix[i][j] = scaled;
-                    matrix[j][i] = scaled;
-                }
+            let (row, rest) = products.split_at(count + 1 - i);
+            products = rest;
+            let row_scale = if i == regressors { 1.0 } else { scale };
+            for (j, product) in (i..count).zip(row) {
+                let column_scale = if j == regressors { 1.0 } else { scale };
+                matrix[i][j] = product / row_scale / column_scale;
+                matrix[j][i] = matrix[i][j];
             }
+            right[i] = row[count - i] / row_scale / scale;
         }
-        for i in 0..lags {
+        for i in 0..regressors {
             matrix[i][i] += PRIOR_ROWS;
             right[i] += PRIOR_ROWS * prior[i];
         }
-        matrix[lags][lags] += 1.0;
+        matrix[regressors][regressors] += 1.0;
         if let Some(mut solution) = solve_positive(&mut matrix, right, count) {
-            solution[lags] *= scale;
+            solution[regressors] *= scale;
             coefficients = solution;
         }
         coefficients
@@ -113,10 +109,8 @@ fn solve_positive(
 ) -> Option<Coefficients> {
     for j in 0..count {
         for i in j..count {
-            let mut sum = matrix[i][j];
-            for k in 0..j {
-                sum -= matrix[i][k] * matrix[j][k];
-            }
+            let products = matrix[i][..j].iter().zip(&matrix[j][..j]);
+            let sum = products.fold(matrix[i][j], |sum, (a, b)| sum - a * b);
             if i == j {
                 if !(sum.is_normal() && sum > 0.0) {
                     return None;

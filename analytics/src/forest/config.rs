@@ -44,7 +44,7 @@ impl Default for ForestConfig {
             samples: 512,
             depth: 8,
             guided: 0.5,
-            features: 1.0,
+            features: 0.5,
             tails: true,
             density: true,
             seed: 0,

@@ -110,7 +110,7 @@ impl Owners {
 fn family_of(feature: &str) -> usize {
     let metric = feature.split('{').next().unwrap_or(feature).to_lowercase();
     let known = |words: &&[&str]| words.iter().any(|word| metric.contains(word));
-    let found = FAMILIES.iter().position(|words| known(&words));
+    let found = FAMILIES.iter().position(known);
     found.unwrap_or(FAMILIES.len())
 }
 

@@ -337,12 +337,12 @@ struct EventRow<'a, T> {
 }
 
 /// Encodes events of one table, one file per UTC date. `columns` makes those after `service`.
-fn encode_events<T>(
+fn encode_events<'a, T: 'a>(
     table: Table,
-    events: impl Iterator<Item = Result<EventRow<'_, T>, ArchiveError>>,
+    events: impl Iterator<Item = Result<EventRow<'a, T>, ArchiveError>>,
     columns: impl Fn(&[&T]) -> Result<Vec<ArrayRef>, ArchiveError>,
 ) -> Result<Vec<(Micros, EncodedFile)>, ArchiveError> {
-    let mut days: BTreeMap<i64, Vec<EventRow<'_, T>>> = BTreeMap::new();
+    let mut days: BTreeMap<i64, Vec<EventRow<'a, T>>> = BTreeMap::new();
     for event in events {
         let event = event?;
         days.entry(day_of(event.time)).or_default().push(event);

@@ -68,6 +68,9 @@ impl Config {
         if self.processing.detection.is_none() {
             rules.push(("detection.", "detection.enabled is false"));
         }
+        if self.processing.forecasting.is_none() {
+            rules.push(("forecast.", "forecast.enabled is false"));
+        }
         if self.processing.backfill {
             rules.push(("processing.late_max", "processing.backfill is true"));
         }
@@ -76,7 +79,7 @@ impl Config {
             let rule = rules
                 .iter()
                 .find(|(unused, _)| match unused.ends_with('.') {
-                    true => path.starts_with(unused) && path != "detection.enabled",
+                    true => path.starts_with(unused) && !path.ends_with(".enabled"),
                     false => path == unused,
                 });
             if let (Some((_, reason)), Some(origin)) = (rule, self.origin(path)) {
@@ -100,11 +103,16 @@ impl Config {
         };
         let listen: SocketAddr = self.server.listen;
         doubt(
-            !listen.ip().is_loopback(),
-            &["server.listen"],
+            !listen.ip().is_loopback() && self.is_anonymous(),
+            &["server.insecure_listen"],
             format!(
-                "every machine that reaches {listen} can read and write everything: there is no authentication yet; put a proxy or a firewall in front"
+                "every machine that reaches {listen} can read and write everything, because nobody is asked for a token; make tokens by `tidewatch token create` and set server.insecure_listen = false"
             ),
+        );
+        doubt(
+            self.server.insecure_listen && self.access.required,
+            &["access.required", "server.insecure_listen"],
+            "`access.required` asks for tokens at loopback addresses and `server.insecure_listen` for none elsewhere".to_owned(),
         );
         doubt(
             self.bus.kind == BusKind::Kafka && self.archive.url.is_empty(),

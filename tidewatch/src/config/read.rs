@@ -7,19 +7,23 @@ use std::time::Duration;
 
 use analytics::{DetectorConfig, Watch};
 use pipeline::CheckpointPolicy;
-use processors::ProcessingConfig;
+use processors::{ForecastingConfig, HORIZON_H_MAX, ProcessingConfig};
 use schemas::{Micros, Resolution};
 use sinks::aggregates::Retention;
 use sinks::compaction::CompactionPolicy;
 
 use super::layers::{Layers, Size};
-use super::{ArchiveConfig, BusConfig, BusKind, Config, LogConfig, LogFormat, ServerConfig};
+use super::units::parse_duration;
+use super::{
+    AccessConfig, ArchiveConfig, BusConfig, BusKind, Config, LogConfig, LogFormat, ServerConfig,
+};
 
 /// Takes every setting. What is wrong with them is noted in the layers, and something harmless stands in.
 pub(super) fn take_all(layers: &mut Layers) -> Config {
     let (checkpoint, tick_interval) = take_checkpoint(layers);
     Config {
         server: take_server(layers),
+        access: take_access(layers),
         data_dir: PathBuf::from(layers.take_if(
             "data.dir",
             "the name of a directory",
@@ -67,13 +71,6 @@ fn take_server(layers: &mut Layers) -> ServerConfig {
         SocketAddr::new(IpAddr::from([127, 0, 0, 1]), 0)
     });
     let insecure_listen: bool = layers.take("server.insecure_listen");
-    if !listen.ip().is_loopback() && !insecure_listen {
-        layers.refuse(
-            "server.listen",
-            "a loopback address such as \"127.0.0.1:7744\", because there is no authentication yet; \
-             to let every machine that reaches the address read and write, give --insecure-listen (or server.insecure_listen = true)",
-        );
-    }
     ServerConfig {
         listen,
         insecure_listen,
@@ -89,6 +86,13 @@ fn take_server(layers: &mut Layers) -> ServerConfig {
             within(1_000, 86_400_000),
         ),
         tails_max: take_count(layers, "server.tails_max", 0, 10_000),
+    }
+}
+
+fn take_access(layers: &mut Layers) -> AccessConfig {
+    AccessConfig {
+        required: layers.take("access.required"),
+        tokens_file: PathBuf::from(layers.take::<String>("access.tokens_file")),
     }
 }
 
@@ -225,6 +229,7 @@ fn micros(duration: Duration) -> Micros {
 fn take_processing(layers: &mut Layers) -> ProcessingConfig {
     let enabled: bool = layers.take("detection.enabled");
     let detection = take_detection(layers);
+    let forecasting = take_forecasting(layers);
     let mut time = |path: &str| micros(layers.take(path));
     let (lateness, future_max, late_max) = (
         time("processing.lateness"),
@@ -244,7 +249,36 @@ fn take_processing(layers: &mut Layers) -> ProcessingConfig {
         backfill: layers.take("processing.backfill"),
         series_max: take_count(layers, "processing.series_max", 1, 1 << 31),
         detection: enabled.then_some(detection),
+        forecasting,
     }
+}
+
+fn take_forecasting(layers: &mut Layers) -> Option<ForecastingConfig> {
+    const HOURS: &str = "whole hours, from \"1h\" to \"7d\"";
+    let hours = |duration: &Duration| {
+        let hours = u32::try_from(duration.as_secs() / 3_600).ok()?;
+        let whole = *duration == Duration::from_secs(3_600 * u64::from(hours));
+        (whole && (1..=HORIZON_H_MAX).contains(&hours)).then_some(hours)
+    };
+    let ahead = |text: &String| hours(&parse_duration(text)?);
+    let enabled: bool = layers.take("forecast.enabled");
+    let interval = layers.take_if("forecast.interval", HOURS, |interval| {
+        hours(interval).is_some()
+    });
+    let horizons = layers.take_if(
+        "forecast.horizons",
+        "a list of one to eight durations, each whole hours, from \"1h\" to \"7d\"",
+        |horizons: &Vec<String>| {
+            (1..=8).contains(&horizons.len()) && horizons.iter().all(|one| ahead(one).is_some())
+        },
+    );
+    let config = ForecastingConfig {
+        interval_h: hours(&interval).unwrap_or(1),
+        horizons_h: horizons.iter().filter_map(ahead).collect(),
+        series_max: take_count(layers, "forecast.series_max", 0, 1 << 24),
+        pools_max: take_count(layers, "forecast.pools_max", 0, 1 << 24),
+    };
+    enabled.then_some(config)
 }
 
 fn take_detection(layers: &mut Layers) -> DetectorConfig {
@@ -254,14 +288,13 @@ fn take_detection(layers: &mut Layers) -> DetectorConfig {
         |side: &String| ["both", "high", "low"].contains(&side.as_str()),
     );
     let mut seconds = |path: &str| layers.take::<Duration>(path).as_secs_f64();
-    let (warm_up_s, rest_s, half_life_s) = (
+    let (warm_up_s, rest_s, silence_s) = (
         seconds("detection.warm_up"),
         seconds("detection.rest"),
-        seconds("detection.half_life"),
+        seconds("detection.silence"),
     );
-    let (shift_s, forget_s) = (seconds("detection.shift"), seconds("detection.forget"));
     let config = DetectorConfig {
-        threshold_sigmas: layers.take("detection.threshold_sigmas"),
+        alarms_per_month: layers.take("detection.alarms_per_month"),
         band_relative_min: layers.take("detection.band_relative_min"),
         band_absolute_min: layers.take("detection.band_absolute_min"),
         watch: match watch.as_str() {
@@ -274,12 +307,7 @@ fn take_detection(layers: &mut Layers) -> DetectorConfig {
         warm_up_s,
         completeness_min: layers.take("detection.completeness_min"),
         rest_s,
-        alarms_per_day: layers.take("detection.alarms_per_day"),
-        half_life_s,
-        shift_samples: u8::try_from(take_count(layers, "detection.shift_samples", 2, 100))
-            .unwrap_or(u8::MAX),
-        shift_s,
-        forget_s,
+        silence_s,
     };
     // With other problems around, a number here may be a stand-in.
     if layers.is_clean()

@@ -23,8 +23,8 @@ const QUERY_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
 
 /// A file to write and how.
 pub(crate) struct Place {
-    output: Output,
-    format: Format,
+    pub(crate) output: Output,
+    pub(crate) format: Format,
 }
 
 impl Place {

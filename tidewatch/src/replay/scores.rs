@@ -112,7 +112,7 @@ impl Spooled {
             score.expected,
             score.lower,
             score.upper,
-            score.sigmas,
+            score.raw_score,
             score.score,
         ];
         for (place, number) in bytes[24..].chunks_exact_mut(8).zip(numbers) {
@@ -157,7 +157,7 @@ fn decode(bytes: &[u8; SCORE_BYTES]) -> Scored {
         expected: number(1),
         lower: number(2),
         upper: number(3),
-        sigmas: number(4),
+        raw_score: number(4),
         score: number(5),
     }
 }
@@ -199,7 +199,7 @@ pub(crate) fn batch(
         number(|score| score.expected),
         number(|score| score.lower),
         number(|score| score.upper),
-        number(|score| score.sigmas),
+        number(|score| score.raw_score),
         number(|score| score.score),
     ];
     RecordBatch::try_new(schema(), columns)
