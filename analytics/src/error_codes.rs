@@ -12,7 +12,7 @@ schemas::error_codes! {
     PEERS_SETTING = "TW-PEERS-001", "A setting of the comparison of siblings is out of its range",
         means: "Siblings would be compared by nonsense, so they are not compared.",
         expected: "A number within the range that the message names.",
-        fix: "Set the key of section `[detection.peers]` within its range.";
+        fix: "Set `detection.peers_min`, or the key of section `[detection]` that the message names, within its range.";
     CLUSTERS = "TW-CLUSTERS-001", "Rows can't be put into clusters",
         means: "The report is written without clusters.",
         expected: "Rows with as many values as there are features, within the limits that the message names.",
