@@ -22,10 +22,10 @@ pub struct ProcessingConfig {
     pub series_max: usize,
     /// Detection; `None` turns it off.
     pub detection: Option<DetectorConfig>,
-    /// Forecasts; `None` turns them off.
-    pub forecasting: Option<ForecastingConfig>,
     /// Comparison of each series with its siblings; `None` turns it off. Off, too, where detection is.
     pub peers: Option<PeersConfig>,
+    /// Forecasts; `None` turns them off.
+    pub forecasting: Option<ForecastingConfig>,
 }
 
 impl Default for ProcessingConfig {
@@ -37,8 +37,8 @@ impl Default for ProcessingConfig {
             backfill: false,
             series_max: 2_000_000,
             detection: Some(DetectorConfig::default()),
-            forecasting: Some(ForecastingConfig::default()),
             peers: Some(PeersConfig::default()),
+            forecasting: Some(ForecastingConfig::default()),
         }
     }
 }

@@ -106,9 +106,6 @@ pub(crate) struct SavedGroups {
     minute: Option<Micros>,
 }
 
-/// The series (by index) that an event is about, the time to tell it for, and the event.
-pub(crate) type Apart = (u32, Micros, Anomaly);
-
 impl SiblingGroups {
     /// Takes the rollups of a sealed 10 s window. Windows come in the order of their time; [`SiblingGroups::close_before`] first.
     pub(crate) fn fold(&mut self, start: Micros, folded: &[SealedRollup], table: &SeriesTable) {
@@ -158,7 +155,7 @@ impl SiblingGroups {
         time: Micros,
         config: &PeersConfig,
         table: &SeriesTable,
-    ) -> Vec<Apart> {
+    ) -> Vec<Anomaly> {
         let saved = &mut self.saved;
         let Some(minute) = saved.minute.filter(|minute| minute + MINUTE <= time) else {
             return Vec::new();
@@ -210,12 +207,11 @@ impl SiblingGroups {
 }
 
 /// The event as it is published.
-fn told(event: &PeerEvent, members: &[(u32, u32, f64, f64)], table: &SeriesTable) -> Apart {
+fn told(event: &PeerEvent, members: &[(u32, u32, f64, f64)], table: &SeriesTable) -> Anomaly {
     let at = members
         .iter()
         .find(|(_, series, ..)| *series == event.member);
     let completeness = at.map_or(1.0, |(.., completeness)| *completeness);
     let series = &table.directory()[event.member as usize];
-    let end = event.window_start + MINUTE;
-    (event.member, end, event.anomaly(series, completeness))
+    event.anomaly(series, completeness)
 }

@@ -156,9 +156,9 @@ pub struct PartitionState {
     pub(crate) levels: [Level; 4],
     pub(crate) correlation: Correlation,
     pub(crate) forests: ResourceForests,
+    pub(crate) siblings: SiblingGroups,
     pub(crate) silences: Silences,
     pub(crate) forecasting: Forecasting,
-    pub(crate) siblings: SiblingGroups,
     pub(crate) log_clock: Micros,
     pub(crate) next_offset: NextOffset,
     /// Records below were covered by a checkpoint before this state was restored: stepping over them again only rebuilds state.
@@ -177,9 +177,9 @@ impl PartitionState {
             levels: LEVELS.map(Level::new),
             correlation: Correlation::default(),
             forests: ResourceForests::default(),
+            siblings: SiblingGroups::default(),
             silences: Silences::default(),
             forecasting: Forecasting::default(),
-            siblings: SiblingGroups::default(),
             log_clock: Micros::MIN,
             next_offset: NextOffset(0),
             committed_until: NextOffset(0),
@@ -306,11 +306,9 @@ impl PartitionState {
         self.pending
             .anomalies
             .extend(events.into_iter().map(|(_, _, event)| event));
-        if let Some(peers) = &self.config.peers {
-            let events = self.siblings.close_before(time, peers, &self.table);
-            self.pending
-                .anomalies
-                .extend(events.into_iter().map(|(_, _, event)| event));
+        if let Some(config) = &self.config.peers {
+            let events = self.siblings.close_before(time, config, &self.table);
+            self.pending.anomalies.extend(events);
         }
     }
 

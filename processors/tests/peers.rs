@@ -77,14 +77,14 @@ struct Coming {
 fn events(coming: &Coming, off: bool) -> (Vec<Anomaly>, Vec<u8>) {
     let config = ProcessingConfig::default();
     let mut state = PartitionState::new(config.clone());
-    let (mut found, mut offset) = (Vec::new(), 0);
+    let (mut found, mut offset) = (Vec::new(), 0_u64);
     for minute in 0..MINUTES {
         let hosts: Vec<i64> = (0..HOSTS).collect();
         let mut batches = hosts.chunks(coming.hosts_per_record).peekable();
         while let Some(hosts) = batches.next() {
             let samples = batch(hosts.iter().copied(), minute, off);
             // Offsets count hosts, so that they do not depend on the records either.
-            offset += hosts.len() as i64;
+            offset += hosts.len() as u64;
             state.step(Offset(offset - 1), START + (minute + 1) * MINUTE, &samples);
             if batches.peek().is_none() && minute % coming.restored_every == 0 {
                 found.extend(state.pending().anomalies.iter().cloned());

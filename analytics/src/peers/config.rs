@@ -101,7 +101,7 @@ impl PeersConfig {
             ("persist_s", self.persist_s, 0.0, year),
             ("warm_up_s", self.warm_up_s, 0.0, year),
             ("rest_s", self.rest_s, 0.0, year),
-            ("alarms_per_month", self.alarms_per_month, 0.0, 1e6),
+            ("alarms_per_month", self.alarms_per_month, 0.0, 1e7),
             ("accept_s", self.accept_s, 60.0, year),
             ("half_life_s", self.half_life_s, 60.0, year),
             ("forget_s", self.forget_s, 60.0, 10.0 * year),

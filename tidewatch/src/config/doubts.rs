@@ -79,6 +79,9 @@ impl Config {
         if self.processing.detection.is_none() {
             rules.push(("detection.", "detection.enabled is false"));
         }
+        if self.processing.peers.is_none() {
+            rules.push(("detection.peers_min", "detection.peers is false"));
+        }
         if self.processing.forecasting.is_none() {
             rules.push(("forecast.", "forecast.enabled is false"));
         }

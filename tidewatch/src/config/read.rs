@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use analytics::peers::PeersConfig;
 use analytics::{DetectorConfig, Watch};
 use ingest::sockets::graphite::Template;
 use ingest::sockets::statsd::StatsdOptions;
@@ -284,6 +285,7 @@ fn micros(duration: Duration) -> Micros {
 fn take_processing(layers: &mut Layers) -> ProcessingConfig {
     let enabled: bool = layers.take("detection.enabled");
     let detection = take_detection(layers);
+    let peers = take_peers(layers, detection.alarms_per_month);
     let forecasting = take_forecasting(layers);
     let mut time = |path: &str| micros(layers.take(path));
     let (lateness, future_max, late_max) = (
@@ -304,6 +306,7 @@ fn take_processing(layers: &mut Layers) -> ProcessingConfig {
         backfill: layers.take("processing.backfill"),
         series_max: take_count(layers, "processing.series_max", 1, 1 << 31),
         detection: enabled.then_some(detection),
+        peers: peers.filter(|_| enabled),
         forecasting,
     }
 }
@@ -376,6 +379,17 @@ fn take_detection(layers: &mut Layers) -> DetectorConfig {
         );
     }
     config
+}
+
+fn take_peers(layers: &mut Layers, alarms_per_month: f64) -> Option<PeersConfig> {
+    let compared: bool = layers.take("detection.peers");
+    let config = PeersConfig {
+        members_min: u32::try_from(take_count(layers, "detection.peers_min", 3, 10_000))
+            .unwrap_or(u32::MAX),
+        alarms_per_month,
+        ..PeersConfig::default()
+    };
+    compared.then_some(config)
 }
 
 fn take_checkpoint(layers: &mut Layers) -> (CheckpointPolicy, Duration) {
