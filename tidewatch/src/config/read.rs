@@ -16,7 +16,8 @@ use sinks::compaction::CompactionPolicy;
 
 use super::layers::{Layers, Size};
 use super::{
-    ArchiveConfig, BusConfig, BusKind, Config, LogConfig, LogFormat, ReceiversConfig, ServerConfig,
+    AccessConfig, ArchiveConfig, BusConfig, BusKind, Config, LogConfig, LogFormat, ReceiversConfig,
+    ServerConfig,
 };
 
 /// Takes every setting. What is wrong with them is noted in the layers, and something harmless stands in.
@@ -24,6 +25,7 @@ pub(super) fn take_all(layers: &mut Layers) -> Config {
     let (checkpoint, tick_interval) = take_checkpoint(layers);
     Config {
         server: take_server(layers),
+        access: take_access(layers),
         data_dir: PathBuf::from(layers.take_if(
             "data.dir",
             "the name of a directory",
@@ -69,13 +71,6 @@ fn take_server(layers: &mut Layers) -> ServerConfig {
         SocketAddr::new(IpAddr::from([127, 0, 0, 1]), 0)
     });
     let insecure_listen: bool = layers.take("server.insecure_listen");
-    if !listen.ip().is_loopback() && !insecure_listen {
-        layers.refuse(
-            "server.listen",
-            "a loopback address such as \"127.0.0.1:7744\", because there is no authentication yet; \
-             to let every machine that reaches the address read and write, give --insecure-listen (or server.insecure_listen = true)",
-        );
-    }
     ServerConfig {
         listen,
         insecure_listen,
@@ -124,23 +119,21 @@ fn take_receivers(layers: &mut Layers) -> ReceiversConfig {
     }
 }
 
-/// Addresses that a receiver listens on. Those that others can reach must be allowed as that of the server is.
+/// Addresses that a receiver listens on.
 fn take_addresses(layers: &mut Layers, path: &str) -> Vec<SocketAddr> {
     let texts: Vec<String> = layers.take_if(
         path,
         "a list of addresses with ports, such as [\"127.0.0.1:4317\"]",
         |texts: &Vec<String>| texts.iter().all(|text| address(text).is_some()),
     );
-    let addresses: Vec<SocketAddr> = texts.iter().filter_map(|text| address(text)).collect();
-    let is_open = addresses.iter().any(|address| !address.ip().is_loopback());
-    if is_open && !layers.take::<bool>("server.insecure_listen") {
-        layers.refuse(
-            path,
-            "loopback addresses, because there is no authentication yet; to let every machine that reaches the address write, \
-             give --insecure-listen (or server.insecure_listen = true)",
-        );
+    texts.iter().filter_map(|text| address(text)).collect()
+}
+
+fn take_access(layers: &mut Layers) -> AccessConfig {
+    AccessConfig {
+        required: layers.take("access.required"),
+        tokens_file: PathBuf::from(layers.take::<String>("access.tokens_file")),
     }
-    addresses
 }
 
 /// A count within limits, both inclusive.
