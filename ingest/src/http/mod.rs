@@ -45,7 +45,7 @@ pub use take::{Limits, Receivers};
 ///
 /// Each with its path, so that who serves them can put a guard before them.
 pub fn routes(receivers: &Arc<Receivers>) -> Vec<(&'static str, MethodRouter)> {
-    let routes = [
+    let routes: [(_, MethodRouter<Arc<Receivers>>); 7] = [
         ("/api/v1/write", post(prometheus::write)),
         ("/write", post(influx::write_v1)),
         ("/api/v2/write", post(influx::write_v2)),

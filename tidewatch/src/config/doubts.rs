@@ -123,6 +123,19 @@ impl Config {
                 "every machine that reaches {listen} can read and write everything, because nobody is asked for a token; make tokens by `tidewatch token create` and set server.insecure_listen = false"
             ),
         );
+        for (path, addresses) in [
+            ("receivers.statsd.listen", &self.receivers.statsd_listen),
+            ("receivers.graphite.listen", &self.receivers.graphite_listen),
+        ] {
+            let open = addresses.iter().find(|address| !address.ip().is_loopback());
+            doubt(
+                open.is_some(),
+                &[path],
+                format!(
+                    "`{path}` names an address that other machines reach, and the protocol knows no token: whoever reaches it can send; let a firewall say who"
+                ),
+            );
+        }
         doubt(
             self.server.insecure_listen && self.access.required,
             &["access.required", "server.insecure_listen"],
