@@ -199,11 +199,6 @@ pub struct LogConfig {
     pub format: LogFormat,
 }
 
-/// Whether only this machine reaches an address.
-fn is_local(address: &SocketAddr) -> bool {
-    address.ip().is_loopback()
-}
-
 impl Config {
     /// Whether everybody who reaches an address of ours may do everything: on this machine alone unless tokens are asked for, elsewhere only if
     /// that was wished.

@@ -151,7 +151,7 @@ fn members_come_and_go() {
             13 => m % 7 == 0,
             _ => false,
         };
-        there.then(|| 40.0 + n + if i == 11 { 25.0 } else { 0.0 })
+        there.then_some(40.0 + n + if i == 11 { 25.0 } else { 0.0 })
     });
     let who: Vec<(i64, u32)> = told
         .iter()

@@ -281,7 +281,6 @@ fn at_an_address_that_others_reach_everybody_is_asked_for_a_token() {
         ("[server]\nlisten = \"[::1]:7744\"\n", true),
         ("[access]\nrequired = true\n", false),
         ("[server]\nlisten = \"0.0.0.0:7744\"\n", false),
-        ("[receivers.otlp]\nlisten = [\"0.0.0.0:4317\"]\n", false),
         (
             "[server]\nlisten = \"0.0.0.0:7744\"\ninsecure_listen = true\n",
             true,
