@@ -19,6 +19,7 @@ pub(crate) mod sql;
 pub(crate) mod status;
 pub(crate) mod tail;
 pub(crate) mod terminal;
+pub(crate) mod token;
 pub(crate) mod topics;
 
 /// Writes to standard output. A reader that went away (`| head`) is no failure.
