@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
@@ -258,52 +258,4 @@ fn wrong_input_is_named() {
         output.status.code() == Some(1) && said.contains("TW-SCORE-001"),
         "{said}"
     );
-}
-
-/// The folder of public data beside the repository, or the one that `TIDEWATCH_DATA` names.
-fn data() -> Option<PathBuf> {
-    let named = std::env::var_os("TIDEWATCH_DATA").map(PathBuf::from);
-    let data = named.unwrap_or_else(|| tests::repository().join("../shared/data"));
-    if data.is_dir() {
-        return Some(data);
-    }
-    let required = std::env::var("TIDEWATCH_REQUIRE_DATA").is_ok_and(|value| value == "1");
-    assert!(!required, "no data folder at {}", data.display());
-    eprintln!(
-        "SKIPPED: no data folder at {}; name one by TIDEWATCH_DATA",
-        data.display()
-    );
-    None
-}
-
-#[test]
-fn a_benchmark_is_a_table_and_json() {
-    let Some(data) = data() else { return };
-    let directory = tempfile::tempdir().unwrap();
-    let place = directory.path();
-    let data = std::fs::canonicalize(data).unwrap();
-    let arguments = [
-        "score",
-        "disk",
-        "--data",
-        data.to_str().unwrap(),
-        "--json",
-        "disk.json",
-    ];
-    let table = said(place, &arguments);
-    let json: Value =
-        serde_json::from_slice(&std::fs::read(place.join("disk.json")).unwrap()).unwrap();
-    assert_eq!(json["benchmark"], "disk");
-    for metric in [
-        "median_abs_ln_ttf",
-        "brier_skill_14d",
-        "brier_skill_30d",
-        "coverage_90",
-    ] {
-        assert!(
-            json["metrics"][metric].is_f64() && table.contains(metric),
-            "{metric}: {table}"
-        );
-    }
-    assert!(!json["per_series"].as_array().unwrap().is_empty());
 }
