@@ -17,12 +17,15 @@
 //! assert!(observation.score > 1.0 && observation.announce);
 //! ```
 
+pub mod calendar;
 pub mod capacity;
+pub mod clusters;
 mod decomposition;
 mod detection;
 pub mod error_codes;
 pub mod forecast;
 pub mod forest;
+pub mod peers;
 
 pub use decomposition::{
     DECOMPOSED_VALUES_MAX, Decomposition, DecompositionError, SeasonalPart, decompose,

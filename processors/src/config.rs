@@ -1,6 +1,7 @@
 //! What can be set about processing, with the limits that bound its state.
 
 use analytics::DetectorConfig;
+use analytics::peers::PeersConfig;
 use schemas::Micros;
 use schemas::time::{DAY, MINUTE};
 
@@ -21,6 +22,8 @@ pub struct ProcessingConfig {
     pub series_max: usize,
     /// Detection; `None` turns it off.
     pub detection: Option<DetectorConfig>,
+    /// Comparison of each series with its siblings; `None` turns it off. Off, too, where detection is.
+    pub peers: Option<PeersConfig>,
     /// Forecasts; `None` turns them off.
     pub forecasting: Option<ForecastingConfig>,
 }
@@ -34,6 +37,7 @@ impl Default for ProcessingConfig {
             backfill: false,
             series_max: 2_000_000,
             detection: Some(DetectorConfig::default()),
+            peers: Some(PeersConfig::default()),
             forecasting: Some(ForecastingConfig::default()),
         }
     }

@@ -18,6 +18,7 @@ mod levels;
 mod resource_forest;
 mod resources;
 mod series_table;
+mod siblings;
 mod silence;
 mod snapshot;
 mod state;

@@ -17,6 +17,7 @@ use crate::forecasting::{Forecasting, SavedForecasting};
 use crate::levels::Level;
 use crate::resource_forest::ResourceForests;
 use crate::series_table::SeriesTable;
+use crate::siblings::{SavedGroups, SiblingGroups};
 use crate::silence::Silences;
 use crate::state::{PartitionState, Pending, PerSeries};
 use crate::window::OpenWindow;
@@ -78,6 +79,7 @@ struct Saved {
     levels: [Level; 4],
     correlation: Correlation,
     forests: ResourceForests,
+    siblings: SavedGroups,
     silences: Silences,
     forecasting: SavedForecasting,
     log_clock: Micros,
@@ -133,6 +135,7 @@ impl PartitionState {
             levels: self.levels.each_ref().map(Level::trimmed),
             correlation: self.correlation.clone(),
             forests: self.forests.clone(),
+            siblings: self.siblings.saved(),
             silences: self.silences.clone(),
             forecasting: self.forecasting.save(),
             log_clock: self.log_clock,
@@ -226,6 +229,8 @@ impl PartitionState {
         if !saved.correlation.fits(n) {
             return Err(damaged("a move is of no series"));
         }
+        let siblings = SiblingGroups::restored(saved.siblings, n)
+            .ok_or_else(|| damaged("a group of siblings is out of shape"))?;
         if !saved.levels.iter().all(|level| level.fits(n)) {
             return Err(damaged("an open rollup is out of shape"));
         }
@@ -281,6 +286,7 @@ impl PartitionState {
             levels: saved.levels,
             correlation: saved.correlation,
             forests: saved.forests,
+            siblings,
             silences: saved.silences,
             forecasting,
             log_clock: saved.log_clock,

@@ -16,6 +16,7 @@ use crate::late::LateSample;
 use crate::levels::{LEVELS, Level};
 use crate::resource_forest::ResourceForests;
 use crate::series_table::SeriesTable;
+use crate::siblings::SiblingGroups;
 use crate::silence::{Silences, View};
 use crate::window::{INTERVAL_UNKNOWN, Offered, OpenWindow, SealedRollup};
 
@@ -155,6 +156,7 @@ pub struct PartitionState {
     pub(crate) levels: [Level; 4],
     pub(crate) correlation: Correlation,
     pub(crate) forests: ResourceForests,
+    pub(crate) siblings: SiblingGroups,
     pub(crate) silences: Silences,
     pub(crate) forecasting: Forecasting,
     pub(crate) log_clock: Micros,
@@ -175,6 +177,7 @@ impl PartitionState {
             levels: LEVELS.map(Level::new),
             correlation: Correlation::default(),
             forests: ResourceForests::default(),
+            siblings: SiblingGroups::default(),
             silences: Silences::default(),
             forecasting: Forecasting::default(),
             log_clock: Micros::MIN,
@@ -275,6 +278,9 @@ impl PartitionState {
             self.watch_resources(start);
             if self.config.detection.is_some() {
                 self.forests.fold(start, &folded, &self.table);
+                if self.config.peers.is_some() {
+                    self.siblings.fold(start, &folded, &self.table);
+                }
             }
             for (series, time, value) in window.uncommitted() {
                 self.pending.sealed.push(series, time, value);
@@ -290,7 +296,7 @@ impl PartitionState {
         }
     }
 
-    /// Lets the forests judge the minute that ends at or before a time.
+    /// Lets the forests and the groups of siblings judge the minute that ends at or before a time.
     fn watch_resources(&mut self, time: Micros) {
         let Some(config) = &self.config.detection else {
             return;
@@ -300,6 +306,10 @@ impl PartitionState {
         self.pending
             .anomalies
             .extend(events.into_iter().map(|(_, _, event)| event));
+        if let Some(config) = &self.config.peers {
+            let events = self.siblings.close_before(time, config, &self.table);
+            self.pending.anomalies.extend(events);
+        }
     }
 
     /// Seals each level whose open window ends at or before a time, finest first, handing its rollups to the next.

@@ -5,7 +5,10 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use analytics::peers::PeersConfig;
 use analytics::{DetectorConfig, Watch};
+use ingest::sockets::graphite::Template;
+use ingest::sockets::statsd::StatsdOptions;
 use pipeline::CheckpointPolicy;
 use processors::{ForecastingConfig, HORIZON_H_MAX, ProcessingConfig};
 use schemas::{Micros, Resolution};
@@ -15,7 +18,8 @@ use sinks::compaction::CompactionPolicy;
 use super::layers::{Layers, Size};
 use super::units::parse_duration;
 use super::{
-    AccessConfig, ArchiveConfig, BusConfig, BusKind, Config, LogConfig, LogFormat, ServerConfig,
+    AccessConfig, ArchiveConfig, BusConfig, BusKind, Config, LogConfig, LogFormat, ReceiversConfig,
+    ServerConfig,
 };
 
 /// Takes every setting. What is wrong with them is noted in the layers, and something harmless stands in.
@@ -32,6 +36,7 @@ pub(super) fn take_all(layers: &mut Layers) -> Config {
         bus: take_bus(layers),
         archive: take_archive(layers),
         ingest: take_ingest(layers),
+        receivers: take_receivers(layers),
         host_interval: {
             let enabled: bool = layers.take("collectors.host.enabled");
             let interval = layers.take_if(
@@ -63,10 +68,7 @@ fn within(least_ms: u64, most_ms: u64) -> impl Fn(&Duration) -> bool {
 fn take_server(layers: &mut Layers) -> ServerConfig {
     const LISTEN: &str = "an address and a port, such as \"127.0.0.1:7744\" or \"[::1]:7744\"";
     let listen: String = layers.take("server.listen");
-    let listen = listen
-        .strip_prefix("localhost:")
-        .map_or(listen.clone(), |port| format!("127.0.0.1:{port}"));
-    let listen = listen.parse().unwrap_or_else(|_| {
+    let listen = address(&listen).unwrap_or_else(|| {
         layers.refuse("server.listen", LISTEN);
         SocketAddr::new(IpAddr::from([127, 0, 0, 1]), 0)
     });
@@ -94,6 +96,60 @@ fn take_access(layers: &mut Layers) -> AccessConfig {
         required: layers.take("access.required"),
         tokens_file: PathBuf::from(layers.take::<String>("access.tokens_file")),
     }
+}
+
+/// An address and a port; `localhost` stands for 127.0.0.1.
+fn address(text: &str) -> Option<SocketAddr> {
+    match text.strip_prefix("localhost:") {
+        Some(port) => format!("127.0.0.1:{port}").parse().ok(),
+        None => text.parse().ok(),
+    }
+}
+
+fn take_receivers(layers: &mut Layers) -> ReceiversConfig {
+    let template: String = layers.take_if(
+        "receivers.graphite.template",
+        "words with dots between them, of which one is `metric`, such as \"host.metric*\"",
+        |text: &String| text.parse::<Template>().is_ok(),
+    );
+    ReceiversConfig {
+        otlp_listen: take_addresses(layers, "receivers.otlp.listen"),
+        statsd_listen: take_open_addresses(layers, "receivers.statsd.listen"),
+        statsd: StatsdOptions {
+            flush_interval: layers.take_if(
+                "receivers.statsd.flush_interval",
+                "a duration from \"100ms\" to \"1h\"",
+                within(100, 3_600_000),
+            ),
+            series_max: take_count(layers, "receivers.statsd.series_max", 1, 10_000_000),
+        },
+        graphite_listen: take_open_addresses(layers, "receivers.graphite.listen"),
+        graphite_template: template.parse().unwrap_or_default(),
+    }
+}
+
+/// Addresses that a receiver listens on.
+fn take_addresses(layers: &mut Layers, path: &str) -> Vec<SocketAddr> {
+    let texts: Vec<String> = layers.take_if(
+        path,
+        "a list of addresses with ports, such as [\"127.0.0.1:4317\"]",
+        |texts: &Vec<String>| texts.iter().all(|text| address(text).is_some()),
+    );
+    texts.iter().filter_map(|text| address(text)).collect()
+}
+
+/// Addresses of a receiver whose protocol knows no tokens: those that others can reach must be allowed.
+fn take_open_addresses(layers: &mut Layers, path: &str) -> Vec<SocketAddr> {
+    let addresses = take_addresses(layers, path);
+    let is_open = addresses.iter().any(|address| !address.ip().is_loopback());
+    if is_open && !layers.take::<bool>("server.insecure_listen") {
+        layers.refuse(
+            path,
+            "loopback addresses, because this protocol knows no tokens; to let every machine that reaches the address write, \
+             give --insecure-listen (or server.insecure_listen = true)",
+        );
+    }
+    addresses
 }
 
 /// A count within limits, both inclusive.
@@ -229,6 +285,7 @@ fn micros(duration: Duration) -> Micros {
 fn take_processing(layers: &mut Layers) -> ProcessingConfig {
     let enabled: bool = layers.take("detection.enabled");
     let detection = take_detection(layers);
+    let peers = take_peers(layers, detection.alarms_per_month);
     let forecasting = take_forecasting(layers);
     let mut time = |path: &str| micros(layers.take(path));
     let (lateness, future_max, late_max) = (
@@ -249,6 +306,7 @@ fn take_processing(layers: &mut Layers) -> ProcessingConfig {
         backfill: layers.take("processing.backfill"),
         series_max: take_count(layers, "processing.series_max", 1, 1 << 31),
         detection: enabled.then_some(detection),
+        peers: peers.filter(|_| enabled),
         forecasting,
     }
 }
@@ -321,6 +379,17 @@ fn take_detection(layers: &mut Layers) -> DetectorConfig {
         );
     }
     config
+}
+
+fn take_peers(layers: &mut Layers, alarms_per_month: f64) -> Option<PeersConfig> {
+    let compared: bool = layers.take("detection.peers");
+    let config = PeersConfig {
+        members_min: u32::try_from(take_count(layers, "detection.peers_min", 3, 10_000))
+            .unwrap_or(u32::MAX),
+        alarms_per_month,
+        ..PeersConfig::default()
+    };
+    compared.then_some(config)
 }
 
 fn take_checkpoint(layers: &mut Layers) -> (CheckpointPolicy, Duration) {
