@@ -447,7 +447,10 @@ mod tests {
             .settings()
             .unwrap();
         assert_eq!(config.bus.partitions, 12);
-        let anonymous = |line: &str| parse(line).unwrap().settings().unwrap().is_anonymous();
+        let anonymous = |line: &str| {
+            let config = parse(line).unwrap().settings().unwrap();
+            config.is_anonymous_at(config.server.listen)
+        };
         assert!(anonymous("tidewatch run"));
         assert!(!anonymous("tidewatch run --listen 0.0.0.0:9"));
         assert!(anonymous(

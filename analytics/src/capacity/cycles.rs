@@ -9,16 +9,23 @@ use schemas::Micros;
 use schemas::time::DAY;
 use serde::{Deserialize, Serialize};
 
-/// A rise or fall turns when it has gone back by this share of the highest level in sight. 0.02: a smaller sawtooth decides nothing about
-/// fullness before the last few per cent, and above it is no noise of a file system.
+/// A rise or fall turns when it has gone back by this share of the level. 0.02: a smaller sawtooth decides nothing about fullness before the
+/// last few per cent.
 const TURN_SHARE: f64 = 0.02;
+/// And by this share of the range in which the level was of late. 0.2: the wobble of a day on the way up is no clean-up.
+const TURN_RANGE_SHARE: f64 = 0.2;
+/// What the range was this long ago counts half, days.
+const RANGE_HALF_LIFE_DAYS: f64 = 30.0;
 /// Peaks that are kept.
 const PEAKS: usize = 12;
-/// Peaks from which cycles are believed: three are two whole cycles.
-pub(super) const PEAKS_MIN: usize = 3;
+/// Peaks from which cycles are believed: two rises that were both cleaned up.
+pub(super) const PEAKS_MIN: usize = 2;
 /// Clean-ups must give back at least this share of what the rises took. Half: below it growth outweighs cleaning, and the increments tell
 /// more than the peaks.
 const GIVEN_BACK_MIN: f64 = 0.5;
+/// Where there are only two peaks, the clean-up between them must have given back nearly all: with so little seen, only what begins anew
+/// each time is a cycle.
+const GIVEN_BACK_OF_TWO_MIN: f64 = 0.9;
 /// Peaks must scatter around their line by less than this share of a clean-up, and no cycle be longer than this many of the middle ones:
 /// a rhythm is regular, and what is not is left to the increments.
 const SCATTER_MAX: f64 = 0.5;
@@ -47,6 +54,12 @@ pub(crate) struct Cycles {
     extreme_time: Micros,
     /// The level of the last trough.
     trough: f64,
+    /// How far the range of late reaches above and below the level, and when that was so.
+    above: f64,
+    below: f64,
+    /// The newest level and its time.
+    level: f64,
+    seen: Micros,
     started: bool,
 }
 
@@ -78,12 +91,21 @@ impl Cycles {
                 extreme: used,
                 extreme_time: time,
                 trough: used,
+                level: used,
+                seen: time,
                 started: true,
                 ..Cycles::default()
             };
             return;
         }
-        let turn = TURN_SHARE * self.extreme.abs().max(used.abs());
+        let days = (time - self.seen) as f64 / DAY as f64;
+        let fade = libm::exp2(-days / RANGE_HALF_LIFE_DAYS);
+        let moved = used - self.level;
+        self.above = (self.above * fade - moved).max(0.0);
+        self.below = (self.below * fade + moved).max(0.0);
+        (self.seen, self.level) = (time, used);
+        let range = TURN_RANGE_SHARE * (self.above + self.below);
+        let turn = range.max(TURN_SHARE * self.extreme.abs().max(used.abs()));
         if self.rising {
             if used >= self.extreme {
                 (self.extreme, self.extreme_time) = (used, time);
@@ -139,7 +161,12 @@ impl Cycles {
             fallen += f64::from(before.level) - f64::from(peak.trough);
             drops.push(f64::from(before.level) - f64::from(peak.trough));
         }
-        if fallen < GIVEN_BACK_MIN * risen {
+        let given_back_min = if n == 2 {
+            GIVEN_BACK_OF_TWO_MIN
+        } else {
+            GIVEN_BACK_MIN
+        };
+        if fallen < given_back_min * risen {
             return None;
         }
         let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
@@ -150,14 +177,19 @@ impl Cycles {
             .zip(&levels)
             .map(|(t, level)| (t - middle) * (level - level_mean))
             .sum();
-        let slope = if spread > 0.0 { joint / spread } else { 0.0 };
+        // Two peaks tell no trend, only that they differ.
+        let slope = if spread > 0.0 && n > 2 {
+            joint / spread
+        } else {
+            0.0
+        };
         let residuals: Vec<f64> = times
             .iter()
             .zip(&levels)
             .map(|(t, level)| level - level_mean - slope * (t - middle))
             .collect();
         let squares: f64 = residuals.iter().map(|r| r * r).sum();
-        let sigma = libm::sqrt(squares / (n - 2) as f64);
+        let sigma = libm::sqrt(squares / n.saturating_sub(2).max(1) as f64);
         let mut lengths = intervals.clone();
         lengths.sort_by(f64::total_cmp);
         if longest > LONGEST_CYCLES * lengths[(lengths.len() - 1) / 2] {
@@ -177,7 +209,7 @@ impl Cycles {
         Some(Rhythm {
             level,
             slope,
-            slope_error: if spread > 0.0 {
+            slope_error: if spread > 0.0 && n > 2 {
                 sigma / libm::sqrt(spread)
             } else {
                 0.0

@@ -397,7 +397,8 @@ impl CapacityForecaster {
             })
     }
 
-    /// What is gained a day, in the unit observed: by the peaks in a rhythm, by the burst if there is one, else by the newest month.
+    /// What is gained a day, in the unit observed: by the peaks in a rhythm, by the burst if there is one, else by the
+    /// middle one of the newest thirty steps: one clean-up does not turn a rise into a fall.
     fn growth_per_day(&self, paths: &Paths<'_>) -> f64 {
         let per_day = if let Some(rhythm) = &paths.rhythm {
             rhythm.slope
@@ -409,8 +410,9 @@ impl CapacityForecaster {
                 .find(|scale| scale.recent().len() >= paths::STEPS_MIN);
             scale.map_or(0.0, |scale| {
                 let newest = scale.recent().iter().rev().take(30);
-                let count = newest.len() as f64;
-                newest.map(|step| f64::from(step.delta)).sum::<f64>() / count / scale.step_days()
+                let mut gains: Vec<f32> = newest.map(|step| step.delta).collect();
+                gains.sort_by(f32::total_cmp);
+                f64::from(gains[gains.len() / 2]) / scale.step_days()
             })
         };
         per_day * self.unit

@@ -38,9 +38,9 @@ pub(crate) struct AlarmControl {
     told: f32,
     /// ≥ 0, see [`STRETCH_STEP`].
     stretch: f32,
-    /// Since the last story began; infinite is written as 0 with `stories` 0.
+    /// Since the last story began, seconds; means nothing while `stories` is 0.
     since_story_s: f32,
-    /// Since evidence was last above the threshold.
+    /// Since evidence was last above the threshold, seconds.
     since_evidence_s: f32,
     /// The distance of the last two stories, seconds.
     spacing_s: f32,
@@ -81,7 +81,7 @@ impl AlarmControl {
         interval_s: f32,
         may_alarm: bool,
     ) -> Verdict {
-        // An alarm a month among the samples of a month: so many digits must a sample's improbability have. At least 1.5 for series with few.
+        // So many digits make a sample as rare as alarms may be among the samples of a month. At least 1.5, for series with few samples.
         let allowed = config.alarms_per_month.max(1e-3) as f32;
         let digits = libm::log10f(MONTH_S / interval_s.max(1e-3) / allowed).max(1.5);
         let needed = DIGITS_PER_DIGIT * (digits - 1.0) * libm::expf(self.stretch);
@@ -106,7 +106,7 @@ impl AlarmControl {
         verdict
     }
 
-    /// Whether an event of another kind (a flat line, a drift) may be told now; if so it counts as an alarm.
+    /// An event that votes do not make (a flat line, a drift) was told: it counts as an alarm.
     pub(crate) fn tell(&mut self, config: &DetectorConfig) {
         self.rest_s = self.rest_s.max(config.rest_s as f32);
         self.stretch = (self.stretch + STRETCH_STEP).min(STRETCH_MAX);

@@ -72,7 +72,7 @@ impl Memory {
     }
 }
 
-/// The state: 88 bytes.
+/// The state: 72 bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Levels {
     last: f64,

@@ -20,7 +20,7 @@ const SILENCE_GAPS: f32 = 2.0;
 /// The longest gap and standstill are forgotten in a month (to a third).
 const LONGEST_MEMORY_S: f32 = 30.0 * 86_400.0;
 
-/// The state: 32 bytes.
+/// The state: 28 bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Presence {
     /// The series' own interval, seconds; 0 = not known yet.

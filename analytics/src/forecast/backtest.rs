@@ -14,10 +14,6 @@ const HORIZONS_MAX: usize = 14;
 /// Forecasts under way. 8: an error at the furthest horizon eight times in as much time; more of them are hardly independent.
 const LAUNCHES_MAX: u32 = 8;
 
-/// An expert's weight is 1 over its mean error to this power. 4: one that is wrong twice as far counts a sixteenth, two alike the same;
-/// with less the bad ones are heard, with more chance decides between the good.
-const WEIGHT_POWER: i32 = 4;
-
 /// A mean error forgets over this many. 100: a month of hours, as one in some hours is taken; with fewer a bad week changes the verdict.
 const MEMORY_ERRORS: f64 = 100.0;
 
@@ -184,17 +180,17 @@ impl Backtest {
     }
 
     /// The weights of the experts at a horizon, of those who have an opinion; they sum to 1 unless nobody has.
-    fn weights(&self, horizon: usize, paths: &[Option<Vec<f64>>; EXPERTS]) -> [f64; EXPERTS] {
+    fn weights(&self, horizon: usize, present: [bool; EXPERTS]) -> [f64; EXPERTS] {
         let horizons = self.distances.len();
         let mut weights = [0.0; EXPERTS];
         let proven = |expert: usize| {
             let error = self.errors[expert * horizons + horizon];
-            (paths[expert].is_some() && error.errors >= 3.0).then_some(error.mean)
+            (present[expert] && error.errors >= 3.0).then_some(error.mean)
         };
         let best = (0..EXPERTS).filter_map(proven).fold(f64::MAX, f64::min);
         if best == f64::MAX {
             // Nobody is proven: the baseline.
-            let first = if paths[DAY_REPEAT].is_some() {
+            let first = if present[DAY_REPEAT] {
                 DAY_REPEAT
             } else {
                 LAST_REPEAT
@@ -206,25 +202,37 @@ impl Backtest {
             if let Some(mean) = proven(expert) {
                 // 0 by 0 is a tie of the faultless.
                 let ratio = if mean <= best { 1.0 } else { best / mean };
-                *weight = ratio.powi(WEIGHT_POWER);
+                // One over the fourth power of the error: one that is wrong twice as far counts a sixteenth, two alike the same. With
+                // a lower power the bad ones are heard, with a higher one chance decides between the good.
+                let square = ratio * ratio;
+                *weight = square * square;
             }
         }
         let sum: f64 = weights.iter().sum();
         weights.map(|weight| weight / sum)
     }
 
+    /// The mean of what the experts expect of the next step.
+    pub(crate) fn combine_next(&self, expected: &[Option<f64>; EXPERTS]) -> f64 {
+        mean(
+            expected,
+            &self.weights(0, expected.map(|expected| expected.is_some())),
+        )
+    }
+
     /// The mean of the experts by their weights, which change linearly from horizon to horizon.
     pub(crate) fn combine(&self, paths: &[Option<Vec<f64>>; EXPERTS], steps: usize) -> Vec<f64> {
         let mut combined = Vec::with_capacity(steps);
+        let present = std::array::from_fn(|expert| paths[expert].is_some());
         let mut right = 0;
         let (mut left_weights, mut right_weights) =
-            (self.weights(0, paths), self.weights(0, paths));
+            (self.weights(0, present), self.weights(0, present));
         for ahead in 0..steps {
             let distance = ahead as u32 + 1;
             while right + 1 < self.distances.len() && distance > self.distances[right] {
                 right += 1;
                 left_weights = right_weights;
-                right_weights = self.weights(right, paths);
+                right_weights = self.weights(right, present);
             }
             let end = self.distances[right];
             let start = if right == 0 {
@@ -237,22 +245,31 @@ impl Backtest {
             } else {
                 f64::from(distance - start) / f64::from(end - start)
             };
-            // Counted from one of them, so that what all agree on is not rounded.
-            let at =
-                |path: &Option<Vec<f64>>| path.as_ref().and_then(|path| path.get(ahead)).copied();
-            let first = at(&paths[LAST_REPEAT]).unwrap_or(0.0);
-            let mut value = first;
-            for (expert, path) in paths.iter().enumerate() {
-                let weight =
-                    left_weights[expert] + share * (right_weights[expert] - left_weights[expert]);
-                if let Some(expected) = at(path) {
-                    value += weight * (expected - first);
-                }
-            }
-            combined.push(value);
+            let weights = std::array::from_fn(|expert| {
+                left_weights[expert] + share * (right_weights[expert] - left_weights[expert])
+            });
+            let expected = std::array::from_fn(|expert| {
+                paths[expert]
+                    .as_ref()
+                    .and_then(|path| path.get(ahead))
+                    .copied()
+            });
+            combined.push(mean(&expected, &weights));
         }
         combined
     }
+}
+
+/// The weighted mean of those who have an opinion; counted from one of them, so that what all agree on is not rounded.
+fn mean(expected: &[Option<f64>; EXPERTS], weights: &[f64; EXPERTS]) -> f64 {
+    let first = expected[LAST_REPEAT].unwrap_or(0.0);
+    let mut mean = first;
+    for (expected, weight) in expected.iter().zip(weights) {
+        if let Some(expected) = expected {
+            mean += weight * (expected - first);
+        }
+    }
+    mean
 }
 
 /// The baseline's path: a day ago, or the last value.

@@ -114,6 +114,15 @@ impl Inputs {
         Some(())
     }
 
+    /// What a regression with these coefficients makes of a row.
+    fn apply(&self, coefficients: &Coefficients, row: &[f64]) -> f64 {
+        let count = self.len();
+        let products = coefficients.iter().zip(&row[..count]);
+        products.fold(coefficients[count], |sum, (coefficient, regressor)| {
+            sum + coefficient * regressor
+        })
+    }
+
     fn longest(&self) -> usize {
         self.lags[self.count - 1]
     }
@@ -186,48 +195,65 @@ impl Experts {
         self.level
     }
 
-    /// Learns the step that follows `history`. `learnable`: whether it was seen; a hole moves the level only.
-    pub(crate) fn learn(&mut self, history: &History, value: f64, learnable: bool) {
+    /// What the experts look at and expect of the step that follows `history`.
+    pub(crate) fn next(&self, history: &History) -> NextStep {
+        let mut next = NextStep::default();
+        let periods = [Some(1), self.day(), self.week()];
+        for (expected, period) in next.expected.iter_mut().zip(periods) {
+            *expected = period.and_then(|period| history.lag(period));
+        }
+        let Some(range) = history.range() else {
+            return next;
+        };
+        for (at, (seasons, logarithmic)) in REGRESSIONS.iter().enumerate() {
+            let Some(inputs) = Inputs::of(*seasons, self.day(), self.week()) else {
+                continue;
+            };
+            let scale = Scale::new(*logarithmic, self.level);
+            let mut row = [0.0; COEFFICIENTS_MAX - 1];
+            let known = |lag| history.lag(lag).and_then(|value| scale.to(value));
+            if inputs.fill(&mut row, known).is_none() {
+                continue;
+            }
+            next.rows[at] = Some(row);
+            next.expected[REPEATS + at] = self.coefficients[at].and_then(|coefficients| {
+                let limits = Limits::new(scale, range, history.len())?;
+                let value = limits.hold(inputs.apply(&coefficients, &row), 0);
+                Some(scale.from(value)).filter(|value| value.is_finite())
+            });
+        }
+        next
+    }
+
+    /// Learns the step that follows `history`, of which `next` is known. `learnable`: whether it was seen; a hole moves the level only.
+    pub(crate) fn learn(
+        &mut self,
+        history: &History,
+        next: &NextStep,
+        value: f64,
+        learnable: bool,
+    ) {
         if self.level_steps == 0 {
             self.level = value;
         }
         if learnable {
             for (at, (seasons, logarithmic)) in REGRESSIONS.iter().enumerate() {
-                let Some(inputs) = Inputs::of(*seasons, self.day(), self.week()) else {
+                let inputs = Inputs::of(*seasons, self.day(), self.week());
+                let scale = Scale::new(*logarithmic, self.level);
+                let (Some(inputs), Some(row), Some(target)) =
+                    (inputs, &next.rows[at], scale.to(value))
+                else {
                     continue;
                 };
-                if history.len() >= inputs.longest() {
-                    self.learn_row(at, &inputs, *logarithmic, history, value);
-                }
+                let naive = history.lag(inputs.naive());
+                let naive = naive.and_then(|value| scale.to(value));
+                let naive_error = naive.map_or(0.0, |naive| target - naive);
+                self.regressions[at].learn(row, target, naive_error, self.decay);
             }
         }
         let memory = self.day().unwrap_or(DAY_STEPS_UNKNOWN) as u16;
         self.level_steps = (self.level_steps + 1).min(memory);
         self.level += (value - self.level) / f64::from(self.level_steps);
-    }
-
-    fn learn_row(
-        &mut self,
-        at: usize,
-        inputs: &Inputs,
-        logarithmic: bool,
-        history: &History,
-        value: f64,
-    ) {
-        let scale = Scale::new(logarithmic, self.level);
-        let mut row = [0.0; COEFFICIENTS_MAX - 1];
-        let known = |lag| history.lag(lag).and_then(|value| scale.to(value));
-        if inputs.fill(&mut row, known).is_none() {
-            return;
-        }
-        let Some(target) = scale.to(value) else {
-            return;
-        };
-        let naive = history
-            .lag(inputs.naive())
-            .and_then(|value| scale.to(value));
-        let naive_error = naive.map_or(0.0, |naive| target - naive);
-        self.regressions[at].learn(&row, target, naive_error, self.decay);
     }
 
     /// Fits the regressions to what they have learned.
@@ -280,14 +306,12 @@ impl Experts {
     ) -> Option<Vec<f64>> {
         let known = inputs.longest();
         let scale = Scale::new(logarithmic, self.level);
-        // Monotone, so that the range of the values is known from its ends.
-        let (least, most) = (scale.to(range.0)?, scale.to(range.1)?);
+        let limits = Limits::new(scale, range, history.len())?;
         let mut values = vec![f64::NAN; known];
         values.reserve(steps);
         let memory = self.day().unwrap_or(DAY_STEPS_UNKNOWN) as f64;
         // Values are counted from the level as it is now; it moves on as the answers come.
         let mut level = 0.0;
-        let width = most - least;
         let mut row = [0.0; COEFFICIENTS_MAX - 1];
         for ahead in 0..steps {
             let at = known + ahead;
@@ -299,14 +323,7 @@ impl Experts {
                 }
                 Some(values[place] - level)
             })?;
-            let count = inputs.len();
-            let mut value = coefficients[count];
-            for (coefficient, regressor) in coefficients.iter().zip(&row[..count]) {
-                value += coefficient * regressor;
-            }
-            // No series leaves its range by more than that range in as much time as is known of it: an unstable fit is stopped here.
-            let reach = width * (1.0 + ahead as f64 / history.len() as f64);
-            let value = (value + level).clamp(least - reach, most + reach);
+            let value = limits.hold(inputs.apply(coefficients, &row) + level, ahead);
             values.push(value);
             level += (value - level) / memory;
         }
@@ -315,6 +332,40 @@ impl Experts {
             .map(|value| scale.from(*value))
             .collect();
         path.iter().all(|value| value.is_finite()).then_some(path)
+    }
+}
+
+/// What each regression looks at, and what each expert expects, of one step.
+#[derive(Debug, Default)]
+pub(crate) struct NextStep {
+    rows: [Option<[f64; COEFFICIENTS_MAX - 1]>; REGRESSIONS.len()],
+    /// `None` for an expert that does not know enough.
+    pub(crate) expected: [Option<f64>; EXPERTS],
+}
+
+/// How far an answer may leave what is known, counted as a [`Scale`] does.
+#[derive(Debug, Clone, Copy)]
+struct Limits {
+    least: f64,
+    most: f64,
+    known: f64,
+}
+
+impl Limits {
+    /// `range`: of the `known` values of the history. `None` if it has no place on the scale.
+    fn new(scale: Scale, range: (f64, f64), known: usize) -> Option<Self> {
+        // Monotone, so that the range on the scale is known from its ends.
+        Some(Limits {
+            least: scale.to(range.0)?,
+            most: scale.to(range.1)?,
+            known: known as f64,
+        })
+    }
+
+    /// No series leaves its range by more than that range in as much time as is known of it: an unstable fit is stopped here.
+    fn hold(self, value: f64, ahead: usize) -> f64 {
+        let reach = (self.most - self.least) * (1.0 + ahead as f64 / self.known);
+        value.clamp(self.least - reach, self.most + reach)
     }
 }
 

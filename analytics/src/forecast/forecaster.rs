@@ -168,13 +168,8 @@ impl Forecaster {
 
     /// Learns a step; `None` is a hole.
     fn close(&mut self, step: i64, value: Option<f64>) {
-        let paths = self.experts.paths(&self.history, 1);
-        let expected = self.backtest.combine(&paths, 1).first().copied();
-        let expected = if self.history.len() == 0 {
-            None
-        } else {
-            expected
-        };
+        let next = self.experts.next(&self.history);
+        let expected = (self.history.len() > 0).then(|| self.backtest.combine_next(&next.expected));
         let (kept, provenance) = match (value, expected) {
             (Some(value), Some(expected)) => self.tame(value, expected),
             (Some(value), None) => (value, Provenance::Seen),
@@ -187,7 +182,8 @@ impl Forecaster {
         let time_of_day = self.time_of_day(step);
         self.backtest
             .arrived(step, value.map(|value| (value, kept)), time_of_day);
-        self.experts.learn(&self.history, kept, value.is_some());
+        self.experts
+            .learn(&self.history, &next, kept, value.is_some());
         self.history.push(kept, provenance);
         self.last_step = step;
         let known = Some(self.history.len());

@@ -71,13 +71,16 @@ fn stretched(labels: &[bool], segments: &[(usize, usize)], buffer: usize) -> Vec
         .iter()
         .map(|label| f64::from(u8::from(*label)))
         .collect();
+    let falling = |distance: usize| (1.0 - distance as f64 / buffer as f64).sqrt();
     for &(first, last) in segments {
         // The authors' code reaches buffer/2 before the first row, and buffer/2 − 1 past the last.
-        for row in last + 1..(last + buffer / 2).min(labels.len()) {
-            weights[row] += (1.0 - (row - last) as f64 / buffer as f64).sqrt();
+        let after = &mut weights[last + 1..(last + buffer / 2).clamp(last + 1, labels.len())];
+        for (beyond, weight) in after.iter_mut().enumerate() {
+            *weight += falling(beyond + 1);
         }
-        for row in first.saturating_sub(buffer / 2)..first {
-            weights[row] += (1.0 - (first - row) as f64 / buffer as f64).sqrt();
+        let before = &mut weights[first.saturating_sub(buffer / 2)..first];
+        for (beyond, weight) in before.iter_mut().rev().enumerate() {
+            *weight += falling(beyond + 1);
         }
     }
     for weight in &mut weights {

@@ -65,6 +65,17 @@ impl Config {
                 "collectors.host.enabled is false",
             ));
         }
+        if self.receivers.statsd_listen.is_empty() {
+            let reason = "receivers.statsd.listen names no address";
+            rules.push(("receivers.statsd.flush_interval", reason));
+            rules.push(("receivers.statsd.series_max", reason));
+        }
+        if self.receivers.graphite_listen.is_empty() {
+            rules.push((
+                "receivers.graphite.template",
+                "receivers.graphite.listen names no address",
+            ));
+        }
         if self.processing.detection.is_none() {
             rules.push(("detection.", "detection.enabled is false"));
         }
@@ -106,12 +117,25 @@ impl Config {
         };
         let listen: SocketAddr = self.server.listen;
         doubt(
-            !listen.ip().is_loopback() && self.is_anonymous(),
+            !listen.ip().is_loopback() && self.is_anonymous_at(listen),
             &["server.insecure_listen"],
             format!(
                 "every machine that reaches {listen} can read and write everything, because nobody is asked for a token; make tokens by `tidewatch token create` and set server.insecure_listen = false"
             ),
         );
+        for (path, addresses) in [
+            ("receivers.statsd.listen", &self.receivers.statsd_listen),
+            ("receivers.graphite.listen", &self.receivers.graphite_listen),
+        ] {
+            let open = addresses.iter().find(|address| !address.ip().is_loopback());
+            doubt(
+                open.is_some(),
+                &[path],
+                format!(
+                    "`{path}` names an address that other machines reach, and the protocol knows no token: whoever reaches it can send; let a firewall say who"
+                ),
+            );
+        }
         doubt(
             self.server.insecure_listen && self.access.required,
             &["access.required", "server.insecure_listen"],

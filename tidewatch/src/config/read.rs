@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use analytics::peers::PeersConfig;
 use analytics::{DetectorConfig, Watch};
+use ingest::sockets::graphite::Template;
+use ingest::sockets::statsd::StatsdOptions;
 use pipeline::CheckpointPolicy;
 use processors::{ForecastingConfig, HORIZON_H_MAX, ProcessingConfig};
 use schemas::{Micros, Resolution};
@@ -16,7 +18,8 @@ use sinks::compaction::CompactionPolicy;
 use super::layers::{Layers, Size};
 use super::units::parse_duration;
 use super::{
-    AccessConfig, ArchiveConfig, BusConfig, BusKind, Config, LogConfig, LogFormat, ServerConfig,
+    AccessConfig, ArchiveConfig, BusConfig, BusKind, Config, LogConfig, LogFormat, ReceiversConfig,
+    ServerConfig,
 };
 
 /// Takes every setting. What is wrong with them is noted in the layers, and something harmless stands in.
@@ -33,6 +36,7 @@ pub(super) fn take_all(layers: &mut Layers) -> Config {
         bus: take_bus(layers),
         archive: take_archive(layers),
         ingest: take_ingest(layers),
+        receivers: take_receivers(layers),
         host_interval: {
             let enabled: bool = layers.take("collectors.host.enabled");
             let interval = layers.take_if(
@@ -64,10 +68,7 @@ fn within(least_ms: u64, most_ms: u64) -> impl Fn(&Duration) -> bool {
 fn take_server(layers: &mut Layers) -> ServerConfig {
     const LISTEN: &str = "an address and a port, such as \"127.0.0.1:7744\" or \"[::1]:7744\"";
     let listen: String = layers.take("server.listen");
-    let listen = listen
-        .strip_prefix("localhost:")
-        .map_or(listen.clone(), |port| format!("127.0.0.1:{port}"));
-    let listen = listen.parse().unwrap_or_else(|_| {
+    let listen = address(&listen).unwrap_or_else(|| {
         layers.refuse("server.listen", LISTEN);
         SocketAddr::new(IpAddr::from([127, 0, 0, 1]), 0)
     });
@@ -95,6 +96,60 @@ fn take_access(layers: &mut Layers) -> AccessConfig {
         required: layers.take("access.required"),
         tokens_file: PathBuf::from(layers.take::<String>("access.tokens_file")),
     }
+}
+
+/// An address and a port; `localhost` stands for 127.0.0.1.
+fn address(text: &str) -> Option<SocketAddr> {
+    match text.strip_prefix("localhost:") {
+        Some(port) => format!("127.0.0.1:{port}").parse().ok(),
+        None => text.parse().ok(),
+    }
+}
+
+fn take_receivers(layers: &mut Layers) -> ReceiversConfig {
+    let template: String = layers.take_if(
+        "receivers.graphite.template",
+        "words with dots between them, of which one is `metric`, such as \"host.metric*\"",
+        |text: &String| text.parse::<Template>().is_ok(),
+    );
+    ReceiversConfig {
+        otlp_listen: take_addresses(layers, "receivers.otlp.listen"),
+        statsd_listen: take_open_addresses(layers, "receivers.statsd.listen"),
+        statsd: StatsdOptions {
+            flush_interval: layers.take_if(
+                "receivers.statsd.flush_interval",
+                "a duration from \"100ms\" to \"1h\"",
+                within(100, 3_600_000),
+            ),
+            series_max: take_count(layers, "receivers.statsd.series_max", 1, 10_000_000),
+        },
+        graphite_listen: take_open_addresses(layers, "receivers.graphite.listen"),
+        graphite_template: template.parse().unwrap_or_default(),
+    }
+}
+
+/// Addresses that a receiver listens on.
+fn take_addresses(layers: &mut Layers, path: &str) -> Vec<SocketAddr> {
+    let texts: Vec<String> = layers.take_if(
+        path,
+        "a list of addresses with ports, such as [\"127.0.0.1:4317\"]",
+        |texts: &Vec<String>| texts.iter().all(|text| address(text).is_some()),
+    );
+    texts.iter().filter_map(|text| address(text)).collect()
+}
+
+/// Addresses of a receiver whose protocol knows no tokens: those that others can reach must be allowed.
+fn take_open_addresses(layers: &mut Layers, path: &str) -> Vec<SocketAddr> {
+    let addresses = take_addresses(layers, path);
+    let is_open = addresses.iter().any(|address| !address.ip().is_loopback());
+    if is_open && !layers.take::<bool>("server.insecure_listen") {
+        layers.refuse(
+            path,
+            "loopback addresses, because this protocol knows no tokens; to let every machine that reaches the address write, \
+             give --insecure-listen (or server.insecure_listen = true)",
+        );
+    }
+    addresses
 }
 
 /// A count within limits, both inclusive.

@@ -73,6 +73,14 @@ fn defaults_agree_with_the_rooms() {
     assert_eq!(config.archive.compaction, CompactionPolicy::default());
     assert_eq!(config.query, query::Limits::default());
     assert_eq!(config.ingest, ingest::http::Limits::default());
+    assert_eq!(
+        config.receivers.statsd,
+        ingest::sockets::statsd::StatsdOptions::default()
+    );
+    assert_eq!(
+        config.receivers.graphite_template,
+        ingest::sockets::graphite::Template::default()
+    );
     assert_eq!(config.retention, Retention::default());
 }
 
@@ -280,7 +288,11 @@ fn at_an_address_that_others_reach_everybody_is_asked_for_a_token() {
     ];
     for (file, anonymous) in cases {
         let config = read(file, &[]).unwrap();
-        assert_eq!(config.is_anonymous(), anonymous, "{file}");
+        assert_eq!(
+            config.is_anonymous_at(config.server.listen),
+            anonymous,
+            "{file}"
+        );
         let open_to_all = anonymous && !config.server.listen.ip().is_loopback();
         let doubts = config.doubts();
         let warned = doubts.iter().any(|doubt| doubt.contains("nobody is asked"));

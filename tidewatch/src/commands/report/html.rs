@@ -210,7 +210,7 @@ fn write_pool(page: &mut String, index: usize, pool: &Assessed) {
     let growth = if pool.growth_per_day == 0.0 {
         "no growth".to_owned()
     } else {
-        format!("{} a day", words::amount(pool.growth_per_day))
+        format!("usually {} a day", words::amount(pool.growth_per_day))
     };
     let _ = writeln!(
         page,

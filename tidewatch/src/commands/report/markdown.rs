@@ -87,8 +87,8 @@ pub(super) fn record(pool: &Assessed) -> String {
         return "Too little history to try a forecast on it.".to_owned();
     }
     format!(
-        "Tried on its own past, {} days ahead: in {} of {} forecasts the highest level was within the 80 % band, on average {} of the ceiling off its middle.",
-        words::amount((record.ahead_days * 10.0).round() / 10.0),
+        "Tried on its own past, {} ahead: in {} of {} forecasts the highest level was within the 80 % band, on average {} of the ceiling off its middle.",
+        words::days(record.ahead_days),
         record.inside,
         record.made,
         words::percent(record.off_share)

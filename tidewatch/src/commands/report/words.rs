@@ -90,6 +90,17 @@ pub(super) fn amount(amount: f64) -> String {
     }
 }
 
+/// A stretch of time: `9 hours`, `5.2 days`.
+pub(super) fn days(days: f64) -> String {
+    if days < 1.0 {
+        format!("{:.0} hours", days * 24.0)
+    } else if days.fract() == 0.0 {
+        format!("{days:.0} days")
+    } else {
+        format!("{days:.1} days")
+    }
+}
+
 /// The day of a time as RFC 3339.
 pub(super) fn day(time: &str) -> &str {
     time.get(..10).unwrap_or(time)

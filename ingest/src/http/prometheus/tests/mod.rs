@@ -1,4 +1,6 @@
-//! Tests of the remote write decoder against messages that prost writes and reads.
+//! Tests of the remote write decoders against messages that prost writes and reads: version 1.0 here, 2.0 in `symbols.rs`.
+
+mod symbols;
 
 use proptest::prelude::*;
 use prost::Message;
@@ -6,7 +8,7 @@ use rstest::rstest;
 use schemas::{Kind, Labels};
 
 use super::super::refusal::Undecodable;
-use super::decode;
+use super::{decode, decode_with_symbols};
 use crate::door::{Batcher, Rejections};
 use crate::memory_bus::{Row, rows_of_all};
 
@@ -22,6 +24,11 @@ struct TimeSeries {
     labels: Vec<Label>,
     #[prost(message, repeated, tag = "2")]
     samples: Vec<Sample>,
+    // Not looked into.
+    #[prost(bytes = "vec", repeated, tag = "3")]
+    exemplars: Vec<Vec<u8>>,
+    #[prost(bytes = "vec", repeated, tag = "4")]
+    histograms: Vec<Vec<u8>>,
 }
 #[derive(Clone, PartialEq, Message)]
 struct Label {
@@ -59,6 +66,7 @@ fn one(pairs: &[(&str, &str)], samples: &[(f64, i64)]) -> TimeSeries {
     TimeSeries {
         labels: labels(pairs),
         samples,
+        ..TimeSeries::default()
     }
 }
 
@@ -84,6 +92,7 @@ fn decoded(body: &[u8], door: &mut Batcher) -> Result<(Vec<Row>, Rejections), Un
 fn meaning(request: &WriteRequest) -> (Vec<Row>, u64) {
     let (mut rows, mut refused) = (Vec::new(), 0);
     for series in &request.timeseries {
+        refused += series.histograms.len() as u64;
         let texts: Option<Vec<(&str, &str)>> = series
             .labels
             .iter()
@@ -151,7 +160,11 @@ fn any_series() -> impl Strategy<Value = TimeSeries> {
         prop::collection::vec(label, 0..5),
         prop::collection::vec(sample, 0..4),
     )
-        .prop_map(|(labels, samples)| TimeSeries { labels, samples })
+        .prop_map(|(labels, samples)| TimeSeries {
+            labels,
+            samples,
+            ..TimeSeries::default()
+        })
 }
 
 proptest! {
@@ -265,14 +278,14 @@ fn label_limits_hold() {
 fn labels_and_samples_may_stand_in_any_order() {
     let series = one(&[("__name__", "up"), ("job", "a")], &[(1.0, 1)]);
     let sample = TimeSeries {
-        labels: vec![],
         samples: series.samples.clone(),
+        ..TimeSeries::default()
     }
     .encode_to_vec();
     let [first, second] = [0, 1].map(|i| {
         TimeSeries {
             labels: vec![series.labels[i].clone()],
-            samples: vec![],
+            ..TimeSeries::default()
         }
         .encode_to_vec()
     });
@@ -322,6 +335,24 @@ fn too_many_samples_end_the_request() {
             &mut door
         )
         .is_ok()
+    );
+}
+
+#[test]
+fn native_histograms_are_refused_and_exemplars_counted() {
+    let series = TimeSeries {
+        exemplars: vec![vec![]; 3],
+        histograms: vec![vec![]; 2],
+        ..one(&[("__name__", "up")], &[(1.0, 1)])
+    };
+    let mut door = door();
+    assert_eq!(decode(&request(vec![series]), &mut door).unwrap(), 3);
+    let (records, rejections) = door.finish().unwrap();
+    assert_eq!((rows_of_all(&records).len(), rejections.samples()), (1, 2));
+    let message = rejections.first()[0].to_string();
+    assert!(
+        message.starts_with("series 0 (byte 2): a native histogram"),
+        "{message}"
     );
 }
 

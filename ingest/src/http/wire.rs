@@ -1,6 +1,6 @@
 //! Walks protobuf fields in place. Allocates nothing, whatever the bytes say.
 
-use super::super::refusal::Malformed;
+use super::refusal::Malformed;
 
 /// A part of a body that remembers where it stood.
 #[derive(Debug, Clone, Copy)]
@@ -42,6 +42,11 @@ impl<'a> Wire<'a> {
             end: at + bytes.len(),
             message,
         }
+    }
+
+    /// What is left to read.
+    pub(super) fn rest(&self) -> &'a [u8] {
+        &self.body[self.at..self.end]
     }
 
     #[cold]
@@ -106,6 +111,19 @@ impl<'a> Wire<'a> {
             }
         };
         Ok(Some((field, value)))
+    }
+
+    /// The next number of a packed field.
+    #[inline]
+    pub(super) fn packed_varint(&mut self, field: u64) -> Result<Option<u64>, Malformed> {
+        (self.at < self.end).then(|| self.varint(field)).transpose()
+    }
+
+    /// The next number of eight bytes of a packed field.
+    #[inline]
+    pub(super) fn packed_fixed64(&mut self, field: u64) -> Result<Option<u64>, Malformed> {
+        let next = (self.at < self.end).then(|| self.array(field));
+        Ok(next.transpose()?.map(u64::from_le_bytes))
     }
 
     #[inline]
