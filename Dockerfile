@@ -14,7 +14,7 @@ COPY . .
 # The caches outlive a build, so that the next one compiles only what changed; what is in them is copied out, for they are no layer.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/src/target \
-    cargo build --release --locked \
+    cargo build --release --locked --features kafka-tls \
  && cp target/release/tidewatch /tidewatch
 
 FROM scratch AS ready
