@@ -467,3 +467,6 @@ impl<'a> PartitionTask<'a> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

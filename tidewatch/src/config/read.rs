@@ -13,6 +13,7 @@ use sinks::aggregates::Retention;
 use sinks::compaction::CompactionPolicy;
 
 use super::layers::{Layers, Size};
+use super::security::take_security;
 use super::{ArchiveConfig, BusConfig, BusKind, Config, LogConfig, LogFormat, ServerConfig};
 
 /// Takes every setting. What is wrong with them is noted in the layers, and something harmless stands in.
@@ -147,12 +148,15 @@ fn take_bus(layers: &mut Layers) -> BusConfig {
                 })
         },
     );
+    let kind = if kind == "kafka" {
+        BusKind::Kafka
+    } else {
+        BusKind::Embedded
+    };
+    let settings = layers.take_open("bus.settings");
+    let (security, password_file, key_password_file) = take_security(layers, kind, &settings);
     BusConfig {
-        kind: if kind == "kafka" {
-            BusKind::Kafka
-        } else {
-            BusKind::Embedded
-        },
+        kind,
         brokers,
         partitions,
         group: layers.take_if("bus.group", NAME, is_name),
@@ -169,7 +173,10 @@ fn take_bus(layers: &mut Layers) -> BusConfig {
             "a duration from \"1s\" to \"30m\"",
             within(1_000, 1_800_000),
         ),
-        settings: layers.take_open("bus.settings"),
+        security,
+        password_file,
+        key_password_file,
+        settings,
     }
 }
 
