@@ -135,7 +135,10 @@ pub(crate) fn kafka_options(config: &Config) -> Result<KafkaOptions, CommandErro
 /// The secret in a file, without the line end that editors leave behind it.
 fn read_secret(setting: &str, file: &Path) -> Result<Secret, CommandError> {
     let refused = |what: &str| CommandError::Known {
-        message: format!("the file of setting `{setting}`, {}: {what}", file.display()),
+        message: format!(
+            "the file of setting `{setting}`, {}: {what}",
+            file.display()
+        ),
         fault: Fault::BadConfig,
         code: &error_codes::SECRET_FILE,
     };

@@ -172,3 +172,25 @@ fn run_and_watch(command: &mut Command) -> Result<(bool, Vec<String>), String> {
     skipped.dedup();
     Ok((status.success(), skipped))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_program_is_built_with_the_features_of_its_tests() {
+        let of = |line: &str| {
+            let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
+            features(&words).join(" ")
+        };
+        for (line, expected) in [
+            ("--workspace --test demo", ""),
+            ("--features a/b --test demo", "--features a/b"),
+            ("-F a --features=b", "-F a --features=b"),
+            ("--all-features", "--all-features"),
+            ("--test demo -- --features x", ""),
+        ] {
+            assert_eq!(of(line), expected, "{line}");
+        }
+    }
+}

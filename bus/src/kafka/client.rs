@@ -34,8 +34,7 @@ impl Logging {
 impl ClientContext for Logging {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         if facility == CONNECTION_FAILED {
-            *self.failure.lock().unwrap_or_else(PoisonError::into_inner) =
-                Some(message.to_owned());
+            *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(message.to_owned());
         }
         log(level, facility, message);
     }

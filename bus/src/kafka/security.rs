@@ -218,12 +218,7 @@ mod tests {
         let (with, without) = (Some(Tls::default()), None);
         for (tls, sasl, protocol, needs) in [
             (&without, None, "plaintext", None),
-            (
-                &with,
-                None,
-                "ssl",
-                Some("bus.security.protocol = \"ssl\""),
-            ),
+            (&with, None, "ssl", Some("bus.security.protocol = \"ssl\"")),
             (&without, sasl(Mechanism::Plain), "sasl_plaintext", None),
             (
                 &without,

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Waker};
 
 use bus::TopicSpec;
 use bus::embedded::{EmbeddedBus, EmbeddedOptions};
-use schemas::{BatchBuilder, Kind, Labels, Offset, Resolution, Topics};
+use schemas::{BatchBuilder, Kind, Labels, Resolution, Topics};
 use sinks::Archive;
 use sinks::aggregates::{AggregateStore, Retention};
 
@@ -23,7 +23,7 @@ async fn options(directory: &Path) -> PipelineOptions {
         name,
         partitions: 1,
         retention_ms: -1,
-        log_append_time: true,
+        log_append_time: false,
     });
     bus.create_topics(&specs).await.unwrap();
     let url = format!("file://{}", directory.join("archive").display());
@@ -44,17 +44,15 @@ async fn options(directory: &Path) -> PipelineOptions {
 }
 
 /// A record of one sample, measured and appended at a time.
-fn record(offset: u64, time_ms: i64) -> LogRecord {
+fn record(time_ms: i64) -> Record {
     let mut builder = BatchBuilder::default();
     let labels = builder.label_set(&Labels::try_new([("host", "a")]).unwrap());
     let metric = builder.metric("cpu");
     builder.push(metric, labels, Kind::Gauge, time_ms * 1000, 1.0);
-    LogRecord {
-        offset: Offset(offset),
-        append_time_ms: time_ms,
-        key: Bytes::new(),
+    Record {
         value: builder.finish().unwrap().encode().unwrap().into(),
-        headers: Vec::new(),
+        append_time_ms: Some(time_ms),
+        ..Record::default()
     }
 }
 
@@ -91,9 +89,18 @@ async fn rows_are_copied_in_turn_by_flushes_and_checkpoints() {
     let mut task = PartitionTask::new(&options, None, 0, &totals, &turns, recovered);
 
     let noon = 1_795_262_400_000;
-    task.take(vec![record(0, noon)]).await.unwrap();
+    for record in [record(noon), record(noon + 3_600_000)] {
+        let topic = options.topics.samples();
+        options.bus.append(&topic, 0, vec![record]).await.unwrap();
+    }
+    let mut records = Vec::new();
+    while records.len() < 2 {
+        records.extend(task.reader.next(TURN_BYTES_MAX).await.unwrap());
+    }
+    let later = records.split_off(1);
+    task.take(records).await.unwrap();
     // An hour later, windows are sealed, and their rollups go to the aggregate store.
-    let sealing = task.take(vec![record(1, noon + 3_600_000)]);
+    let sealing = task.take(later);
     expect_in_turn(&turns, "a flush", sealing).await.unwrap();
     assert!(task.flushed_rollups > 0);
 

@@ -105,8 +105,19 @@ fn make_certificates(directory: &Path) -> Result<(), String> {
         openssl(
             directory,
             &[
-                "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj",
-                &format!("/CN={name}"), "-keyout", &key, "-out", &certificate,
+                "req",
+                "-x509",
+                "-newkey",
+                "rsa:2048",
+                "-nodes",
+                "-days",
+                "2",
+                "-subj",
+                &format!("/CN={name}"),
+                "-keyout",
+                &key,
+                "-out",
+                &certificate,
             ],
         )
     };
@@ -131,8 +142,21 @@ fn make_certificates(directory: &Path) -> Result<(), String> {
         openssl(
             directory,
             &[
-                "x509", "-req", "-in", &request, "-CA", "ca.pem", "-CAkey", "ca.key",
-                "-CAcreateserial", "-days", "2", "-extfile", "names", "-out", &certificate,
+                "x509",
+                "-req",
+                "-in",
+                &request,
+                "-CA",
+                "ca.pem",
+                "-CAkey",
+                "ca.key",
+                "-CAcreateserial",
+                "-days",
+                "2",
+                "-extfile",
+                "names",
+                "-out",
+                &certificate,
             ],
         )?;
     }

@@ -18,13 +18,20 @@ fn a_password_is_taken_from_its_setting_or_named_by_a_file() {
     )
     .unwrap();
     let sasl = config.bus.security.sasl.as_ref().unwrap();
-    assert_eq!((sasl.mechanism, sasl.username.as_str()), (Mechanism::Plain, "u"));
+    assert_eq!(
+        (sasl.mechanism, sasl.username.as_str()),
+        (Mechanism::Plain, "u")
+    );
     assert!(!sasl.password.is_empty() && config.bus.password_file.is_none());
     assert!(!format!("{config:?}{}", config.to_toml()).contains("canary"));
     assert!(config.to_toml().contains("password = \"********\""));
     assert_eq!(config.bus.security.protocol(), "sasl_plaintext");
 
-    let config = read(&plain("username = \"u\"\npassword_file = \"/run/p\"\n"), &[]).unwrap();
+    let config = read(
+        &plain("username = \"u\"\npassword_file = \"/run/p\"\n"),
+        &[],
+    )
+    .unwrap();
     assert_eq!(config.bus.password_file, Some(PathBuf::from("/run/p")));
     // Where a secret lies is shown.
     assert!(config.to_toml().contains("password_file = \"/run/p\""));
@@ -61,7 +68,8 @@ fn what_belongs_together_is_asked_for() {
 #[test]
 fn tls_needs_a_program_that_has_it() {
     let tls = "[bus]\nkind = \"kafka\"\n[bus.security]\nprotocol = \"ssl\"\n";
-    let scram = plain("username = \"u\"\npassword = \"canary\"\n").replace("PLAIN", "SCRAM-SHA-256");
+    let scram =
+        plain("username = \"u\"\npassword = \"canary\"\n").replace("PLAIN", "SCRAM-SHA-256");
     let further = "[bus]\nkind = \"kafka\"\n[bus.settings]\n\"ssl.cipher.suites\" = \"x\"\n";
     for (file, place, setting) in [
         (tls, "t.toml:4:12: ", "protocol = \"ssl\""),
@@ -97,8 +105,15 @@ fn what_has_no_effect_or_sends_a_password_in_the_clear_is_told() {
     let kafka = "[bus]\nkind = \"kafka\"\n[archive]\nurl = \"file:///a\"\n[bus.security]\n";
     let unused = doubts(&format!("{kafka}ca_file = \"c\"\nusername = \"u\"\n"));
     assert_eq!(unused.len(), 2, "{unused:#?}");
-    assert!(unused[0].contains("`bus.security.ca_file` has no effect, because bus.security.protocol has no TLS"));
-    assert!(unused[1].contains("`bus.security.username` has no effect, because bus.security.protocol has no SASL"));
+    assert!(unused[0].contains(
+        "`bus.security.ca_file` has no effect, because bus.security.protocol has no TLS"
+    ));
+    assert!(unused[1].contains(
+        "`bus.security.username` has no effect, because bus.security.protocol has no SASL"
+    ));
     let embedded = doubts("[bus.security]\nprotocol = \"ssl\"\n");
-    assert!(embedded[0].contains("because bus.kind is \"embedded\""), "{embedded:?}");
+    assert!(
+        embedded[0].contains("because bus.kind is \"embedded\""),
+        "{embedded:?}"
+    );
 }
