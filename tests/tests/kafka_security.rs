@@ -56,18 +56,24 @@ fn options(address: &str, security: Security) -> KafkaOptions {
 }
 
 #[tokio::test]
-async fn every_way_in_appends_and_reads() {
+async fn who_may_comes_in_and_who_is_refused_is_told_why() {
     let Some(broker) = secured_broker_for_tests() else {
         return;
     };
+    every_way_in_appends_and_reads(&broker).await;
+    who_is_refused_is_told_why(&broker).await;
+    files_that_can_not_be_used_are_refused_at_once(&broker);
+}
+
+async fn every_way_in_appends_and_reads(broker: &SecuredBroker) {
     let passwords = Mechanism::ALL.map(|mechanism| {
         let security = Security {
-            tls: tls(&broker),
+            tls: tls(broker),
             sasl: sasl(mechanism, PASSWORD),
         };
         (mechanism.name(), broker.sasl_ssl(), security)
     });
-    let certificate = with_certificate(&broker, KEY_PASSWORD);
+    let certificate = with_certificate(broker, KEY_PASSWORD);
     let ways = passwords
         .into_iter()
         .chain([("certificate", broker.ssl(), certificate)]);
@@ -96,11 +102,7 @@ async fn every_way_in_appends_and_reads() {
     }
 }
 
-#[tokio::test]
-async fn who_is_refused_is_told_why() {
-    let Some(broker) = secured_broker_for_tests() else {
-        return;
-    };
+async fn who_is_refused_is_told_why(broker: &SecuredBroker) {
     let foreign = Some(Tls {
         ca_file: Some(broker.foreign_ca_file()),
         certificate: None,
@@ -114,13 +116,13 @@ async fn who_is_refused_is_told_why() {
         (
             "a wrong password, proved",
             broker.sasl_ssl(),
-            password(tls(&broker), Mechanism::ScramSha512, wrong),
+            password(tls(broker), Mechanism::ScramSha512, wrong),
             "SASL authentication error",
         ),
         (
             "a wrong password, sent",
             broker.sasl_ssl(),
-            password(tls(&broker), Mechanism::Plain, wrong),
+            password(tls(broker), Mechanism::Plain, wrong),
             "SASL authentication error",
         ),
         (
@@ -133,7 +135,7 @@ async fn who_is_refused_is_told_why() {
             "no certificate",
             broker.ssl(),
             Security {
-                tls: tls(&broker),
+                tls: tls(broker),
                 sasl: None,
             },
             "SSL",
@@ -152,14 +154,10 @@ async fn who_is_refused_is_told_why() {
     }
 }
 
-#[test]
-fn files_that_can_not_be_used_are_refused_at_once() {
-    let Some(broker) = secured_broker_for_tests() else {
-        return;
-    };
-    let mut no_file = with_certificate(&broker, KEY_PASSWORD);
+fn files_that_can_not_be_used_are_refused_at_once(broker: &SecuredBroker) {
+    let mut no_file = with_certificate(broker, KEY_PASSWORD);
     no_file.tls.as_mut().unwrap().ca_file = Some("no-such.pem".into());
-    let wrong_key = with_certificate(&broker, "canary-wrong");
+    let wrong_key = with_certificate(broker, "canary-wrong");
     for (security, words) in [(no_file, "no-such.pem"), (wrong_key, "client.key")] {
         let error = KafkaBus::connect(options(&broker.ssl(), security))
             .err()

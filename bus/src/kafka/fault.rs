@@ -9,10 +9,11 @@ pub(super) fn config(error: &KafkaError) -> BusError {
     let why = match error {
         // Without the value, which may be a secret. librdkafka's own words quote it, too.
         KafkaError::ClientConfig(_, words, name, value) => {
-            let words = if value.is_empty() || !words.contains(value.as_str()) {
-                words
-            } else {
+            let quotes = !value.is_empty() && words.contains(value.as_str());
+            let words = if quotes {
                 "it can't have this value"
+            } else {
+                words.as_str()
             };
             format!("`{name}`: {words}")
         }
