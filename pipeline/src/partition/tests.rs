@@ -6,7 +6,7 @@ use std::path::Path;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
-use bus::TopicSpec;
+use bus::{Bus as _, TopicSpec};
 use bus::embedded::{EmbeddedBus, EmbeddedOptions};
 use schemas::{BatchBuilder, Kind, Labels, Resolution, Topics};
 use sinks::Archive;

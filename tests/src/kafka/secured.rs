@@ -33,6 +33,7 @@ impl SecuredBroker {
         let file = |name: &str| certificates.path().join(name).display().to_string();
         let module = |name: &str| format!("org.apache.kafka.common.security.{name}");
         let properties = [
+            "listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SASL_SSL:SASL_SSL,SSL:SSL".to_owned(),
             "ssl.keystore.type=PEM".to_owned(),
             format!("ssl.keystore.location={}", file("broker.pem")),
             "ssl.truststore.type=PEM".to_owned(),
