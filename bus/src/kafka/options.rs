@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use rdkafka::ClientConfig;
+use rdkafka::config::RDKafkaLogLevel;
 
 use super::{MESSAGE_BYTES_MAX, Security};
 use crate::BusError;
@@ -105,6 +106,10 @@ impl KafkaOptions {
             .set("reconnect.backoff.ms", "100")
             .set("reconnect.backoff.max.ms", "2000")
             .set("topic.metadata.refresh.interval.ms", "60000");
+        // Whatever our log shows: why a connection failed is told at this level, and stands in our errors.
+        if !matches!(config.log_level, RDKafkaLogLevel::Debug) {
+            config.set_log_level(RDKafkaLogLevel::Info);
+        }
         self.security.apply(&mut config);
         config
     }

@@ -6,8 +6,8 @@ use std::path::Path;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
-use bus::{Bus as _, TopicSpec};
 use bus::embedded::{EmbeddedBus, EmbeddedOptions};
+use bus::{Bus as _, TopicSpec};
 use schemas::{BatchBuilder, Kind, Labels, Resolution, Topics};
 use sinks::Archive;
 use sinks::aggregates::{AggregateStore, Retention};
