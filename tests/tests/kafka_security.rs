@@ -140,7 +140,7 @@ async fn who_is_refused_is_told_why(broker: &SecuredBroker) {
             },
             "SSL",
         ),
-        ("no TLS", broker.ssl(), Security::default(), "SSL listener"),
+        ("no TLS", broker.ssl(), Security::default(), "Disconnected"),
     ] {
         let bus = KafkaBus::connect(options(&address, security)).unwrap();
         let error = bus.partitions("any").await.unwrap_err();
