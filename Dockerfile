@@ -52,7 +52,7 @@ WORKDIR /var/lib/tidewatch
 VOLUME /var/lib/tidewatch
 ENV TIDEWATCH__DATA__DIR=/var/lib/tidewatch \
     # A container has a network of its own: on its loopback address nobody could reach the program. What can be reached from outside is decided
-    # where the port is published (`-p 127.0.0.1:7744:7744`); there is no authentication yet.
+    # where the port is published (`-p 127.0.0.1:7744:7744`); without the next line everybody needs a token (docs/access.md).
     TIDEWATCH__SERVER__LISTEN=0.0.0.0:7744 \
     TIDEWATCH__SERVER__INSECURE_LISTEN=true \
     # In here the program sees the container, under a name that changes with each one, and not the machine.

@@ -23,6 +23,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use crate::access::{self, Access, Registry, Token};
 use crate::config::{BusKind, Config};
 use crate::error::CommandError;
 use crate::error_codes;
@@ -166,6 +167,8 @@ pub(crate) struct App {
     housekeeping: JoinHandle<()>,
     log: LogWatch,
     watching: JoinHandle<()>,
+    /// By which commands that can read the data directory are let in; `None` where everybody is.
+    local_token: Option<String>,
 }
 
 impl App {
@@ -179,6 +182,7 @@ impl App {
         // Recorded from the first request on.
         let metrics = telemetry::install();
         let data_dir = stores::create_data_dir(&config)?;
+        let access = open_access(&config)?;
         let listener = listen(config.server.listen).await?;
         let address = listener.local_addr().map_err(|error| {
             CommandError::surroundings(format!("the listening address: {error}"))
@@ -282,7 +286,9 @@ impl App {
             stop: stop.clone(),
             request_timeout: config.server.request_timeout,
         });
-        let router = http::router(context, ingest::http::router(receivers));
+        let routes = http::routes(&context, ingest::http::routes(&receivers));
+        let local_token = access.local_token().map(str::to_owned);
+        let router = http::router(context, &Arc::new(access), routes);
         let default_address =
             Config::defaults().is_some_and(|defaults| defaults.server.listen == address);
         let server = tokio::spawn(http::server::serve(
@@ -307,6 +313,7 @@ impl App {
             housekeeping,
             log: watch,
             watching,
+            local_token,
         })
     }
 
@@ -381,6 +388,12 @@ impl App {
         ) {
             warn!(%error, file = ADDRESS_FILE, "the address could not be noted in the data directory");
         }
+        if let Some(token) = &self.local_token
+            && let Err(error) =
+                access::write_private(&access::local_token_file(&self.data_dir), token.as_bytes())
+        {
+            warn!(%error, "no token could be left in the data directory; commands need one in TIDEWATCH_TOKEN");
+        }
         Some(told.map_or_else(
             || "is ready".to_owned(),
             |reason| format!("runs, but is not ready: {reason}"),
@@ -442,6 +455,7 @@ impl App {
         }
         // Only a hint: who finds it asks whether anyone is there.
         let _ = std::fs::remove_file(self.data_dir.join(ADDRESS_FILE));
+        let _ = std::fs::remove_file(access::local_token_file(&self.data_dir));
         info!("stopped");
         if stopped.is_empty() {
             return Ok(());
@@ -458,6 +472,23 @@ impl App {
             ),
         ))
     }
+}
+
+/// The rules of access. Tells what they mean where others can reach us.
+fn open_access(config: &Config) -> Result<Access, CommandError> {
+    let file = stores::tokens_file(config);
+    let registry = Registry::open(&file).map_err(|error| CommandError::of("access", error))?;
+    let anonymous = config.is_anonymous();
+    if !anonymous && registry.entries().is_empty() {
+        warn!(file = %file.display(), "there are no tokens yet, so nobody can send or ask from elsewhere; `tidewatch token create` makes one");
+    }
+    let local = match anonymous {
+        true => None,
+        false => Some(Token::issue().map_err(|error| {
+            CommandError::surroundings(format!("the system gives no randomness: {error}"))
+        })?),
+    };
+    Ok(Access::new(anonymous, registry, local))
 }
 
 async fn listen(address: SocketAddr) -> Result<TcpListener, CommandError> {

@@ -70,6 +70,9 @@ pub enum Command {
     /// Ask a running instance whether it works; the exit code says it too (0: it does). For health checks.
     #[command(after_help = "Example:\n  tidewatch health --ready")]
     Health(commands::health::HealthArgs),
+    /// Make, list and revoke the tokens by which others send and ask.
+    #[command(subcommand)]
+    Token(commands::token::TokenCommand),
     /// Work on the topics of a Kafka cluster.
     #[command(subcommand)]
     Topics(TopicsCommand),
@@ -119,7 +122,7 @@ pub struct RunArgs {
     /// Address to listen on (setting server.listen).
     #[arg(long, value_name = "HOST:PORT")]
     pub listen: Option<String>,
-    /// Allow an address that other machines can reach, though there is no authentication yet.
+    /// Ask nobody for a token, though other machines can reach the address (setting server.insecure_listen).
     #[arg(long)]
     pub insecure_listen: bool,
 }
@@ -307,6 +310,12 @@ impl Cli {
         match &self.command {
             Command::Config(_) => return commands::print(&config.to_toml()),
             Command::Check => return commands::check::run(&config),
+            Command::Token(_) => {
+                let Command::Token(command) = self.command else {
+                    return Ok(());
+                };
+                return commands::token::run(&config, command);
+            }
             // What is wrong stands in their answer; log lines between would break it.
             Command::Doctor(_) | Command::Status(_) if !config.is_set("log.level") => {
                 config.log.level = "off".to_owned();
@@ -346,6 +355,7 @@ impl Cli {
                 // Answered above.
                 Command::Config(_)
                 | Command::Check
+                | Command::Token(_)
                 | Command::Explain(_)
                 | Command::Completions(_)
                 | Command::Man(_)
@@ -409,18 +419,12 @@ mod tests {
             .settings()
             .unwrap();
         assert_eq!(config.bus.partitions, 12);
-        assert!(
-            parse("tidewatch run --listen 0.0.0.0:9")
-                .unwrap()
-                .settings()
-                .is_err()
-        );
-        assert!(
-            parse("tidewatch run --listen 0.0.0.0:9 --insecure-listen")
-                .unwrap()
-                .settings()
-                .is_ok()
-        );
+        let anonymous = |line: &str| parse(line).unwrap().settings().unwrap().is_anonymous();
+        assert!(anonymous("tidewatch run"));
+        assert!(!anonymous("tidewatch run --listen 0.0.0.0:9"));
+        assert!(anonymous(
+            "tidewatch run --listen 0.0.0.0:9 --insecure-listen"
+        ));
     }
 
     #[test]

@@ -18,6 +18,7 @@ pub(crate) mod sql;
 pub(crate) mod status;
 pub(crate) mod tail;
 pub(crate) mod terminal;
+pub(crate) mod token;
 pub(crate) mod topics;
 
 /// What `tidewatch version` prints.

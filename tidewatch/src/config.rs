@@ -88,7 +88,7 @@ impl HasCode for ConfigErrors {
 pub struct ServerConfig {
     /// Where it listens.
     pub listen: SocketAddr,
-    /// Whether an address that others can reach is allowed.
+    /// Whether nobody is asked for a token at an address that others can reach.
     pub insecure_listen: bool,
     /// Connections at once; a further one waits to be accepted.
     pub connections_max: usize,
@@ -98,6 +98,15 @@ pub struct ServerConfig {
     pub request_timeout: Duration,
     /// Readers of `tail` at once.
     pub tails_max: usize,
+}
+
+/// Who may use the server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccessConfig {
+    /// Whether a token is needed at a loopback address too.
+    pub required: bool,
+    /// The file of tokens; empty: inside the data directory.
+    pub tokens_file: PathBuf,
 }
 
 /// Which log is used.
@@ -183,11 +192,24 @@ pub struct LogConfig {
     pub format: LogFormat,
 }
 
+impl Config {
+    /// Whether everybody who reaches the server may do everything: on this machine alone unless tokens are asked for, elsewhere only if that was wished.
+    pub fn is_anonymous(&self) -> bool {
+        if self.server.listen.ip().is_loopback() {
+            !self.access.required
+        } else {
+            self.server.insecure_listen
+        }
+    }
+}
+
 /// All settings, checked.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// The HTTP server.
     pub server: ServerConfig,
+    /// Who may use it.
+    pub access: AccessConfig,
     /// The data directory, as written.
     pub data_dir: PathBuf,
     /// The log.

@@ -53,6 +53,18 @@ schemas::error_codes! {
         means: "What the log holds for them is not in the archive yet.",
         expected: "Partitions that run until they are told to stop.",
         fix: "Look up the code of the reason that the message tells.";
+    TOKEN = "TW-ACCESS-001", "A token is needed, or the one that came is not valid",
+        means: "The request was not carried out, and nothing of it was kept.",
+        expected: "`Authorization: Bearer TOKEN`, `Token TOKEN`, or Basic with the token as password; a token that `tidewatch token list` shows as valid.",
+        fix: "Make one by `tidewatch token create --scope ingest` (or query, admin) where the instance runs, and give it to the client.";
+    TOKEN_SCOPE = "TW-ACCESS-002", "The token may not do this",
+        means: "The request was not carried out, and nothing of it was kept.",
+        expected: "A token whose scopes hold the one that the message names: ingest sends samples, query asks, admin may do everything.",
+        fix: "Make another token by `tidewatch token create --scope SCOPE`; the scopes of a token never change.";
+    TOKENS_FILE = "TW-ACCESS-003", "The file of tokens can't be used",
+        means: "A command changed nothing; an instance does not start, or keeps the tokens that it knew.",
+        expected: "The JSON that `tidewatch token create` writes, readable by the user of the instance.",
+        fix: "Correct the rights, restore the file, or remove it and make new tokens.";
     CHECKS_FAILED = "TW-DOCTOR-001", "A check of `tidewatch doctor` failed",
         means: "Something is wrong, or will be soon. Each failed check names its cause and what fixes it.",
         expected: "Every check ok or a warning.",

@@ -9,10 +9,10 @@ use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{MethodRouter, get, post};
 use axum::{Json, body::Body};
 use bus::Bus;
-use ingest::http::ERROR_HEADER;
+use ingest::http::{ERROR_HEADER, PING_PATH};
 use metrics_exporter_prometheus::PrometheusHandle;
 use pipeline::PartitionStatus;
 use query::Engine;
@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use crate::access::{Access, Need, Route, Scope};
 use crate::log_watch::LogWatch;
 use crate::telemetry::{self, Metric};
 
@@ -33,7 +34,7 @@ mod sql;
 mod status;
 mod tail;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 /// What handlers work with.
 pub(crate) struct Context {
@@ -70,19 +71,42 @@ pub(crate) struct Instance {
 /// Where [`Instance`] is asked.
 pub(crate) const INSTANCE_PATH: &str = "/api/v1/instance";
 
-/// All routes: ours, and the receivers'.
-pub(crate) fn router(context: Arc<Context>, receivers: Router) -> Router {
-    Router::new()
-        .route("/", get(status::front_page))
-        .route("/healthz", get(status::healthz))
-        .route("/readyz", get(status::readyz))
-        .route("/metrics", get(status::metrics))
-        .route(INSTANCE_PATH, get(status::instance))
-        .route(overview::STATUS_PATH, get(overview::overview))
-        .route("/api/v1/sql", post(sql::sql))
-        .route("/api/v1/tail/{what}", get(tail::tail))
-        .with_state(Arc::clone(&context))
-        .merge(receivers)
+/// All routes with what each needs: ours, and the receivers', which take samples.
+pub(crate) fn routes(
+    context: &Arc<Context>,
+    receivers: Vec<(&'static str, MethodRouter)>,
+) -> Vec<Route> {
+    const QUERY: Need = Need::Scope(Scope::Query);
+    let own: [(_, _, MethodRouter<Arc<Context>>); 8] = [
+        ("/", Need::Nothing, get(status::front_page)),
+        ("/healthz", Need::Nothing, get(status::healthz)),
+        ("/readyz", Need::Nothing, get(status::readyz)),
+        ("/metrics", QUERY, get(status::metrics)),
+        (INSTANCE_PATH, QUERY, get(status::instance)),
+        (overview::STATUS_PATH, QUERY, get(overview::overview)),
+        ("/api/v1/sql", QUERY, post(sql::sql)),
+        ("/api/v1/tail/{what}", QUERY, get(tail::tail)),
+    ];
+    let own = own.into_iter().map(|(path, need, methods)| {
+        Route::new(path, need, methods.with_state(Arc::clone(context)))
+    });
+    let receivers = receivers.into_iter().map(|(path, methods)| {
+        let need = match path {
+            PING_PATH => Need::Nothing,
+            _ => Need::Scope(Scope::Ingest),
+        };
+        Route::new(path, need, methods)
+    });
+    own.chain(receivers).collect()
+}
+
+/// The routes behind their guards, counted and bounded in time.
+pub(crate) fn router(context: Arc<Context>, access: &Arc<Access>, routes: Vec<Route>) -> Router {
+    routes
+        .into_iter()
+        .fold(Router::new(), |router, route| {
+            router.route(route.path, route.guarded(access))
+        })
         .fallback(unknown_route)
         .layer(middleware::from_fn_with_state(context, watch))
 }

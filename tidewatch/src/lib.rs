@@ -1,8 +1,9 @@
 //! The program: settings, wiring, HTTP, command line. What it wires lives in the other rooms.
 //!
 //! Read in this order: [`cli`] (what can be asked), [`config`] (what can be set), [`app`] (how `run` puts the rooms together and takes them
-//! apart), `http` (what is answered while it runs), `tables` (what SQL sees of the running pipeline), [`replay`] (history through the same rooms), [`telemetry`] (what it tells of itself).
+//! apart), `http` (what is answered while it runs), [`access`] (who may ask), `tables` (what SQL sees of the running pipeline), [`replay`] (history through the same rooms), [`telemetry`] (what it tells of itself).
 
+pub mod access;
 pub mod app;
 pub mod cli;
 mod commands;

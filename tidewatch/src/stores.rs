@@ -57,6 +57,14 @@ pub(crate) fn existing_data_dir(config: &Config) -> Option<PathBuf> {
         .filter(|dir| dir.is_dir())
 }
 
+/// The file of tokens.
+pub(crate) fn tokens_file(config: &Config) -> PathBuf {
+    match &config.access.tokens_file {
+        file if file.as_os_str().is_empty() => config.data_dir.join("access/tokens.json"),
+        file => file.clone(),
+    }
+}
+
 pub(crate) fn topics(config: &Config) -> Topics {
     Topics::new(&config.bus.topic_prefix)
 }

@@ -62,6 +62,8 @@ metric_enum! {
     HttpRequestsTotal = Counter "tidewatch_http_requests_total",
     /// Time from the head of a request to the head of its answer, by route.
     HttpRequestDurationSeconds = Histogram "tidewatch_http_request_duration_seconds",
+    /// Requests without the access they need, by reason: missing, unreadable, unknown, expired, revoked, scope.
+    AccessRefusalsTotal = Counter "tidewatch_access_refusals_total",
     /// Connections that are open.
     HttpConnections = Gauge "tidewatch_http_connections",
     /// Requests begun, by intake; for a collector, collections.

@@ -1,7 +1,7 @@
 //! The HTTP receivers. One folder per protocol, each of one shape: `mod.rs` (path, query, answer), `decode.rs` (bytes to samples), `tests.rs`.
 //!
 //! What is common to all is here: reading a bounded body (`body.rs`), the way of a request through door and log (`take.rs`), refusals
-//! (`refusal.rs`). One more protocol is one more folder, one more [`Intake`](crate::Intake) and one more line in [`router`].
+//! (`refusal.rs`). One more protocol is one more folder, one more [`Intake`](crate::Intake) and one more line in [`routes`].
 
 mod body;
 mod influx;
@@ -13,7 +13,7 @@ mod take;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::routing::{get, post};
+use axum::routing::{MethodRouter, get, post};
 
 pub use influx::decode as decode_line_protocol;
 pub use influx::{LineOptions, LineUnit};
@@ -34,16 +34,34 @@ pub use take::{Limits, Receivers};
 /// Every one answers 400 for a malformed body (saying where) and for a partly valid one (the valid part is durable), 408 for a body that does not
 /// arrive, 413 for one too large, 415 for an encoding it does not take, 429 with `Retry-After` when too many bytes are being worked on and 503 with
 /// `Retry-After` when the log is away.
-pub fn router(receivers: Arc<Receivers>) -> Router {
-    Router::new()
-        .route("/api/v1/write", post(prometheus::write))
-        .route("/write", post(influx::write_v1))
-        .route("/api/v2/write", post(influx::write_v2))
-        .route("/api/v3/write_lp", post(influx::write_v3))
-        .route("/ping", get(influx::ping))
-        .route("/api/v1/samples", post(json_lines::write))
-        .with_state(receivers)
+///
+/// Each with its path, so that who serves them can put a guard before them.
+pub fn routes(receivers: &Arc<Receivers>) -> Vec<(&'static str, MethodRouter)> {
+    let routes = [
+        ("/api/v1/write", post(prometheus::write)),
+        ("/write", post(influx::write_v1)),
+        ("/api/v2/write", post(influx::write_v2)),
+        ("/api/v3/write_lp", post(influx::write_v3)),
+        (PING_PATH, get(influx::ping)),
+        ("/api/v1/samples", post(json_lines::write)),
+    ];
+    routes
+        .into_iter()
+        .map(|(path, methods)| (path, methods.with_state(Arc::clone(receivers))))
+        .collect()
 }
+
+/// The same as one router without a guard.
+pub fn router(receivers: Arc<Receivers>) -> Router {
+    routes(&receivers)
+        .into_iter()
+        .fold(Router::new(), |router, (path, methods)| {
+            router.route(path, methods)
+        })
+}
+
+/// Influx's health check: the one route here that takes no samples.
+pub const PING_PATH: &str = "/ping";
 
 #[cfg(test)]
 mod tests;

@@ -3,6 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
+use axum::http::HeaderValue;
+use axum::http::header::AUTHORIZATION;
 use axum::http::uri::{Authority, Scheme};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
@@ -24,14 +26,19 @@ const INSTANCE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longest error answer that is read.
 const ERROR_BYTES_MAX: usize = 64 * 1024;
 
+/// Environment variable with the token for the instance that is asked.
+const TOKEN_VARIABLE: &str = "TIDEWATCH_TOKEN";
+
 /// An instance at an address.
 pub(crate) struct Peer {
+    /// The Authorization header of each request.
+    authorization: Option<HeaderValue>,
     scheme_and_authority: (Scheme, Authority),
     client: Client<HttpConnector, Full<Bytes>>,
 }
 
 impl Peer {
-    /// A peer at `http://host:port`.
+    /// A peer at `http://host:port`, asked with the token of `TIDEWATCH_TOKEN` if there is one.
     pub(crate) fn new(url: &str) -> Result<Peer, CommandError> {
         let wrong = || {
             CommandError::Usage(format!(
@@ -50,13 +57,32 @@ impl Peer {
                 let mut connector = HttpConnector::new();
                 connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
                 let client = Client::builder(TokioExecutor::new()).build(connector);
+                let authorization = match std::env::var(TOKEN_VARIABLE) {
+                    Ok(token) if !token.trim().is_empty() => Some(bearer(&token)?),
+                    _ => None,
+                };
                 Ok(Peer {
+                    authorization,
                     scheme_and_authority: (scheme, authority),
                     client,
                 })
             }
             _ => Err(wrong()),
         }
+    }
+
+    /// The same, asked with a token of our own where the environment names none.
+    ///
+    /// # Errors
+    /// `Usage` if it is no token.
+    pub(crate) fn or_token(self, token: &str) -> Result<Peer, CommandError> {
+        Ok(Peer {
+            authorization: match self.authorization {
+                Some(named) => Some(named),
+                None => Some(bearer(token)?),
+            },
+            ..self
+        })
     }
 
     /// The instance of this machine that listens on an address of the settings, which may stand for all of its interfaces.
@@ -93,6 +119,9 @@ impl Peer {
             .uri(format!("{}{path}", self.url()));
         for (name, value) in headers {
             request = request.header(*name, *value);
+        }
+        if let Some(authorization) = &self.authorization {
+            request = request.header(AUTHORIZATION, authorization);
         }
         let request = request
             .body(Full::new(body))
@@ -171,6 +200,17 @@ impl Peer {
             None => CommandError::Failed { message, fault },
         }
     }
+}
+
+/// A token as a header that no log shows.
+fn bearer(token: &str) -> Result<HeaderValue, CommandError> {
+    let mut header = HeaderValue::from_str(&format!("Bearer {}", token.trim())).map_err(|_| {
+        CommandError::Usage(format!(
+            "{TOKEN_VARIABLE}: expected what `tidewatch token create` printed, found characters that no token has"
+        ))
+    })?;
+    header.set_sensitive(true);
+    Ok(header)
 }
 
 /// An error with its causes, outermost first.

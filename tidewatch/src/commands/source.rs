@@ -16,6 +16,7 @@ use query::{ChainTables, Engine, Format};
 use schemas::Fault;
 
 use super::client::{Peer, causes};
+use crate::access::local_token_file;
 use crate::config::Config;
 use crate::error::CommandError;
 use crate::stores;
@@ -127,9 +128,15 @@ pub(crate) async fn find_instance(config: &Config) -> Result<Option<Peer>, Comma
     let told = data_dir
         .as_ref()
         .and_then(|dir| crate::app::read_address(dir));
+    let token = data_dir
+        .as_ref()
+        .and_then(|dir| std::fs::read_to_string(local_token_file(dir)).ok());
     let named = config.is_set("data.dir");
     for address in told.into_iter().chain([config.server.listen.to_string()]) {
-        let peer = Peer::new(&format!("http://{address}"))?;
+        let mut peer = Peer::new(&format!("http://{address}"))?;
+        if let Some(token) = &token {
+            peer = peer.or_token(token)?;
+        }
         if let Some(instance) = peer.instance().await
             && (!named || Some(&instance.data_dir) == data_dir.as_ref())
         {

@@ -7,18 +7,15 @@ use futures::StreamExt;
 use http_body_util::BodyExt;
 use hyper::Method;
 
-use super::client::{Peer, causes};
-use super::{Reader, written};
+use super::client::causes;
+use super::{Reader, status, written};
 use crate::cli::TailArgs;
 use crate::config::Config;
 use crate::error::CommandError;
 
 /// Follows until Ctrl-C, until nobody reads what is written, or until the instance ends.
 pub(crate) async fn run(config: &Config, args: TailArgs) -> Result<(), CommandError> {
-    let peer = Peer::new(&match args.url.url {
-        Some(url) => url,
-        None => format!("http://{}", config.server.listen),
-    })?;
+    let peer = status::find(config, args.url.url.as_deref()).await?;
     let path = format!("/api/v1/tail/{}", args.what.name());
     let response = peer.ask(Method::GET, &path, &[], Bytes::new()).await?;
     eprintln!(

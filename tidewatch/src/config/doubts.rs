@@ -133,11 +133,16 @@ impl Config {
         };
         let listen: SocketAddr = self.server.listen;
         doubt(
-            !listen.ip().is_loopback(),
-            &["server.listen"],
+            !listen.ip().is_loopback() && self.is_anonymous(),
+            &["server.insecure_listen"],
             format!(
-                "every machine that reaches {listen} can read and write everything: there is no authentication yet; put a proxy or a firewall in front"
+                "every machine that reaches {listen} can read and write everything, because nobody is asked for a token; make tokens by `tidewatch token create` and set server.insecure_listen = false"
             ),
+        );
+        doubt(
+            self.server.insecure_listen && self.access.required,
+            &["access.required", "server.insecure_listen"],
+            "`access.required` asks for tokens at loopback addresses and `server.insecure_listen` for none elsewhere".to_owned(),
         );
         doubt(
             self.bus.kind == BusKind::Kafka && self.archive.url.is_empty(),

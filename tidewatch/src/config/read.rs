@@ -14,13 +14,16 @@ use sinks::compaction::CompactionPolicy;
 
 use super::layers::{Layers, Size};
 use super::security::take_security;
-use super::{ArchiveConfig, BusConfig, BusKind, Config, LogConfig, LogFormat, ServerConfig};
+use super::{
+    AccessConfig, ArchiveConfig, BusConfig, BusKind, Config, LogConfig, LogFormat, ServerConfig,
+};
 
 /// Takes every setting. What is wrong with them is noted in the layers, and something harmless stands in.
 pub(super) fn take_all(layers: &mut Layers) -> Config {
     let (checkpoint, tick_interval) = take_checkpoint(layers);
     Config {
         server: take_server(layers),
+        access: take_access(layers),
         data_dir: PathBuf::from(layers.take_if(
             "data.dir",
             "the name of a directory",
@@ -68,13 +71,6 @@ fn take_server(layers: &mut Layers) -> ServerConfig {
         SocketAddr::new(IpAddr::from([127, 0, 0, 1]), 0)
     });
     let insecure_listen: bool = layers.take("server.insecure_listen");
-    if !listen.ip().is_loopback() && !insecure_listen {
-        layers.refuse(
-            "server.listen",
-            "a loopback address such as \"127.0.0.1:7744\", because there is no authentication yet; \
-             to let every machine that reaches the address read and write, give --insecure-listen (or server.insecure_listen = true)",
-        );
-    }
     ServerConfig {
         listen,
         insecure_listen,
@@ -90,6 +86,13 @@ fn take_server(layers: &mut Layers) -> ServerConfig {
             within(1_000, 86_400_000),
         ),
         tails_max: take_count(layers, "server.tails_max", 0, 10_000),
+    }
+}
+
+fn take_access(layers: &mut Layers) -> AccessConfig {
+    AccessConfig {
+        required: layers.take("access.required"),
+        tokens_file: PathBuf::from(layers.take::<String>("access.tokens_file")),
     }
 }
 

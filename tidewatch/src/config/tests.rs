@@ -268,21 +268,25 @@ fn lists_and_texts_come_from_the_environment() {
 }
 
 #[test]
-fn an_address_that_others_reach_needs_a_word() {
-    let found = problems("[server]\nlisten = \"0.0.0.0:7744\"\n", &[]);
-    assert!(
-        found[0].contains("there is no authentication yet")
-            && found[0].contains("--insecure-listen"),
-        "{found:?}"
-    );
-    assert!(
-        read(
+fn at_an_address_that_others_reach_everybody_is_asked_for_a_token() {
+    let cases = [
+        ("", true),
+        ("[server]\nlisten = \"[::1]:7744\"\n", true),
+        ("[access]\nrequired = true\n", false),
+        ("[server]\nlisten = \"0.0.0.0:7744\"\n", false),
+        (
             "[server]\nlisten = \"0.0.0.0:7744\"\ninsecure_listen = true\n",
-            &[]
-        )
-        .is_ok()
-    );
-    assert!(read("[server]\nlisten = \"[::1]:7744\"\n", &[]).is_ok());
+            true,
+        ),
+    ];
+    for (file, anonymous) in cases {
+        let config = read(file, &[]).unwrap();
+        assert_eq!(config.is_anonymous(), anonymous, "{file}");
+        let open_to_all = anonymous && !config.server.listen.ip().is_loopback();
+        let doubts = config.doubts();
+        let warned = doubts.iter().any(|doubt| doubt.contains("nobody is asked"));
+        assert_eq!(warned, open_to_all, "{file}: {doubts:?}");
+    }
     assert_eq!(
         read("[server]\nlisten = \"localhost:7\"\n", &[])
             .unwrap()

@@ -18,7 +18,7 @@ use tower::ServiceExt;
 use super::tail::{Outlet, follow};
 use super::*;
 
-async fn context(dir: &Path, phases: &[Phase]) -> Arc<Context> {
+pub(crate) async fn context(dir: &Path, phases: &[Phase]) -> Arc<Context> {
     let topics = Topics::default();
     let bus = EmbeddedBus::open(
         &dir.join("bus"),
@@ -98,6 +98,21 @@ fn partition(number: u32, phase: Phase) -> PartitionStatus {
     }
 }
 
+/// The receivers' routes over the same log.
+pub(crate) fn receivers(context: &Arc<Context>) -> Vec<(&'static str, MethodRouter)> {
+    let publisher = ingest::Publisher::new(Arc::clone(&context.bus), &context.topics.samples(), 2);
+    let limits = ingest::http::Limits::default();
+    let receivers = ingest::http::Receivers::new(publisher, limits, Arc::default());
+    ingest::http::routes(&Arc::new(receivers))
+}
+
+/// The router of an instance where everybody may do everything.
+fn everybody(context: &Arc<Context>) -> Router {
+    let registry = crate::access::Registry::open(Path::new("/nonexistent/tokens.json")).unwrap();
+    let access = Arc::new(Access::new(true, registry, None));
+    router(Arc::clone(context), &access, routes(context, Vec::new()))
+}
+
 async fn ask(
     context: &Arc<Context>,
     method: Method,
@@ -110,10 +125,7 @@ async fn ask(
         request = request.header(*name, *value);
     }
     let request = request.body(Body::from(body.to_owned())).unwrap();
-    router(Arc::clone(context), Router::new())
-        .oneshot(request)
-        .await
-        .unwrap()
+    everybody(context).oneshot(request).await.unwrap()
 }
 
 async fn text(response: Response) -> String {
