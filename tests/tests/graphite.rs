@@ -41,7 +41,8 @@ fn written(directory: &Path) -> Samples {
                         metric = format!("{metric}.{source}");
                     }
                     let value: f64 = value.parse().unwrap();
-                    samples.insert((metric, time as i64), rounded(value));
+                    // To the nearest second, as collectd does it for Graphite.
+                    samples.insert((metric, time.round() as i64), rounded(value));
                 }
             }
         }
