@@ -1,10 +1,13 @@
-//! Decoding of remote write and line protocol to columns, in samples per second: 1,000 hosts × 10 metrics with 10 tags, as TSBS makes them.
+//! Decoding of remote write, OpenTelemetry and line protocol to columns, in samples per second: 1,000 hosts × 10 metrics with 10 tags, as TSBS makes them.
 
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use ingest::door::{Batcher, TimeUnit};
-use ingest::http::{LineOptions, LineUnit, decode_line_protocol, decode_remote_write};
+use ingest::http::{
+    LineOptions, LineUnit, decode_line_protocol, decode_otlp, decode_remote_write,
+    decode_remote_write_with_symbols,
+};
 use prost::Message;
 
 const HOSTS: usize = 1000;
@@ -100,6 +103,86 @@ fn remote_write() -> Vec<u8> {
     WriteRequest { timeseries }.encode_to_vec()
 }
 
+/// A protobuf field that holds bytes.
+fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
+    let mut field = vec![number << 3 | 2];
+    let mut length = bytes.len();
+    while length >= 0x80 {
+        field.push(length as u8 | 0x80);
+        length >>= 7;
+    }
+    field.push(length as u8);
+    field.extend_from_slice(bytes);
+    field
+}
+
+/// The same series as remote write 2.0, whose symbols are those of each host anew.
+fn remote_write_with_symbols() -> Vec<u8> {
+    let (mut symbols, mut series) = (field(4, b""), Vec::new());
+    let mut count = 1u32;
+    for host in 0..HOSTS {
+        let mut references = Vec::new();
+        for (name, value) in tags(host) {
+            symbols.extend(field(4, name.as_bytes()));
+            symbols.extend(field(4, value.as_bytes()));
+            references.extend([count, count + 1]);
+            count += 2;
+        }
+        symbols.extend(field(4, b"__name__"));
+        let name = count;
+        count += 1;
+        for (index, metric) in METRICS.iter().enumerate() {
+            symbols.extend(field(4, metric.as_bytes()));
+            let sample = Sample {
+                value: value(host, index) as f64,
+                timestamp: TIME_MS,
+            };
+            let all = references.iter().chain([&name, &count]);
+            let packed: Vec<u8> = all
+                .flat_map(|number| {
+                    let mut bytes = Vec::new();
+                    prost::encoding::encode_varint(u64::from(*number), &mut bytes);
+                    bytes
+                })
+                .collect();
+            let message = [field(1, &packed), field(2, &sample.encode_to_vec())].concat();
+            series.extend(field(5, &message));
+            count += 1;
+        }
+    }
+    [symbols, series].concat()
+}
+
+/// The same values as OpenTelemetry's gauges: each host a resource with ten attributes, each metric one data point.
+fn otlp() -> Vec<u8> {
+    let attribute = |(name, text): (&str, String)| {
+        [
+            field(1, name.as_bytes()),
+            field(2, &field(1, text.as_bytes())),
+        ]
+        .concat()
+    };
+    let resources = (0..HOSTS).flat_map(|host| {
+        let attributes: Vec<u8> = tags(host)
+            .into_iter()
+            .flat_map(|tag| field(1, &attribute(tag)))
+            .collect();
+        let metrics: Vec<u8> = METRICS
+            .iter()
+            .enumerate()
+            .flat_map(|(index, metric)| {
+                let time = (TIME_MS as u64 * 1_000_000).to_le_bytes();
+                let number = (value(host, index) as f64).to_le_bytes();
+                let point = [&[0x19][..], &time, &[0x21], &number].concat();
+                let gauge = field(5, &field(1, &point));
+                field(2, &[field(1, metric.as_bytes()), gauge].concat())
+            })
+            .collect();
+        field(1, &[field(1, &attributes), field(2, &metrics)].concat())
+    });
+    resources.collect()
+}
+
 fn lines(field: impl Fn(i64) -> String) -> Vec<u8> {
     let mut text = String::new();
     for host in 0..HOSTS {
@@ -146,6 +229,26 @@ fn decode(criterion: &mut Criterion) {
         bench.iter(|| {
             let mut cold = door();
             let _ = black_box(decode_remote_write(black_box(&body), &mut cold));
+        });
+    });
+
+    let body = remote_write_with_symbols();
+    group.bench_function("remote_write_with_symbols", |bench| {
+        bench.iter(|| {
+            let _ = black_box(decode_remote_write_with_symbols(
+                black_box(&body),
+                &mut warm,
+            ));
+            black_box(warm.samples());
+            warm.discard();
+        });
+    });
+    let body = otlp();
+    group.bench_function("otlp_gauges", |bench| {
+        bench.iter(|| {
+            let _ = black_box(decode_otlp(black_box(&body), 0, &mut warm));
+            black_box(warm.samples());
+            warm.discard();
         });
     });
 

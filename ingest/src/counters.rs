@@ -5,12 +5,18 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// Who brings samples.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Intake {
-    /// Prometheus remote write 1.0.
+    /// Prometheus remote write.
     RemoteWrite,
     /// Influx line protocol, all three paths.
     LineProtocol,
     /// JSON lines.
     JsonLines,
+    /// OpenTelemetry metrics, over HTTP and gRPC.
+    Otlp,
+    /// StatsD and DogStatsD.
+    Statsd,
+    /// Graphite's plaintext.
+    Graphite,
     /// The collector of this host.
     Host,
     /// The simulated hosts of the demo.
@@ -19,10 +25,13 @@ pub enum Intake {
 
 impl Intake {
     /// All of them.
-    pub const ALL: [Intake; 5] = [
+    pub const ALL: [Intake; 8] = [
         Intake::RemoteWrite,
         Intake::LineProtocol,
         Intake::JsonLines,
+        Intake::Otlp,
+        Intake::Statsd,
+        Intake::Graphite,
         Intake::Host,
         Intake::Fleet,
     ];
@@ -33,6 +42,9 @@ impl Intake {
             Intake::RemoteWrite => "remote_write",
             Intake::LineProtocol => "line_protocol",
             Intake::JsonLines => "json_lines",
+            Intake::Otlp => "otlp",
+            Intake::Statsd => "statsd",
+            Intake::Graphite => "graphite",
             Intake::Host => "host",
             Intake::Fleet => "fleet",
         }
@@ -42,7 +54,7 @@ impl Intake {
 /// The totals of one [`Intake`]. All only grow.
 #[derive(Debug, Default)]
 pub struct IntakeCounters {
-    /// Requests begun; for a collector, collections.
+    /// Requests begun; for a collector, collections; for a socket, blocks of lines.
     pub requests: AtomicU64,
     /// Requests that were answered with a 4xx or 5xx; for a collector, publications that failed (and are tried again).
     pub failures: AtomicU64,
@@ -50,9 +62,11 @@ pub struct IntakeCounters {
     pub accepted_samples: AtomicU64,
     /// Samples refused at the door; each was reported to its sender.
     pub rejected_samples: AtomicU64,
-    /// Values left out because they are no numbers: string fields of line protocol.
+    /// Values left out because they are no numbers or say themselves that they are none: string fields of line protocol, exemplars, data points
+    /// without a recorded value.
     pub skipped_fields: AtomicU64,
-    /// Samples lost because the log was away longer than the buffer reaches (collectors only: a client keeps its own).
+    /// Samples lost because the log was away longer than the buffer reaches, and lines of datagrams that came faster than they could be
+    /// decoded (collectors and sockets only: a client over HTTP keeps its own).
     pub dropped_samples: AtomicU64,
     /// Body bytes read, as they came over the wire.
     pub body_bytes: AtomicU64,

@@ -3,12 +3,12 @@
 schemas::error_codes! {
     MALFORMED = "TW-INGEST-001", "A body can't be decoded",
         means: "Nothing of the request was stored. Sending it again gives the same answer.",
-        expected: "A body in the format of its path: remote write (snappy), line protocol, or JSON lines.",
+        expected: "A body in the format of its path: remote write (snappy), line protocol, OpenTelemetry (protobuf or JSON), or JSON lines.",
         fix: "Look at the place that the message names; check path, `content-type` and `content-encoding` of the sender.";
     UNSUPPORTED = "TW-INGEST-002", "The media type or encoding is not supported",
         means: "Nothing of the request was stored.",
         expected: "One of those that the message names.",
-        fix: "Change the sender's protocol version or compression; Prometheus: `protobuf_message: prometheus.WriteRequest`.";
+        fix: "Change the sender's protocol, its version or its compression to one of them; every sender knows gzip or snappy.";
     TOO_LARGE = "TW-INGEST-003", "A request is too large",
         means: "Nothing of it was stored, or (where the message says so) the part before.",
         expected: "A request within `ingest.body_max`, `ingest.decompressed_max` and `ingest.samples_max`.",

@@ -11,6 +11,7 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+pub mod agents;
 pub mod audit;
 pub mod compose;
 pub mod http;

@@ -11,8 +11,8 @@ const POINTS: i64 = 500;
 
 /// Writes as the library's users do: synchronously, and in batches with the library's own retries.
 const SCRIPT: &str = r#"
-import sys, time
-from influxdb_client import InfluxDBClient, Point, WritePrecision
+import time
+from influxdb_client import Point, WritePrecision
 from influxdb_client.client.write_api import SYNCHRONOUS, WriteOptions
 
 now_ms = int(time.time() * 1000)
@@ -20,8 +20,9 @@ def point(i):
     return (Point("boiler room").tag("host", "büro, links=1").tag("line", str(i % 5)).field("temp C", i / 8)
             .field("count", i).field("on", i % 2 == 0).field("note", 'said "yes", twice\\').time(now_ms - i, WritePrecision.MS))
 
-with InfluxDBClient(url=sys.argv[1], token="any", org="any") as client:
+with client:
     assert client.ping()
+    assert client.health().status == "pass"
     with client.write_api(write_options=SYNCHRONOUS) as api:
         api.write(bucket="any", record=[point(i) for i in range(250)], write_precision=WritePrecision.MS)
     with client.write_api(write_options=WriteOptions(batch_size=50)) as api:
@@ -36,9 +37,12 @@ fn every_point_of_the_influxdb_client_arrives() {
     }
     let directory = tempfile::tempdir().unwrap();
     let process = Launch::new(directory.path()).start_ready();
+    // The lines of the page make `client`.
+    let address = [("127.0.0.1:7744", process.address().to_string())];
+    let settings = tests::agents::settings("influx", &address);
     let interpreter = tests::python::venv::interpreter().unwrap();
     let output = Command::new(interpreter)
-        .args(["-c", SCRIPT, &format!("http://{}", process.address())])
+        .args(["-c", &format!("{settings}{SCRIPT}")])
         .output()
         .unwrap();
     assert!(

@@ -10,21 +10,22 @@ use bus::Bus;
 use bus::embedded::{Clock, EmbeddedBus};
 use ingest::collectors::host::{HostCollector, HostOptions};
 use ingest::http::Receivers;
+use ingest::sockets::{graphite, statsd};
 use ingest::{IngestCounters, Intake, Publisher};
 use metrics_exporter_prometheus::PrometheusHandle;
 use pipeline::{PartitionStatus, Phase, Pipeline, PipelineOptions};
 use query::Engine;
 use schemas::Micros;
 use sinks::aggregates::AggregateStore;
-use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::access::{self, Access, Registry, Token};
+use crate::access::{self, Access, Issued, Registry, Token};
 use crate::config::{BusKind, Config};
+use crate::doors::{self, Doors};
 use crate::error::CommandError;
 use crate::error_codes;
 use crate::http::overview::{BusReport, Wiring};
@@ -162,13 +163,15 @@ pub(crate) struct App {
     partitions_own: Option<u32>,
     /// Ends the collectors, then the server.
     intake: CancellationToken,
-    collector: Option<JoinHandle<()>>,
-    server: JoinHandle<()>,
+    /// What collects, and what gathers from sockets.
+    collectors: Vec<JoinHandle<()>>,
+    /// Of the server's own address and of the receivers'.
+    servers: Vec<JoinHandle<()>>,
     housekeeping: JoinHandle<()>,
     log: LogWatch,
     watching: JoinHandle<()>,
     /// By which commands that can read the data directory are let in; `None` where everybody is.
-    local_token: Option<String>,
+    local_token: Option<Issued>,
 }
 
 impl App {
@@ -182,11 +185,12 @@ impl App {
         // Recorded from the first request on.
         let metrics = telemetry::install();
         let data_dir = stores::create_data_dir(&config)?;
-        let access = open_access(&config)?;
-        let listener = listen(config.server.listen).await?;
+        let registry = Arc::new(open_tokens(&config)?);
+        let listener = doors::listen(config.server.listen, "--listen HOST:PORT").await?;
         let address = listener.local_addr().map_err(|error| {
             CommandError::surroundings(format!("the listening address: {error}"))
         })?;
+        let doors = Doors::open(&config.receivers).await?;
 
         let topics = stores::topics(&config);
         let own_times = clock.is_some();
@@ -244,10 +248,35 @@ impl App {
             running: Arc::clone(&running),
         };
         let intake = CancellationToken::new();
-        let collector = config.host_interval.map(|interval| {
+        let mut collectors: Vec<JoinHandle<()>> = Vec::new();
+        if let Some(interval) = config.host_interval {
             let host = HostCollector::new(HostOptions::default());
-            tokio::spawn(host.run(interval, publisher, Arc::clone(&counters), intake.clone()))
-        });
+            let (publisher, counters) = (publisher.clone(), Arc::clone(&counters));
+            collectors.push(tokio::spawn(host.run(
+                interval,
+                publisher,
+                counters,
+                intake.clone(),
+            )));
+        }
+        if !doors.statsd.is_empty() {
+            collectors.push(tokio::spawn(statsd::run(
+                config.receivers.statsd,
+                doors.statsd,
+                publisher.clone(),
+                Arc::clone(&counters),
+                intake.clone(),
+            )));
+        }
+        if !doors.graphite.is_empty() {
+            collectors.push(tokio::spawn(graphite::run(
+                config.receivers.graphite_template.clone(),
+                doors.graphite,
+                publisher,
+                Arc::clone(&counters),
+                intake.clone(),
+            )));
+        }
 
         let watch = LogWatch::default();
         let watching = tokio::spawn(watch.clone().follow(Arc::clone(&log.bus), topics.samples()));
@@ -286,17 +315,34 @@ impl App {
             stop: stop.clone(),
             request_timeout: config.server.request_timeout,
         });
+        let local_token = local_token(&config)?;
+        let access = |address| {
+            let anonymous = config.is_anonymous_at(address);
+            Arc::new(Access::new(
+                anonymous,
+                Arc::clone(&registry),
+                local_token.clone(),
+            ))
+        };
         let routes = http::routes(&context, ingest::http::routes(&receivers));
-        let local_token = access.local_token().map(str::to_owned);
-        let router = http::router(context, &Arc::new(access), routes);
+        let mut servers = vec![(
+            listener,
+            http::router(Arc::clone(&context), &access(config.server.listen), routes),
+        )];
+        for (listener, address) in doors.otlp.into_iter().zip(&config.receivers.otlp_listen) {
+            let routes = http::otlp_routes(&receivers);
+            let router = http::router(Arc::clone(&context), &access(*address), routes);
+            servers.push((listener, router));
+        }
+        let servers = servers
+            .into_iter()
+            .map(|(listener, router)| {
+                let (settings, stop) = (config.server.clone(), stop.clone());
+                tokio::spawn(http::server::serve(listener, router, settings, stop))
+            })
+            .collect();
         let default_address =
             Config::defaults().is_some_and(|defaults| defaults.server.listen == address);
-        let server = tokio::spawn(http::server::serve(
-            listener,
-            router,
-            config.server.clone(),
-            stop.clone(),
-        ));
         let housekeeping = tokio::spawn(keep_house(metrics, Arc::clone(&aggregates)));
         info!(%address, data_dir = %data_dir.display(), partitions, bus = ?config.bus.kind, archive = archive.url(), "started");
         Ok(App {
@@ -308,8 +354,8 @@ impl App {
             aggregates,
             partitions_own,
             intake,
-            collector,
-            server,
+            collectors,
+            servers,
             housekeeping,
             log: watch,
             watching,
@@ -389,8 +435,10 @@ impl App {
             warn!(%error, file = ADDRESS_FILE, "the address could not be noted in the data directory");
         }
         if let Some(token) = &self.local_token
-            && let Err(error) =
-                access::write_private(&access::local_token_file(&self.data_dir), token.as_bytes())
+            && let Err(error) = access::write_private(
+                &access::local_token_file(&self.data_dir),
+                token.text.as_bytes(),
+            )
         {
             warn!(%error, "no token could be left in the data directory; commands need one in TIDEWATCH_TOKEN");
         }
@@ -422,17 +470,19 @@ impl App {
         let deadline = tokio::time::Instant::now() + STOP_MAX;
         self.intake.cancel();
         let requests_end = tokio::time::Instant::now() + REQUESTS_MAX;
-        if let Some(collector) = self.collector.take() {
+        for collector in self.collectors.drain(..) {
             let _ = tokio::time::timeout_at(requests_end, collector).await;
         }
-        if tokio::time::timeout_at(requests_end, &mut self.server)
-            .await
-            .is_err()
-        {
-            warn!(
-                "requests that took too long were cut; what they were not told is durable must be sent again"
-            );
-            self.server.abort();
+        for server in &mut self.servers {
+            if tokio::time::timeout_at(requests_end, &mut *server)
+                .await
+                .is_err()
+            {
+                warn!(
+                    "requests that took too long were cut; what they were not told is durable must be sent again"
+                );
+                server.abort();
+            }
         }
         let pipeline = self
             .running
@@ -474,35 +524,25 @@ impl App {
     }
 }
 
-/// The rules of access. Tells what they mean where others can reach us.
-fn open_access(config: &Config) -> Result<Access, CommandError> {
+/// The tokens. Tells what it means where there are none and others can reach us.
+fn open_tokens(config: &Config) -> Result<Registry, CommandError> {
     let file = stores::tokens_file(config);
     let registry = Registry::open(&file).map_err(|error| CommandError::of("access", error))?;
-    let anonymous = config.is_anonymous();
-    if !anonymous && registry.entries().is_empty() {
+    if !config.is_anonymous_at(config.server.listen) && registry.entries().is_empty() {
         warn!(file = %file.display(), "there are no tokens yet, so nobody can send or ask from elsewhere; `tidewatch token create` makes one");
     }
-    let local = match anonymous {
-        true => None,
-        false => Some(Token::issue().map_err(|error| {
-            CommandError::surroundings(format!("the system gives no randomness: {error}"))
-        })?),
-    };
-    Ok(Access::new(anonymous, registry, local))
+    Ok(registry)
 }
 
-async fn listen(address: SocketAddr) -> Result<TcpListener, CommandError> {
-    TcpListener::bind(address).await.map_err(|error| {
-        let advice = match error.kind() {
-            std::io::ErrorKind::AddrInUse => "another program listens there, perhaps another tidewatch; choose another by --listen HOST:PORT (port 0 takes a free one)",
-            std::io::ErrorKind::PermissionDenied => "ports below 1024 need rights; choose another by --listen HOST:PORT",
-            _ => "choose an address of this machine by --listen HOST:PORT",
-        };
-        CommandError::known(
-            &error_codes::ADDRESS,
-            format!("can't listen on {address}: {error}; {advice}"),
-        )
-    })
+/// The token by which commands that can read the data directory are let in; `None` where everybody is.
+fn local_token(config: &Config) -> Result<Option<Issued>, CommandError> {
+    if config.is_anonymous_at(config.server.listen) {
+        return Ok(None);
+    }
+    let issued = Token::issue().map_err(|error| {
+        CommandError::surroundings(format!("the system gives no randomness: {error}"))
+    })?;
+    Ok(Some(issued))
 }
 
 /// Who we are in the chain: for people, not compared with anything.

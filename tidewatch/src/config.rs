@@ -109,6 +109,21 @@ pub struct AccessConfig {
     pub tokens_file: PathBuf,
 }
 
+/// Where samples come in besides the server's own address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReceiversConfig {
+    /// OpenTelemetry, gRPC and HTTP alike.
+    pub otlp_listen: Vec<SocketAddr>,
+    /// StatsD, TCP and UDP alike.
+    pub statsd_listen: Vec<SocketAddr>,
+    /// How StatsD is gathered.
+    pub statsd: ingest::sockets::statsd::StatsdOptions,
+    /// Graphite, TCP and UDP alike.
+    pub graphite_listen: Vec<SocketAddr>,
+    /// What the parts of Graphite's paths mean.
+    pub graphite_template: ingest::sockets::graphite::Template,
+}
+
 /// Which log is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BusKind {
@@ -193,9 +208,10 @@ pub struct LogConfig {
 }
 
 impl Config {
-    /// Whether everybody who reaches the server may do everything: on this machine alone unless tokens are asked for, elsewhere only if that was wished.
-    pub fn is_anonymous(&self) -> bool {
-        if self.server.listen.ip().is_loopback() {
+    /// Whether everybody who reaches an address of ours may do everything: on this machine alone unless tokens are asked for, elsewhere only if
+    /// that was wished.
+    pub fn is_anonymous_at(&self, address: SocketAddr) -> bool {
+        if address.ip().is_loopback() {
             !self.access.required
         } else {
             self.server.insecure_listen
@@ -218,6 +234,8 @@ pub struct Config {
     pub archive: ArchiveConfig,
     /// What receivers take.
     pub ingest: ingest::http::Limits,
+    /// Further receivers.
+    pub receivers: ReceiversConfig,
     /// How often this host is measured; `None`: not at all.
     pub host_interval: Option<Duration>,
     /// The stream operators.

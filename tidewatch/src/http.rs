@@ -12,7 +12,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
 use axum::{Json, body::Body};
 use bus::Bus;
-use ingest::http::{ERROR_HEADER, PING_PATH};
+use ingest::http::{ERROR_HEADER, HEALTH_PATH, PING_PATH, Receivers};
 use metrics_exporter_prometheus::PrometheusHandle;
 use pipeline::PartitionStatus;
 use query::Engine;
@@ -90,14 +90,22 @@ pub(crate) fn routes(
     let own = own.into_iter().map(|(path, need, methods)| {
         Route::new(path, need, methods.with_state(Arc::clone(context)))
     });
-    let receivers = receivers.into_iter().map(|(path, methods)| {
-        let need = match path {
-            PING_PATH => Need::Nothing,
-            _ => Need::Scope(Scope::Ingest),
-        };
-        Route::new(path, need, methods)
-    });
-    own.chain(receivers).collect()
+    own.chain(receivers.into_iter().map(receiving)).collect()
+}
+
+/// The routes of OpenTelemetry alone, for its own ports.
+pub(crate) fn otlp_routes(receivers: &Arc<Receivers>) -> Vec<Route> {
+    let routes = ingest::http::otlp_routes(receivers);
+    routes.into_iter().map(receiving).collect()
+}
+
+/// A receiver's route, which takes samples unless it only tells that somebody is there.
+fn receiving((path, methods): (&'static str, MethodRouter)) -> Route {
+    let need = match path {
+        PING_PATH | HEALTH_PATH => Need::Nothing,
+        _ => Need::Scope(Scope::Ingest),
+    };
+    Route::new(path, need, methods)
 }
 
 /// The routes behind their guards, counted and bounded in time.
@@ -149,17 +157,20 @@ async fn watch(State(context): State<Arc<Context>>, request: Request, next: Next
 
 /// A path as a label: made-up paths must not make series.
 fn route_of(path: &str) -> &'static str {
-    const ROUTES: [&str; 15] = [
+    const ROUTES: [&str; 18] = [
         "/",
         "/healthz",
         "/readyz",
         "/metrics",
         "/ping",
+        "/health",
         "/write",
         "/api/v1/write",
         "/api/v2/write",
         "/api/v3/write_lp",
         "/api/v1/samples",
+        ingest::http::METRICS_PATH,
+        ingest::http::EXPORT_PATH,
         "/api/v1/sql",
         "/api/v1/tail/samples",
         "/api/v1/tail/anomalies",

@@ -8,6 +8,7 @@ pub mod app;
 pub mod cli;
 mod commands;
 pub mod config;
+mod doors;
 pub mod error;
 pub mod error_codes;
 mod http;

@@ -161,7 +161,8 @@ impl Batcher {
         self.memo.label_set_by_raw(raw, make)
     }
 
-    /// The metric and label set that these raw bytes stand for, for protocols that name a metric by a label (remote write).
+    /// The metric and label set that these raw bytes stand for, for protocols that name both in one (remote write, OpenTelemetry).
+    /// Each begins its bytes with one of its own: remote write 1.0 with 0x0a, a label's tag; 2.0 with 0x01, OpenTelemetry with 0x00.
     ///
     /// # Errors
     /// What `make` says: reject the samples.

@@ -27,6 +27,11 @@ pub enum Place {
         /// Byte column where the trouble is.
         column: usize,
     },
+    /// The n-th data point of a request of OpenTelemetry, from 0.
+    DataPoint {
+        /// Position of the data point.
+        index: usize,
+    },
     /// Not in a body: collected here.
     Collected,
 }
@@ -36,6 +41,7 @@ impl fmt::Display for Place {
         match self {
             Place::Series { index, byte } => write!(f, "series {index} (byte {byte})"),
             Place::Line { line, column } => write!(f, "line {line}, column {column}"),
+            Place::DataPoint { index } => write!(f, "data point {index}"),
             Place::Collected => f.write_str("collected"),
         }
     }

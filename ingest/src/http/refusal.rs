@@ -45,6 +45,9 @@ pub enum Undecodable {
     /// There are more samples than one request may carry.
     #[error(transparent)]
     TooManySamples(#[from] TooManySamples),
+    /// The body is too large in the form that it is decoded from.
+    #[error("the body has more than {0} bytes in its binary form; send it in several requests")]
+    TooLarge(usize),
 }
 
 impl HasFault for Undecodable {
@@ -57,7 +60,7 @@ impl HasCode for Undecodable {
     fn code(&self) -> &'static ErrorCode {
         match self {
             Undecodable::Malformed(error) => error.code(),
-            Undecodable::TooManySamples(_) => &error_codes::TOO_LARGE,
+            Undecodable::TooManySamples(_) | Undecodable::TooLarge(_) => &error_codes::TOO_LARGE,
         }
     }
 }
@@ -181,7 +184,8 @@ impl Refusal {
     }
 }
 
-fn partial_message(accepted: usize, rejections: &Rejections) -> String {
+/// What became of a partly valid request, for people.
+pub(super) fn partial_message(accepted: usize, rejections: &Rejections) -> String {
     let mut message = format!(
         "{accepted} samples were stored, {} rejected",
         rejections.samples()
@@ -223,7 +227,7 @@ impl From<Undecodable> for Refusal {
     fn from(error: Undecodable) -> Self {
         match error {
             Undecodable::Malformed(malformed) => Refusal::malformed(malformed),
-            Undecodable::TooManySamples(too_many) => Refusal::too_large(too_many),
+            too_large => Refusal::too_large(too_large),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::http::HeaderMap;
 use schemas::Micros;
 use tokio::sync::Semaphore;
@@ -111,10 +111,52 @@ impl Receivers {
     }
 }
 
+/// What stands around a body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Framing {
+    /// Nothing.
+    None,
+    /// One message of gRPC.
+    Grpc,
+}
+
+impl Framing {
+    /// What is framed, and its encoding: of a message of gRPC, its first byte tells whether that of the call was used.
+    fn open(self, body: Bytes, encoding: Encoding) -> Result<(Bytes, Encoding), Refusal> {
+        if self == Framing::None {
+            return Ok((body, encoding));
+        }
+        let Some(([flag, length @ ..], rest)) = body.split_first_chunk::<5>() else {
+            return Err(Refusal::malformed(format!(
+                "a gRPC message begins with 5 bytes; the body has {}",
+                body.len()
+            )));
+        };
+        let length = u32::from_be_bytes(*length) as usize;
+        if length != rest.len() {
+            return Err(Refusal::malformed(format!(
+                "a gRPC message of {length} bytes is announced, {} follow; one call takes one message",
+                rest.len()
+            )));
+        }
+        let encoding = match flag {
+            0 => Encoding::Identity,
+            1 if encoding != Encoding::Identity => encoding,
+            flag => {
+                return Err(Refusal::malformed(format!(
+                    "a gRPC message with flag {flag} in a call without compression"
+                )));
+            }
+        };
+        Ok((body.slice(5..), encoding))
+    }
+}
+
 /// What a protocol's handler asks for.
 pub(super) struct Ask<D> {
     pub(super) intake: Intake,
     pub(super) encoding: Encoding,
+    pub(super) framing: Framing,
     /// Whether the valid part of a partly valid request is stored.
     pub(super) partial: bool,
     /// From decompressed bytes, with the time of arrival for samples that have none, to samples; answers how many values were skipped.
@@ -131,7 +173,7 @@ pub(super) struct Taken {
     /// Values left out because they are no numbers.
     pub(super) skipped: usize,
     /// The decompressed body, for answers that quote it; only where something was refused.
-    pub(super) body: bytes::Bytes,
+    pub(super) body: Bytes,
 }
 
 /// Takes a request all the way: when this answers, every accepted sample is durable.
@@ -192,6 +234,7 @@ where
     in_flight.count();
     add(&receivers.counters.of(ask.intake).body_bytes, body.len());
 
+    let (body, encoding) = ask.framing.open(body, ask.encoding)?;
     let permit = Arc::clone(&receivers.decoding)
         .acquire_owned()
         .await
@@ -200,7 +243,7 @@ where
     let decoded = tokio::task::spawn_blocking(move || {
         let _permit = permit;
         let body = decompress(
-            ask.encoding,
+            encoding,
             body,
             limits.decompressed_bytes_max,
             &mut in_flight.share,

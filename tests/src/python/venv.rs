@@ -6,11 +6,16 @@ use std::process::Command;
 use std::sync::OnceLock;
 
 /// What is installed. The versions are in the environment's path too, so a new pin makes a new environment.
-const PACKAGES: [(&str, &str); 4] = [
+const PACKAGES: [(&str, &str); 9] = [
     ("pyarrow", "26.0.1"),
     ("duckdb", "2.0.0"),
     ("xxhash", "4.1.0"),
     ("influxdb-client", "1.50.0"),
+    ("opentelemetry-sdk", "1.45.2"),
+    ("opentelemetry-exporter-otlp-proto-http", "1.45.2"),
+    ("opentelemetry-exporter-otlp-proto-grpc", "1.45.2"),
+    ("statsd", "4.0.1"),
+    ("datadog", "0.56.0"),
 ];
 
 /// The interpreter of the environment, which is made if it is not there.

@@ -98,8 +98,25 @@ impl Config {
                 "collectors.host.enabled is false",
             ));
         }
+        if self.receivers.statsd_listen.is_empty() {
+            let reason = "receivers.statsd.listen names no address";
+            rules.push(("receivers.statsd.flush_interval", reason));
+            rules.push(("receivers.statsd.series_max", reason));
+        }
+        if self.receivers.graphite_listen.is_empty() {
+            rules.push((
+                "receivers.graphite.template",
+                "receivers.graphite.listen names no address",
+            ));
+        }
         if self.processing.detection.is_none() {
             rules.push(("detection.", "detection.enabled is false"));
+        }
+        if self.processing.peers.is_none() {
+            rules.push(("detection.peers_min", "detection.peers is false"));
+        }
+        if self.processing.forecasting.is_none() {
+            rules.push(("forecast.", "forecast.enabled is false"));
         }
         if self.processing.backfill {
             rules.push(("processing.late_max", "processing.backfill is true"));
@@ -109,7 +126,7 @@ impl Config {
             let rule = rules
                 .iter()
                 .find(|(unused, _)| match unused.ends_with('.') {
-                    true => path.starts_with(unused) && path != "detection.enabled",
+                    true => path.starts_with(unused) && !path.ends_with(".enabled"),
                     false => path == unused,
                 });
             if let (Some((_, reason)), Some(origin)) = (rule, self.origin(path)) {
@@ -133,12 +150,25 @@ impl Config {
         };
         let listen: SocketAddr = self.server.listen;
         doubt(
-            !listen.ip().is_loopback() && self.is_anonymous(),
+            !listen.ip().is_loopback() && self.is_anonymous_at(listen),
             &["server.insecure_listen"],
             format!(
                 "every machine that reaches {listen} can read and write everything, because nobody is asked for a token; make tokens by `tidewatch token create` and set server.insecure_listen = false"
             ),
         );
+        for (path, addresses) in [
+            ("receivers.statsd.listen", &self.receivers.statsd_listen),
+            ("receivers.graphite.listen", &self.receivers.graphite_listen),
+        ] {
+            let open = addresses.iter().find(|address| !address.ip().is_loopback());
+            doubt(
+                open.is_some(),
+                &[path],
+                format!(
+                    "`{path}` names an address that other machines reach, and the protocol knows no token: whoever reaches it can send; let a firewall say who"
+                ),
+            );
+        }
         doubt(
             self.server.insecure_listen && self.access.required,
             &["access.required", "server.insecure_listen"],

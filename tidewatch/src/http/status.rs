@@ -34,7 +34,7 @@ const PHASES: [&str; 7] = [
 pub(super) async fn front_page(State(context): State<Arc<Context>>) -> String {
     format!(
         "Tidewatch {}\ndata directory: {}\n\nTry:\n{}\n\nRead: /readyz?verbose  /metrics  /healthz  /api/v1/status\nAsk:  POST /api/v1/sql   GET /api/v1/tail/samples  /api/v1/tail/anomalies\n\
-         Send: POST /api/v1/write (Prometheus remote write)  /api/v2/write (line protocol)  /api/v1/samples (JSON lines)\n",
+         Send: POST /api/v1/write (Prometheus remote write)  /api/v2/write (line protocol)  /api/v1/samples (JSON lines)  /v1/metrics (OpenTelemetry, also gRPC)\n",
         context.instance.version,
         context.instance.data_dir.display(),
         next_commands(""),
@@ -256,6 +256,7 @@ fn record_partition(status: &PartitionStatus, lag: Option<u64>) {
         (Metric::CheckpointsTotal, status.checkpoints),
         (Metric::CompactionsTotal, status.compactions),
         (Metric::AnomaliesTotal, status.anomalies),
+        (Metric::ForecastsTotal, status.forecasts),
     ] {
         telemetry::reached(metric, &label, total);
     }

@@ -93,6 +93,7 @@ fn partition(number: u32, phase: Phase) -> PartitionStatus {
         checkpoints: 1,
         compactions: 0,
         anomalies: 0,
+        forecasts: 0,
         checkpoint_age: Some(Duration::from_secs(7)),
         turn_age: None,
     }
@@ -109,7 +110,7 @@ pub(crate) fn receivers(context: &Arc<Context>) -> Vec<(&'static str, MethodRout
 /// The router of an instance where everybody may do everything.
 fn everybody(context: &Arc<Context>) -> Router {
     let registry = crate::access::Registry::open(Path::new("/nonexistent/tokens.json")).unwrap();
-    let access = Arc::new(Access::new(true, registry, None));
+    let access = Arc::new(Access::new(true, Arc::new(registry), None));
     router(Arc::clone(context), &access, routes(context, Vec::new()))
 }
 
@@ -507,4 +508,46 @@ async fn the_server_lets_a_request_end_and_then_closes_the_door() {
         TcpStream::connect(address).await.is_err(),
         "nobody listens any more"
     );
+}
+
+/// The first bytes tell which HTTP a client speaks, and may come one by one; both share one port.
+#[tokio::test]
+async fn one_port_takes_http_1_and_http_2() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let stop = CancellationToken::new();
+    let config = crate::config::Config::defaults().unwrap().server;
+    let router = Router::new().route("/", post(async || "done"));
+    let server = tokio::spawn(server::serve(listener, router, config, stop.clone()));
+
+    let mut first = TcpStream::connect(address).await.unwrap();
+    first.set_nodelay(true).unwrap();
+    // `P` may begin `POST` as well as the preface of HTTP/2.
+    for part in [
+        "P",
+        "OST / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n",
+        "\r\n",
+    ] {
+        first.write_all(part.as_bytes()).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let mut answer = String::new();
+    first.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
+
+    let mut second = TcpStream::connect(address).await.unwrap();
+    for part in ["PR", "I * HTTP/2.0\r\n\r\nSM\r\n\r\n"] {
+        second.write_all(part.as_bytes()).await.unwrap();
+    }
+    // An empty frame of settings; the server's own begins with its length and type 4.
+    second
+        .write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0])
+        .await
+        .unwrap();
+    let mut frame = [0; 9];
+    second.read_exact(&mut frame).await.unwrap();
+    assert_eq!((frame[0], frame[1], frame[3]), (0, 0, 4), "{frame:?}");
+    stop.cancel();
+    drop(second);
+    server.await.unwrap();
 }

@@ -3,7 +3,6 @@
 //! Linux is read through `/proc` and `/sys` (`linux.rs`), every other system through the sysinfo crate (`portable.rs`), which knows less. A part that cannot be
 //! read (no permission, no such file) is left out of that collection and logged once; the others go on.
 
-mod backlog;
 #[cfg(target_os = "linux")]
 mod linux;
 pub(in crate::collectors) mod metrics;

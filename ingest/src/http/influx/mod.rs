@@ -1,4 +1,4 @@
-//! Influx line protocol: `/write` (v1), `/api/v2/write`, `/api/v3/write_lp` and `/ping`. One decoder; each version has its own words for what was wrong.
+//! Influx line protocol: `/write` (v1), `/api/v2/write`, `/api/v3/write_lp`, `/ping` and `/health`. One decoder; each version has its own words for what was wrong.
 //!
 //! Databases, buckets, organisations, users and `Authorization` are accepted and mean nothing here.
 
@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 use super::body::Encoding;
 use super::refusal::Refusal;
-use super::take::{Ask, Receivers, Taken, take};
+use super::take::{Ask, Framing, Receivers, Taken, take};
 use crate::counters::Intake;
 use crate::door::{Place, TimeUnit};
 
@@ -130,6 +130,17 @@ pub(super) async fn ping() -> Response {
     (StatusCode::NO_CONTENT, version).into_response()
 }
 
+/// `GET /health`, as clients of v2 ask it: the door is open. Whether all else is well is told by `/readyz`.
+pub(super) async fn health() -> Json<Value> {
+    Json(json!({
+        "name": "influxdb",
+        "message": "ready for writes",
+        "status": "pass",
+        "checks": [],
+        "version": concat!("tidewatch-", env!("CARGO_PKG_VERSION")),
+    }))
+}
+
 fn unknown_precision(found: &str, expected: &str) -> Refusal {
     Refusal::malformed(format!("precision `{found}`; expected one of {expected}"))
 }
@@ -156,6 +167,7 @@ async fn write(
         Ask {
             intake: Intake::LineProtocol,
             encoding,
+            framing: Framing::None,
             partial,
             decode,
         },

@@ -17,7 +17,7 @@ use serde_json::json;
 
 use super::body::Encoding;
 use super::refusal::Refusal;
-use super::take::{Ask, Receivers, take};
+use super::take::{Ask, Framing, Receivers, take};
 use crate::counters::Intake;
 
 pub use decode::decode;
@@ -51,6 +51,7 @@ async fn write_samples(
         Ask {
             intake: Intake::JsonLines,
             encoding,
+            framing: Framing::None,
             partial: true,
             decode,
         },

@@ -2,30 +2,37 @@
 //!
 //! ```text
 //! WriteRequest { 1: repeated TimeSeries, 3: metadata (left out) }
-//! TimeSeries   { 1: repeated Label, 2: repeated Sample, 3: exemplars, 4: histograms (left out) }
+//! TimeSeries   { 1: repeated Label, 2: repeated Sample, 3: exemplars (left out), 4: native histograms (refused) }
 //! Label        { 1: name, 2: value }        Sample { 1: double value, 2: int64 timestamp, ms }
 //! ```
 
 use schemas::{LABELS_MAX, Labels, LabelsError};
 
 use super::super::refusal::{Malformed, Undecodable};
-use super::wire::{Value, Wire};
+use super::super::wire::{Value, Wire};
 use crate::door::{Batcher, Place, Reason, SeriesRef, TimeUnit};
 
 /// The label that names the metric.
-const NAME_LABEL: &[u8] = b"__name__";
+pub(super) const NAME_LABEL: &[u8] = b"__name__";
 
-/// Decodes a decompressed `WriteRequest` into a batcher. Series that cannot be taken are rejections; the rest goes on.
+/// Why a native histogram is refused.
+pub(super) fn native_histogram() -> Reason {
+    Reason::Syntax(
+        "a native histogram, which is not stored; let the sender keep classic buckets too (Prometheus: `always_scrape_classic_histograms: true`)".into(),
+    )
+}
+
+/// Decodes a decompressed `WriteRequest` into a batcher; answers how many exemplars were left out. Series that cannot be taken are rejections; the rest goes on.
 ///
 /// # Errors
 /// `Undecodable` if the bytes are no `WriteRequest` (it says where) or hold too many samples: discard the batcher.
-pub fn decode(body: &[u8], door: &mut Batcher) -> Result<(), Undecodable> {
+pub fn decode(body: &[u8], door: &mut Batcher) -> Result<usize, Undecodable> {
     let mut request = Wire::new(body, "WriteRequest");
-    let mut index = 0;
+    let (mut index, mut skipped) = (0, 0);
     while let Some((field, value)) = request.next()? {
         match (field, value) {
             (1, Value::Bytes(bytes, at)) => {
-                series(
+                skipped += series(
                     request.inner(bytes, at, "TimeSeries"),
                     Place::Series { index, byte: at },
                     body,
@@ -41,17 +48,19 @@ pub fn decode(body: &[u8], door: &mut Batcher) -> Result<(), Undecodable> {
             _ => {}
         }
     }
-    Ok(())
+    Ok(skipped)
 }
 
+/// Takes one series; answers how many exemplars were left out.
 fn series(
     message: Wire<'_>,
     place: Place,
     body: &[u8],
     door: &mut Batcher,
-) -> Result<(), Undecodable> {
+) -> Result<usize, Undecodable> {
     let mut walk = message;
     let (mut labels, mut samples, mut first_sample) = (0usize, 0u64, None);
+    let (mut exemplars, mut histograms) = (0, 0);
     // Labels stand together and first in what every known sender writes; then their bytes are the key.
     let (mut labels_start, mut labels_end, mut together) = (walk.at, walk.at, true);
     loop {
@@ -73,12 +82,18 @@ fn series(
                 first_sample.get_or_insert(start);
                 samples += 1;
             }
-            (1 | 2, _) => return Err(walk.malformed(start, field, "expected a message").into()),
+            (3, Value::Bytes(..)) => exemplars += 1,
+            (4, Value::Bytes(..)) => histograms += 1,
+            (1..=4, _) => return Err(walk.malformed(start, field, "expected a message").into()),
             _ => {}
         }
     }
+    if histograms > 0 {
+        door.reject(histograms, place, native_histogram());
+    }
     let Some(first_sample) = first_sample else {
-        return check_labels(message).map_err(Into::into);
+        check_labels(message)?;
+        return Ok(exemplars);
     };
     let mut malformed = None;
     let series = if together {
@@ -121,7 +136,7 @@ fn series(
             }
         }
     }
-    Ok(())
+    Ok(exemplars)
 }
 
 /// A series without samples brings nothing, but must be well formed all the same.
@@ -135,7 +150,7 @@ fn check_labels(mut message: Wire<'_>) -> Result<(), Malformed> {
 }
 
 #[inline]
-fn sample(mut message: Wire<'_>) -> Result<(f64, i64), Malformed> {
+pub(super) fn sample(mut message: Wire<'_>) -> Result<(f64, i64), Malformed> {
     let (mut sample_value, mut time) = (0.0, 0);
     while let Some((field, value)) = message.next()? {
         match (field, value) {

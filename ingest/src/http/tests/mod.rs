@@ -1,6 +1,7 @@
-//! Tests of the routes: what each answers, and what is in the log then. Limits, compression and outages are in `limits.rs`.
+//! Tests of the routes: what each answers, and what is in the log then. Limits, compression and outages are in `limits.rs`, OpenTelemetry in `otlp.rs`.
 
 mod limits;
+mod otlp;
 
 use std::io::Write;
 use std::sync::Arc;
@@ -163,6 +164,44 @@ async fn a_partly_valid_remote_write_stores_the_valid_part_and_reports_the_rest(
     assert_eq!(rig.metrics(), ["down", "up"]);
 }
 
+const SYMBOLS: (&str, &str) = (
+    "content-type",
+    "application/x-protobuf;proto=io.prometheus.write.v2.Request",
+);
+
+/// A `Request` of version 2.0: symbols, then two series with one sample at time 1 ms, the second without a name.
+fn remote_write_with_symbols() -> Vec<u8> {
+    let symbols = ["", "__name__", "up"].map(|symbol| field(4, symbol.as_bytes()));
+    let series =
+        [&[1, 2][..], &[]].map(|refs| field(5, &[field(1, refs), field(2, &[0x10, 1])].concat()));
+    [symbols.concat(), series.concat()].concat()
+}
+
+#[tokio::test]
+async fn remote_write_with_symbols_is_told_what_was_written() {
+    let rig = Rig::new();
+    let whole = remote_write_with_symbols();
+    let cut = whole.len() - 8;
+    let written = |answer: &Response<()>| {
+        ["samples", "histograms", "exemplars"].map(|what| {
+            let name = format!("x-prometheus-remote-write-{what}-written");
+            answer.headers()[&name].to_str().unwrap().to_owned()
+        })
+    };
+    for (body, status, expected) in [
+        (&whole[..cut], 204, ["1", "0", "0"]),
+        (&whole[..], 400, ["1", "0", "0"]),
+        (&whole[..cut - 1], 400, ["0", "0", "0"]),
+    ] {
+        let (answer, text) = rig
+            .post("/api/v1/write", &[SYMBOLS, SNAPPY], snappy(body))
+            .await;
+        assert_eq!(answer.status(), status, "{text}");
+        assert_eq!(written(&answer), expected);
+    }
+    assert_eq!(rig.metrics(), ["up", "up"]);
+}
+
 #[rstest]
 #[case::malformed_snappy(b"\xff\xff\xff\xff\xff\xff".to_vec(), 400, "snappy body")]
 #[case::truncated(snappy(&remote_write(&["up"])[..9]), 400, "malformed body at byte")]
@@ -193,7 +232,7 @@ async fn a_bad_remote_write_stores_nothing(
 )]
 #[case(None, None, 204)]
 #[case(
-    Some("application/x-protobuf;proto=io.prometheus.write.v2.Request"),
+    Some("application/x-protobuf;proto=io.prometheus.write.v3.Request"),
     Some("snappy"),
     415
 )]
@@ -201,7 +240,7 @@ async fn a_bad_remote_write_stores_nothing(
 #[case(Some("application/x-protobuf"), Some("gzip"), 415)]
 #[case(Some("application/x-protobuf"), Some("br"), 415)]
 #[tokio::test]
-async fn remote_write_takes_its_first_version_only(
+async fn remote_write_takes_its_own_types_only(
     #[case] kind: Option<&str>,
     #[case] encoding: Option<&str>,
     #[case] status: u16,
@@ -215,6 +254,19 @@ async fn remote_write_takes_its_first_version_only(
         .post("/api/v1/write", &headers, snappy(&remote_write(&["up"])))
         .await;
     assert_eq!(answer.status(), status, "{body}");
+}
+
+#[tokio::test]
+async fn clients_of_line_protocol_are_told_that_the_door_is_open() {
+    let rig = Rig::new();
+    let (answer, body) = rig
+        .ask(Request::get("/health").body(Body::empty()).unwrap())
+        .await;
+    let told: serde_json::Value = serde_json::from_str(&body).unwrap();
+    assert_eq!(
+        (answer.status(), &told["status"]),
+        (StatusCode::OK, &"pass".into())
+    );
 }
 
 #[rstest]
