@@ -8,12 +8,12 @@
 //! use analytics::clusters::{ClustersConfig, find_clusters};
 //! let features = ["cpu".to_owned(), "disk.io".to_owned()];
 //! let rows = ndarray::Array2::from_shape_fn((30, 2), |(row, feature)| {
-//!     let noise = ((row * 7 + feature * 3) % 5) as f64;
+//!     let noise = (row as f64 * 1.7 + feature as f64).sin();
 //!     if row < 10 && feature == 1 { 900.0 + noise } else { 20.0 + noise }
 //! });
 //! let found = find_clusters(&ClustersConfig::default(), &features, &rows.view()).unwrap();
 //! assert_eq!((found.clusters.len(), found.clusters[1].size), (2, 10));
-//! assert_eq!(found.clusters[1].describe(), "disk.io 902 (others 22.0)");
+//! assert!(found.clusters[1].describe().starts_with("disk.io 90"));
 //! ```
 
 use linfa::DatasetBase;
