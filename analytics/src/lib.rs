@@ -1,10 +1,10 @@
 //! The mathematics of detection: pure, synchronous, without a clock. Knows nothing of logs, stores or windows.
 //!
-//! Read in this order: [`DetectorConfig`] (what is asked), [`SeriesDetectors`] (what is remembered of a series, 64 bytes),
+//! Read in this order: [`DetectorConfig`] (what is asked), [`SeriesDetectors`] (what is remembered of a series: some 300 bytes, 1,500 with its seasons),
 //! [`Observation`] (what is thought of a sample), [`anomaly_event`] (how it is told). A counter passes through [`CounterRate`] first.
 //!
-//! Everything is plain arithmetic and square roots, which IEEE 754 defines to the last bit: the same samples give the same scores
-//! on every machine.
+//! Everything is plain arithmetic, which IEEE 754 defines to the last bit, and the logarithms of `libm`, which are the same code everywhere:
+//! the same samples give the same scores on every machine.
 //!
 //! ```
 //! use analytics::{DetectorConfig, SeriesDetectors};
@@ -17,15 +17,21 @@
 //! assert!(observation.score > 1.0 && observation.announce);
 //! ```
 
-mod config;
-mod counter_rate;
-mod detectors;
+pub mod calendar;
+pub mod capacity;
+pub mod clusters;
+mod decomposition;
+mod detection;
 pub mod error_codes;
-mod event;
-mod ewma;
-mod robust_z_score;
+pub mod forecast;
+pub mod forest;
+pub mod peers;
 
-pub use config::{DetectorConfig, DetectorConfigError, Watch};
-pub use counter_rate::CounterRate;
-pub use detectors::{Detector, DetectorVote, Observation, SCORE_MAX, SeriesDetectors};
-pub use event::{RULE, anomaly_event, explain, rfc3339};
+pub use decomposition::{
+    DECOMPOSED_VALUES_MAX, Decomposition, DecompositionError, SeasonalPart, decompose,
+};
+pub use detection::{
+    CounterRate, DETECTORS, Detector, DetectorConfig, DetectorConfigError, DetectorVote,
+    Observation, RULE, SCORE_MAX, Season, SeriesDetectors, Silence, Watch, anomaly_event, explain,
+    silence_event,
+};

@@ -1,4 +1,4 @@
-//! What judging one sample costs: both detectors, one series in cache and a million series in turn.
+//! What judging one sample costs: all detectors, one series in cache and a million series in turn.
 
 use std::hint::black_box;
 

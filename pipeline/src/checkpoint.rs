@@ -66,7 +66,7 @@ pub(crate) async fn checkpoint(
     crash_point("checkpoint.before_files");
     // The rows are copied and encoded in turn, table by table; the state stays as it is until this task steps on. What waits for the store is
     // small: the encoded files.
-    let (samples, rollups, anomalies) = {
+    let (samples, rollups, anomalies, forecasts) = {
         let _turn = turns.take().await;
         let rows = live.lock().state.checkpoint_samples();
         let samples = EncodedFiles::samples(&directory, rows).await?;
@@ -74,12 +74,21 @@ pub(crate) async fn checkpoint(
         rows.retain(|row| options.archived_rollups.contains(&row.resolution));
         let rollups = EncodedFiles::rollups(&directory, rows).await?;
         let events = live.lock().state.pending().anomalies.clone();
-        (samples, rollups, EncodedFiles::anomalies(&events).await?)
+        let anomalies = EncodedFiles::anomalies(&events).await?;
+        let (forecasts, scores) = {
+            let live = live.lock();
+            let pending = live.state.pending();
+            (pending.forecasts.clone(), pending.forecast_scores.clone())
+        };
+        let forecasts = EncodedFiles::forecasts(forecasts).await?;
+        let scores = EncodedFiles::forecast_scores(scores).await?;
+        (samples, rollups, anomalies, forecasts.and(scores))
     };
     let mut added = options.archive.store_files(&name("s"), samples).await?;
     crash_point("checkpoint.after_samples");
     added.extend(options.archive.store_files(&name("r"), rollups).await?);
     added.extend(options.archive.store_files(&name("a"), anomalies).await?);
+    added.extend(options.archive.store_files(&name("f"), forecasts).await?);
     let removed = rewrite(options, &late, &mut added, &name).await?;
     crash_point("checkpoint.after_files");
     let snapshot: Option<SnapshotRef> = if with_snapshot {

@@ -3,7 +3,10 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use processors::PartitionState;
-use schemas::{Anomaly, ArchiveFile, NextOffset, RollupRow, SampleRows, SeriesDirectory, Table};
+use schemas::{
+    Anomaly, ArchiveFile, Forecast, ForecastScore, NextOffset, RollupRow, SampleRows,
+    SeriesDirectory, Table,
+};
 
 /// The state of a running partition and the archive as of its last link. The partition task is the only writer.
 pub(crate) struct Live {
@@ -48,7 +51,10 @@ impl Live {
                 HotRows::Rollups(state.directory().clone(), rows.copied().collect())
             }
             Table::Anomalies => HotRows::Anomalies(state.pending().anomalies.clone()),
-            Table::Forecasts => HotRows::Anomalies(Vec::new()),
+            Table::Forecasts => HotRows::Forecasts(state.pending().forecasts.clone()),
+            Table::ForecastScores => {
+                HotRows::ForecastScores(state.pending().forecast_scores.clone())
+            }
         };
         PartitionView {
             partition,
@@ -81,4 +87,8 @@ pub enum HotRows {
     Rollups(SeriesDirectory, Vec<RollupRow>),
     /// Of `anomalies`.
     Anomalies(Vec<Anomaly>),
+    /// Of `forecasts`.
+    Forecasts(Vec<Forecast>),
+    /// Of `forecast_scores`.
+    ForecastScores(Vec<ForecastScore>),
 }

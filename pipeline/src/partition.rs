@@ -14,7 +14,7 @@ use tracing::{debug, error, info, warn};
 
 use crate::checkpoint::{checkpoint, commit_compaction};
 use crate::live::Live;
-use crate::publish::{dead_letter, publish_anomalies};
+use crate::publish::{dead_letter, publish_anomalies, publish_forecasts};
 use crate::recovery::{Recovered, recover};
 use crate::turns::Turns;
 use crate::{PipelineError, PipelineOptions, ScoreSink};
@@ -41,6 +41,7 @@ pub(crate) struct Totals {
     pub(crate) checkpoints: AtomicU64,
     pub(crate) compactions: AtomicU64,
     pub(crate) anomalies: AtomicU64,
+    pub(crate) forecasts: AtomicU64,
 }
 
 impl Totals {
@@ -86,9 +87,10 @@ struct PartitionTask<'a> {
     chain: Chain,
     live: Arc<Live>,
     reader: Box<dyn PartitionReader>,
-    /// So many pending rollups, anomalies are out already.
+    /// So many pending rollups, anomalies, forecasts are out already.
     flushed_rollups: usize,
     published_anomalies: usize,
+    published_forecasts: usize,
     last_commit: Instant,
     last_snapshot: Instant,
     last_compaction: Instant,
@@ -125,6 +127,7 @@ impl<'a> PartitionTask<'a> {
             reader,
             flushed_rollups: 0,
             published_anomalies: 0,
+            published_forecasts: 0,
             last_commit: now,
             last_snapshot: now,
             last_compaction: now,
@@ -153,15 +156,20 @@ impl<'a> PartitionTask<'a> {
         self.last_record = Instant::now();
         for record in &records {
             let log_time = record.append_time_ms.saturating_mul(1000);
-            if record
+            match record
                 .header(topics::HEADER_FORMAT)
-                .is_some_and(|format| format == topics::FORMAT_TICK)
+                .map(|format| &format[..])
             {
-                self.live
-                    .lock()
-                    .state
-                    .step_empty(record.offset, log_time, false);
-                continue;
+                Some(topics::FORMAT_TICK) => {
+                    let state = &mut self.live.lock().state;
+                    state.step_empty(record.offset, log_time, false);
+                    continue;
+                }
+                Some(topics::FORMAT_END) => {
+                    self.live.lock().state.step_end(record.offset, log_time);
+                    continue;
+                }
+                _ => {}
             }
             match SampleBatch::decode(&record.value) {
                 Ok(batch) => {
@@ -217,16 +225,18 @@ impl<'a> PartitionTask<'a> {
         Ok(())
     }
 
-    /// Publishes new anomalies, and flushes newly sealed rollups to the aggregate store.
+    /// Publishes new anomalies and forecasts, and flushes newly sealed rollups to the aggregate store.
     async fn hand_out(&mut self) -> Result<(), PipelineError> {
-        let (anomalies, sealed) = {
+        let (anomalies, forecasts, sealed) = {
             let live = self.live.lock();
             let pending = live.state.pending();
-            // Both were reset together with the pending rows by a step that replays.
+            // All were reset together with the pending rows by a step that replays.
             self.published_anomalies = self.published_anomalies.min(pending.anomalies.len());
+            self.published_forecasts = self.published_forecasts.min(pending.forecasts.len());
             self.flushed_rollups = self.flushed_rollups.min(pending.rollups.len());
             (
                 pending.anomalies[self.published_anomalies..].to_vec(),
+                pending.forecasts[self.published_forecasts..].to_vec(),
                 pending.rollups.len() > self.flushed_rollups,
             )
         };
@@ -243,6 +253,18 @@ impl<'a> PartitionTask<'a> {
         self.totals
             .anomalies
             .fetch_add(anomalies.len() as u64, Ordering::Relaxed);
+        publish_forecasts(
+            &*self.options.bus,
+            &self.options.topics,
+            self.partition,
+            &source,
+            &forecasts,
+        )
+        .await?;
+        self.published_forecasts += forecasts.len();
+        self.totals
+            .forecasts
+            .fetch_add(forecasts.len() as u64, Ordering::Relaxed);
         if sealed {
             let _turn = self.turns.take().await;
             let (directory, rows, end) = {
@@ -329,6 +351,7 @@ impl<'a> PartitionTask<'a> {
         )
         .await?;
         (self.flushed_rollups, self.published_anomalies) = (0, 0);
+        self.published_forecasts = 0;
         self.last_commit = Instant::now();
         if done.with_snapshot {
             self.last_snapshot = Instant::now();

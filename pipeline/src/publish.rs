@@ -2,7 +2,11 @@
 
 use bus::{Bus, BusError, LogRecord, Record};
 use bytes::Bytes;
-use schemas::{Anomaly, Topics, topics};
+use schemas::time::rfc3339;
+use schemas::{Anomaly, Forecast, SeriesId, Topics, topics};
+
+/// Records of one append, at most. 2,000 events of a kilobyte stay below the log's largest request.
+const EVENTS_MAX: usize = 2_000;
 
 /// Appends anomalies to their topic and answers when they are durable. Sent again after a crash, an event has the same id.
 pub(crate) async fn publish_anomalies(
@@ -12,34 +16,85 @@ pub(crate) async fn publish_anomalies(
     source: &str,
     events: &[Anomaly],
 ) -> Result<(), BusError> {
-    if events.is_empty() {
+    let records = events.iter().map(|event| {
+        // A plain struct of numbers and strings always serialises.
+        let value = serde_json::to_vec(event).unwrap_or_default();
+        let (id, time) = (&event.event_id, &event.time);
+        event_record(
+            source,
+            "tidewatch.anomaly.v1",
+            event.series_id,
+            id,
+            time,
+            value,
+        )
+    });
+    append(bus, &topics.anomalies(), partition, records.collect()).await
+}
+
+/// Appends forecasts to their topic, as [`publish_anomalies`] does.
+pub(crate) async fn publish_forecasts(
+    bus: &dyn Bus,
+    topics: &Topics,
+    partition: u32,
+    source: &str,
+    events: &[Forecast],
+) -> Result<(), BusError> {
+    let records = events.iter().map(|event| {
+        // A plain struct of numbers and strings always serialises.
+        let value = serde_json::to_vec(event).unwrap_or_default();
+        let (id, time) = (&event.event_id, rfc3339(event.made_at));
+        event_record(
+            source,
+            "tidewatch.forecast.v1",
+            event.series_id,
+            id,
+            &time,
+            value,
+        )
+    });
+    append(bus, &topics.forecasts(), partition, records.collect()).await
+}
+
+async fn append(
+    bus: &dyn Bus,
+    topic: &str,
+    partition: u32,
+    mut records: Vec<Record>,
+) -> Result<(), BusError> {
+    if records.is_empty() {
         return Ok(());
     }
-    let topic = topics.anomalies();
-    let partitions = bus.partitions(&topic).await?.max(1);
-    let records = events
-        .iter()
-        .map(|event| anomaly_record(source, event))
-        .collect();
-    bus.append(&topic, partition % partitions, records).await?;
+    let partitions = bus.partitions(topic).await?.max(1);
+    while !records.is_empty() {
+        let rest = records.split_off(records.len().min(EVENTS_MAX));
+        bus.append(topic, partition % partitions, records).await?;
+        records = rest;
+    }
     bus::crash_point("publish.after_events");
     Ok(())
 }
 
-/// One event as a record: JSON value, CloudEvents binary-mode headers, the series id as key.
-fn anomaly_record(source: &str, event: &Anomaly) -> Record {
+/// One event as a record: JSON value, CloudEvents binary-mode headers, the series id as key. `time`: when it happened, RFC 3339.
+fn event_record(
+    source: &str,
+    event_type: &str,
+    series: SeriesId,
+    id: &str,
+    time: &str,
+    value: Vec<u8>,
+) -> Record {
     let header =
         |name: &str, value: &str| (name.to_owned(), Bytes::copy_from_slice(value.as_bytes()));
     Record {
-        key: Bytes::from(event.series_id.to_string()),
-        // A plain struct of numbers and strings always serialises.
-        value: Bytes::from(serde_json::to_vec(event).unwrap_or_default()),
+        key: Bytes::from(series.to_string()),
+        value: Bytes::from(value),
         headers: vec![
             header("ce_specversion", "1.0"),
-            header("ce_id", &event.event_id),
-            header("ce_type", "tidewatch.anomaly.v1"),
+            header("ce_id", id),
+            header("ce_type", event_type),
             header("ce_source", source),
-            header("ce_time", &event.time),
+            header("ce_time", time),
             header("content-type", "application/json"),
         ],
         append_time_ms: None,

@@ -66,6 +66,8 @@ pub struct PartitionStatus {
     pub compactions: u64,
     /// Anomalies published by this process.
     pub anomalies: u64,
+    /// Forecasts published by this process.
+    pub forecasts: u64,
     /// Time since the last checkpoint by this process; `None` before the first.
     pub checkpoint_age: Option<Duration>,
     /// Time since the task last came round to look for work, which it does several times a second unless something holds it;
@@ -214,6 +216,7 @@ impl Slot {
             checkpoints: load(&self.totals.checkpoints),
             compactions: load(&self.totals.compactions),
             anomalies: load(&self.totals.anomalies),
+            forecasts: load(&self.totals.forecasts),
             checkpoint_age: age(&self.totals.checkpoint_at),
             turn_age: match self.phase {
                 Phase::Running => age(&self.totals.turned_at),

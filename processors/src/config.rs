@@ -1,8 +1,11 @@
 //! What can be set about processing, with the limits that bound its state.
 
 use analytics::DetectorConfig;
+use analytics::peers::PeersConfig;
 use schemas::Micros;
 use schemas::time::{DAY, MINUTE};
+
+use crate::ForecastingConfig;
 
 /// Settings of the stream operators. All times are event time, microseconds.
 #[derive(Debug, Clone, PartialEq)]
@@ -19,6 +22,10 @@ pub struct ProcessingConfig {
     pub series_max: usize,
     /// Detection; `None` turns it off.
     pub detection: Option<DetectorConfig>,
+    /// Comparison of each series with its siblings; `None` turns it off. Off, too, where detection is.
+    pub peers: Option<PeersConfig>,
+    /// Forecasts; `None` turns them off.
+    pub forecasting: Option<ForecastingConfig>,
 }
 
 impl Default for ProcessingConfig {
@@ -30,6 +37,8 @@ impl Default for ProcessingConfig {
             backfill: false,
             series_max: 2_000_000,
             detection: Some(DetectorConfig::default()),
+            peers: Some(PeersConfig::default()),
+            forecasting: Some(ForecastingConfig::default()),
         }
     }
 }

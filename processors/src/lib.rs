@@ -2,21 +2,29 @@
 //!
 //! ```text
 //! record ──▶ SeriesTable ──▶ classify ─┬─ on time ──▶ OpenWindow (10 s) ──seal──▶ Level 1m ▶ 5m ▶ 1h ▶ 1d ──▶ rollup rows
-//!            (who is it?)   (by the     │                  └──▶ detectors ──▶ anomalies
-//!                            log clock) └─ late ──▶ kept until the checkpoint, which resolves it against the archive (`late`)
+//!            (who is it?)   (by the     │                  ├──▶ detectors ──▶ correlation ──▶ anomalies ◀── silence
+//!                            log clock) │                  └──▶ forecasting ──▶ forecasts, forecast scores
+//!                                       └─ late ──▶ kept until the checkpoint, which resolves it against the archive (`late`)
 //! ```
 //!
 //! [`PartitionState`] is the whole of it: the same records give the same state, byte for byte, whatever the batch boundaries.
 
 mod config;
+mod correlation;
 pub mod error_codes;
+mod forecasting;
 pub mod late;
 mod levels;
+mod resource_forest;
+mod resources;
 mod series_table;
+mod siblings;
+mod silence;
 mod snapshot;
 mod state;
 mod window;
 
 pub use config::ProcessingConfig;
+pub use forecasting::{ForecastingConfig, HORIZON_H_MAX};
 pub use snapshot::SnapshotError;
 pub use state::{PartitionState, Pending, Scored};

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use hashbrown::hash_map::Entry;
 use schemas::{Kind, SampleBatch, Series, SeriesDirectory, SeriesId};
 
+use crate::resources::Resources;
+
 /// Marks a pair of dictionary entries that was not looked up yet.
 const UNKNOWN: u32 = u32::MAX;
 /// Marks a series that was refused because the table is full.
@@ -18,6 +20,7 @@ pub(crate) struct SeriesTable {
     /// By index, beside the directory: what each sample needs stands close together.
     ids: Vec<SeriesId>,
     kinds: Vec<Kind>,
+    resources: Resources,
     index: hashbrown::HashMap<SeriesId, u32, foldhash::fast::RandomState>,
 }
 
@@ -29,7 +32,12 @@ impl SeriesTable {
             .enumerate()
             .map(|(i, series)| (series.id, i as u32))
             .collect();
+        let mut resources = Resources::default();
+        directory
+            .iter()
+            .for_each(|series| resources.push(&series.labels));
         SeriesTable {
+            resources,
             ids: directory.iter().map(|series| series.id).collect(),
             kinds: directory.iter().map(|series| series.kind).collect(),
             directory,
@@ -44,6 +52,11 @@ impl SeriesTable {
     /// By index: whether a series counts or measures.
     pub(crate) fn kinds(&self) -> &[Kind] {
         &self.kinds
+    }
+
+    /// Who speaks.
+    pub(crate) fn resources(&self) -> &Resources {
+        &self.resources
     }
 
     /// Looks up by id.
@@ -103,7 +116,9 @@ impl SeriesTable {
                 place.insert(count as u32);
                 self.ids.push(id);
                 self.kinds.push(kind);
-                self.directory.push(Arc::new(make()));
+                let series = make();
+                self.resources.push(&series.labels);
+                self.directory.push(Arc::new(series));
                 count as u32
             }
         }
@@ -169,6 +184,21 @@ impl Resolver<'_> {
     /// A series by its index.
     pub(crate) fn of(&self, series: u32) -> &Series {
         &self.table.directory[series as usize]
+    }
+
+    /// The index of the resource that a series speaks for.
+    pub(crate) fn resource_of(&self, series: u32) -> u32 {
+        self.table.resources.of(series)
+    }
+
+    /// The series by their index.
+    pub(crate) fn directory(&self) -> &SeriesDirectory {
+        &self.table.directory
+    }
+
+    /// Who speaks.
+    pub(crate) fn resources(&self) -> &Resources {
+        &self.table.resources
     }
 
     fn look_up(&mut self, row: usize, metric: u32, labels: u32) -> u32 {

@@ -11,16 +11,21 @@ use schemas::{
 use serde::{Deserialize, Serialize};
 
 use crate::ProcessingConfig;
+use crate::correlation::Correlation;
 use crate::error_codes;
+use crate::forecasting::{Forecasting, SavedForecasting};
 use crate::levels::Level;
+use crate::resource_forest::ResourceForests;
 use crate::series_table::SeriesTable;
+use crate::siblings::{SavedGroups, SiblingGroups};
+use crate::silence::Silences;
 use crate::state::{PartitionState, Pending, PerSeries};
 use crate::window::OpenWindow;
 
 /// First bytes of a snapshot, then the version.
 const MAGIC: &[u8; 8] = b"TWSTATE\0";
 /// The version written and read.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 /// The most bytes a snapshot may unpack to. 16 GiB: 2 million series with a minute of one-second samples stay below 8.
 const UNPACKED_BYTES_MAX: u64 = 16 << 30;
 /// Magic, version, unpacked length.
@@ -72,6 +77,11 @@ struct Saved {
     rates: Vec<CounterRate>,
     open: Vec<SavedWindow>,
     levels: [Level; 4],
+    correlation: Correlation,
+    forests: ResourceForests,
+    siblings: SavedGroups,
+    silences: Silences,
+    forecasting: SavedForecasting,
     log_clock: Micros,
     next_offset: NextOffset,
 }
@@ -123,6 +133,11 @@ impl PartitionState {
             rates: self.per_series.rates.clone(),
             open: open.collect(),
             levels: self.levels.each_ref().map(Level::trimmed),
+            correlation: self.correlation.clone(),
+            forests: self.forests.clone(),
+            siblings: self.siblings.saved(),
+            silences: self.silences.clone(),
+            forecasting: self.forecasting.save(),
             log_clock: self.log_clock,
             next_offset: self.next_offset,
         };
@@ -211,6 +226,11 @@ impl PartitionState {
         {
             return Err(damaged("its columns differ in length"));
         }
+        if !saved.correlation.fits(n) {
+            return Err(damaged("a move is of no series"));
+        }
+        let siblings = SiblingGroups::restored(saved.siblings, n)
+            .ok_or_else(|| damaged("a group of siblings is out of shape"))?;
         if !saved.levels.iter().all(|level| level.fits(n)) {
             return Err(damaged("an open rollup is out of shape"));
         }
@@ -242,9 +262,20 @@ impl PartitionState {
                 ),
             );
         }
+        let table = SeriesTable::from_directory(directory);
+        let resources = table.resources();
+        if !saved.forests.fits(n, resources.len()) {
+            return Err(damaged("a forest is out of shape"));
+        }
+        if !saved.silences.fits(resources.len()) {
+            return Err(damaged("a silence is of no resource"));
+        }
+        let resource_of = |series| resources.of(series);
+        let forecasting = Forecasting::restore(saved.forecasting, table.directory(), resource_of)
+            .ok_or_else(|| damaged("a forecast is of no series"))?;
         Ok(PartitionState {
             config,
-            table: SeriesTable::from_directory(directory),
+            table,
             per_series: PerSeries {
                 last_time: saved.last_time,
                 interval: saved.interval,
@@ -253,6 +284,11 @@ impl PartitionState {
             },
             open,
             levels: saved.levels,
+            correlation: saved.correlation,
+            forests: saved.forests,
+            siblings,
+            silences: saved.silences,
+            forecasting,
             log_clock: saved.log_clock,
             next_offset: saved.next_offset,
             committed_until: saved.next_offset,

@@ -5,14 +5,19 @@ use std::collections::BTreeMap;
 use analytics::{CounterRate, Observation, SeriesDetectors, anomaly_event};
 use schemas::time::{TIME_MAX, TIME_MIN};
 use schemas::{
-    Anomaly, Counts, Kind, Micros, NextOffset, Offset, Resolution, Rollup, RollupRow, SampleBatch,
-    SampleRows, SeriesDirectory, SeriesId, Watermark,
+    Anomaly, Counts, Forecast, ForecastScore, Kind, Micros, NextOffset, Offset, Resolution, Rollup,
+    RollupRow, SampleBatch, SampleRows, SeriesDirectory, SeriesId, Watermark,
 };
 
 use crate::ProcessingConfig;
+use crate::correlation::{Correlation, MOVE_SCORE, Unusual};
+use crate::forecasting::{Forecasting, Measure};
 use crate::late::LateSample;
 use crate::levels::{LEVELS, Level};
+use crate::resource_forest::ResourceForests;
 use crate::series_table::SeriesTable;
+use crate::siblings::SiblingGroups;
+use crate::silence::{Silences, View};
 use crate::window::{INTERVAL_UNKNOWN, Offered, OpenWindow, SealedRollup};
 
 /// What the detectors made of one sample.
@@ -30,8 +35,8 @@ pub struct Scored {
     pub lower: f64,
     /// Upper edge of the expected band.
     pub upper: f64,
-    /// Distance from the expectation in usual deviations, ≥ 0.
-    pub sigmas: f64,
+    /// For ranking samples of one series, in its unit, ≥ 0: distance from the expectation, not divided by anything that adapts.
+    pub raw_score: f64,
     /// 0–1 normal, above 1 anomalous; also where nothing is announced, because the warm-up or a silence lasts.
     pub score: f64,
 }
@@ -45,7 +50,7 @@ impl Scored {
             expected: observation.expected,
             lower: observation.lower,
             upper: observation.upper,
-            sigmas: observation.sigmas,
+            raw_score: observation.raw_score,
             score: observation.score,
         }
     }
@@ -66,6 +71,10 @@ pub struct Pending {
     pub late: Vec<LateSample>,
     /// Anomalies, in log order.
     pub anomalies: Vec<Anomaly>,
+    /// Forecasts, in log order.
+    pub forecasts: Vec<Forecast>,
+    /// Forecasts whose horizon has passed, beside what came, in log order.
+    pub forecast_scores: Vec<ForecastScore>,
     /// What became of the samples read.
     pub counts: Counts,
 }
@@ -82,13 +91,16 @@ pub(crate) struct PerSeries {
 }
 
 impl PerSeries {
-    fn grow(&mut self, len: usize) {
-        if self.last_time.len() < len {
+    /// Makes room for so many series; returns whether there was less.
+    fn grow(&mut self, len: usize) -> bool {
+        let grows = self.last_time.len() < len;
+        if grows {
             self.last_time.resize(len, Micros::MIN);
             self.interval.resize(len, 0);
             self.detectors.resize(len, SeriesDetectors::default());
             self.rates.resize(len, CounterRate::default());
         }
+        grows
     }
 
     /// The sampling interval of a series, as windows remember it.
@@ -142,6 +154,11 @@ pub struct PartitionState {
     /// Open 10 s windows by start.
     pub(crate) open: BTreeMap<Micros, OpenWindow>,
     pub(crate) levels: [Level; 4],
+    pub(crate) correlation: Correlation,
+    pub(crate) forests: ResourceForests,
+    pub(crate) siblings: SiblingGroups,
+    pub(crate) silences: Silences,
+    pub(crate) forecasting: Forecasting,
     pub(crate) log_clock: Micros,
     pub(crate) next_offset: NextOffset,
     /// Records below were covered by a checkpoint before this state was restored: stepping over them again only rebuilds state.
@@ -158,6 +175,11 @@ impl PartitionState {
             per_series: PerSeries::default(),
             open: BTreeMap::new(),
             levels: LEVELS.map(Level::new),
+            correlation: Correlation::default(),
+            forests: ResourceForests::default(),
+            siblings: SiblingGroups::default(),
+            silences: Silences::default(),
+            forecasting: Forecasting::default(),
             log_clock: Micros::MIN,
             next_offset: NextOffset(0),
             committed_until: NextOffset(0),
@@ -193,6 +215,7 @@ impl PartitionState {
         scored: impl FnMut(Scored),
     ) {
         self.advance(log_time);
+        self.look_for_silences();
         self.take(batch, scored);
         self.finish_record(offset);
     }
@@ -200,19 +223,48 @@ impl PartitionState {
     /// Steps over a record without samples: a tick, or one that went to the dead letters.
     pub fn step_empty(&mut self, offset: Offset, log_time: Micros, dead_letter: bool) {
         self.advance(log_time);
+        self.look_for_silences();
         self.pending.counts.dead_letters += u64::from(dead_letter);
         self.finish_record(offset);
     }
 
+    /// Steps over the record that ends a history: as an empty one, but that what was not measured any more is not missing.
+    pub fn step_end(&mut self, offset: Offset, log_time: Micros) {
+        self.advance(log_time);
+        self.finish_record(offset);
+    }
+
     fn finish_record(&mut self, offset: Offset) {
+        let told = &mut self.pending.anomalies;
+        self.correlation
+            .end_record(self.log_clock, self.table.directory(), told);
+        self.correlation.prune(self.watermark().0);
         self.next_offset = offset.next();
         if self.next_offset <= self.committed_until {
             self.settle();
         }
     }
 
+    /// Tells of what the watermark shows to be missing.
+    fn look_for_silences(&mut self) {
+        let watermark = self.watermark().0;
+        if let Some(config) = &self.config.detection {
+            let mut view = View {
+                config,
+                directory: self.table.directory(),
+                resources: self.table.resources(),
+                detectors: &mut self.per_series.detectors,
+                told: &mut self.pending.anomalies,
+            };
+            self.silences.look(&mut view, watermark);
+        }
+    }
+
     /// Moves the log clock (never back) and seals what the watermark passes.
     fn advance(&mut self, log_time: Micros) {
+        if let Some(config) = &self.config.detection {
+            self.silences.wake(config, self.log_clock, log_time);
+        }
         self.log_clock = self.log_clock.max(log_time);
         let watermark = self.watermark();
         while let Some(entry) = self.open.first_entry() {
@@ -223,6 +275,13 @@ impl PartitionState {
             let window = entry.remove();
             self.seal_levels_before(start);
             let folded = window.fold();
+            self.watch_resources(start);
+            if self.config.detection.is_some() {
+                self.forests.fold(start, &folded, &self.table);
+                if self.config.peers.is_some() {
+                    self.siblings.fold(start, &folded, &self.table);
+                }
+            }
             for (series, time, value) in window.uncommitted() {
                 self.pending.sealed.push(series, time, value);
             }
@@ -232,7 +291,24 @@ impl PartitionState {
             }
         }
         if watermark > Watermark::START {
+            self.watch_resources(watermark.0);
             self.seal_levels_before(watermark.0);
+        }
+    }
+
+    /// Lets the forests and the groups of siblings judge the minute that ends at or before a time.
+    fn watch_resources(&mut self, time: Micros) {
+        let Some(config) = &self.config.detection else {
+            return;
+        };
+        // What contributes is in the event, and what moved at its time may be forgotten when its minute closes.
+        let events = self.forests.close_before(time, config, &self.table);
+        self.pending
+            .anomalies
+            .extend(events.into_iter().map(|(_, _, event)| event));
+        if let Some(config) = &self.config.peers {
+            let events = self.siblings.close_before(time, config, &self.table);
+            self.pending.anomalies.extend(events);
         }
     }
 
@@ -312,7 +388,10 @@ impl PartitionState {
                 continue;
             };
             let slot = series as usize;
-            self.per_series.grow(slot + 1);
+            if self.per_series.grow(slot + 1) {
+                let resource_of = |series| resolver.resource_of(series);
+                self.forecasting.grow(resolver.directory(), resource_of);
+            }
             if late {
                 self.pending.late.push(LateSample {
                     series,
@@ -322,6 +401,12 @@ impl PartitionState {
                     interval: self.per_series.interval[slot],
                 });
                 continue;
+            }
+            let resource = resolver.resource_of(series);
+            if self.correlation.is_waiting() {
+                let told = &mut self.pending.anomalies;
+                self.correlation
+                    .before(resource, time, resolver.directory(), told);
             }
             let open = match current {
                 Some((start, open)) if start == window.start => open,
@@ -333,12 +418,38 @@ impl PartitionState {
                 self.per_series.learn_interval(slot, time);
                 self.per_series.last_time[slot] = time;
                 open.push(series, time, value, self.per_series.interval(slot));
-                if let Some(config) = &self.config.detection {
-                    let measure = match resolver.kind_of(series) {
-                        Kind::Gauge => Some(value),
-                        Kind::Counter => self.per_series.rates[slot].observe(time, value),
+                let measure = match resolver.kind_of(series) {
+                    Kind::Gauge => Some(value),
+                    Kind::Counter => self.per_series.rates[slot].observe(time, value),
+                };
+                let measure = measure.filter(|measure| measure.is_finite());
+                if let Some(config) = &self.config.forecasting
+                    && value.is_finite()
+                {
+                    let sample = Measure {
+                        series,
+                        time,
+                        value,
+                        measure,
                     };
-                    if let Some(measure) = measure.filter(|measure| measure.is_finite()) {
+                    let told = &mut self.pending;
+                    self.forecasting
+                        .observe(config, resolver.directory(), sample, told);
+                }
+                if let Some(config) = &self.config.detection {
+                    // As long as nothing can be missing, nothing is looked up.
+                    if time.saturating_sub(last_time) > (config.silence_s * 1e6) as Micros {
+                        let mut view = View {
+                            config,
+                            directory: resolver.directory(),
+                            resources: resolver.resources(),
+                            detectors: &mut self.per_series.detectors,
+                            told: &mut self.pending.anomalies,
+                        };
+                        self.silences.end_silence(&mut view, resource, series, time);
+                    }
+                    self.silences.hear(config, resource, time);
+                    if let Some(measure) = measure {
                         let observation =
                             self.per_series.detectors[slot].observe(config, time, measure);
                         scored(Scored::of(
@@ -347,17 +458,28 @@ impl PartitionState {
                             measure,
                             &observation,
                         ));
+                        if observation.score >= MOVE_SCORE {
+                            self.correlation.note(Unusual {
+                                resource,
+                                series,
+                                time,
+                                score: observation.score,
+                                direction: observation.direction,
+                                interval: self.per_series.interval[slot],
+                            });
+                        }
                         if observation.announce {
                             let expected_distance = f64::from(self.per_series.interval[slot]);
                             let completeness =
                                 (expected_distance / (time - last_time) as f64).min(1.0);
-                            self.pending.anomalies.push(anomaly_event(
+                            let event = anomaly_event(
                                 resolver.of(series),
                                 time,
                                 measure,
                                 &observation,
                                 completeness,
-                            ));
+                            );
+                            self.correlation.wait(resource, series, time, event);
                         }
                     }
                 }

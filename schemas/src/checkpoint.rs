@@ -40,6 +40,8 @@ pub enum Table {
     Anomalies,
     /// Forecast events.
     Forecasts,
+    /// Forecasts whose horizon has passed, beside what came.
+    ForecastScores,
 }
 
 impl Table {
@@ -48,7 +50,7 @@ impl Table {
         [Table::Samples]
             .into_iter()
             .chain(Resolution::ALL.map(Table::Rollups))
-            .chain([Table::Anomalies, Table::Forecasts])
+            .chain([Table::Anomalies, Table::Forecasts, Table::ForecastScores])
     }
 
     /// The name in SQL, in paths and in records: `samples`, `rollups_10s`, …
@@ -62,6 +64,7 @@ impl Table {
             Table::Rollups(Resolution::Day) => "rollups_1d",
             Table::Anomalies => "anomalies",
             Table::Forecasts => "forecasts",
+            Table::ForecastScores => "forecast_scores",
         }
     }
 

@@ -113,9 +113,62 @@ impl Watermark {
     }
 }
 
+/// A time as RFC 3339 in UTC with microseconds: `2026-11-21T07:31:56.000000Z`. Times outside the years 0–9999 are cut to them.
+pub fn rfc3339(time: Micros) -> String {
+    const SECONDS_MIN: i64 = -62_167_219_200;
+    const SECONDS_MAX: i64 = 253_402_300_799;
+    let (seconds, micros) = (
+        time.div_euclid(1_000_000).clamp(SECONDS_MIN, SECONDS_MAX),
+        time.rem_euclid(1_000_000),
+    );
+    let (days, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
+    // Civil date from days (Hinnant 2013, "chrono-compatible low-level date algorithms"): years begin in March, eras have 400 years.
+    let shifted = days + 719_468;
+    let (era, day_of_era) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));
+    let year_of_era =
+        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = if month_from_march < 10 {
+        month_from_march + 3
+    } else {
+        month_from_march - 9
+    };
+    let year = era * 400 + year_of_era + i64::from(month <= 2);
+    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{micros:06}Z")
+}
+
+/// Writes a time as [`rfc3339`] does, for serde's `serialize_with`.
+///
+/// # Errors
+/// Those of the serializer.
+pub fn serialize_rfc3339<S: serde::Serializer>(
+    time: &Micros,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&rfc3339(*time))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn times_are_written_as_the_calendar_has_them() {
+        // Reference: Python datetime.fromtimestamp(…, timezone.utc).
+        assert_eq!(rfc3339(0), "1970-01-01T00:00:00.000000Z");
+        assert_eq!(
+            rfc3339(1_795_246_316_000_001),
+            "2026-11-21T07:31:56.000001Z"
+        );
+        assert_eq!(rfc3339(951_782_400_000_000), "2000-02-29T00:00:00.000000Z");
+        assert_eq!(rfc3339(-1), "1969-12-31T23:59:59.999999Z");
+        assert_eq!(rfc3339(TIME_MAX - 1), "2261-12-31T23:59:59.999999Z");
+        assert_eq!(rfc3339(i64::MAX)[..4], *"9999");
+        assert_eq!(rfc3339(i64::MIN)[..4], *"0000");
+    }
 
     #[test]
     fn windows_are_half_open_and_aligned_also_before_1970() {

@@ -57,6 +57,8 @@ pub const HEADER_FORMAT: &str = "tidewatch-format";
 pub const FORMAT_BATCH: &[u8] = b"batch/1";
 /// Value of [`HEADER_FORMAT`]: an empty record that only carries its append time, so that idle partitions keep time.
 pub const FORMAT_TICK: &[u8] = b"tick/1";
+/// Value of [`HEADER_FORMAT`]: as a tick, and a history ends here: its windows close, and no sample is missed that could have come after it.
+pub const FORMAT_END: &[u8] = b"end/1";
 /// Header of a dead letter: why.
 pub const HEADER_REASON: &str = "tidewatch-reason";
 /// Header of a dead letter: the topic it came from.

@@ -4,9 +4,17 @@
 
 use std::path::Path;
 
+mod disk;
 mod error;
 pub mod error_codes;
+pub mod forecast;
+mod forest;
+mod nab;
+mod read;
 mod report;
+#[cfg(test)]
+mod test_data;
+mod wsd;
 
 pub use error::ScoreError;
 pub use report::{Report, SeriesScore};
@@ -15,4 +23,10 @@ pub use report::{Report, SeriesScore};
 pub type Benchmark = (&'static str, fn(&Path) -> Result<Report, ScoreError>);
 
 /// All benchmarks.
-pub const BENCHMARKS: &[Benchmark] = &[];
+pub const BENCHMARKS: &[Benchmark] = &[
+    ("nab", nab::run),
+    ("wsd", wsd::run),
+    ("forest", forest::run),
+    ("forecast", forecast::run),
+    ("disk", disk::run),
+];

@@ -9,7 +9,7 @@ import pathlib
 import os
 import sys
 
-from . import anomalies, chain, files, rollups, samples
+from . import anomalies, chain, files, forecasts, rollups, samples
 from .report import Report
 
 
@@ -22,6 +22,7 @@ def audit(root, topic, acknowledged=None, strict=False, plain_glob=False):
     archive, home = samples.check(partitions, rows, acknowledged, strict, report)
     rollups.check(partitions, rows, archive, home, report)
     anomalies.check(partitions, rows, report)
+    forecasts.check(partitions, rows, report)
     report.totals = {
         "partitions": len(partitions),
         "links": sum(len(partition.links) for partition in partitions),

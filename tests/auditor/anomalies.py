@@ -21,3 +21,5 @@ def check(partitions, rows, report):
             window = (table["window_start"][index], table["window_end"][index])
             check.expect(window == (start, start + WINDOW), f"event {event}: the window {window} is not that of {time}")
             check.expect(table["score"][index] > 1.0, f"event {event}: score {table['score'][index]} is normal")
+            missing = table["kind"][index] == "missing"
+            check.expect((table["observed"][index] is None) == missing, f"event {event} of kind {table['kind'][index]} observed {table['observed'][index]}")

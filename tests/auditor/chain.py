@@ -5,7 +5,7 @@ import json
 import re
 
 FORMAT = 1
-TABLES = ["samples", "rollups_10s", "rollups_1m", "rollups_5m", "rollups_1h", "rollups_1d", "anomalies", "forecasts"]
+TABLES = ["samples", "rollups_10s", "rollups_1m", "rollups_5m", "rollups_1h", "rollups_1d", "anomalies", "forecasts", "forecast_scores"]
 LINK_FIELDS = {
     "format", "log_id", "partition", "sequence", "epoch", "owner", "kind", "start", "end", "added", "removed", "counts",
     "watermark", "log_clock", "snapshot", "previous",

@@ -16,10 +16,27 @@ NUMBERS = ["sum", "min", "max", "first", "last", "sum_squares", "rate", "complet
 ROLLUP_COLUMNS = SERIES_COLUMNS | {"count": pa.int64(), "revision": pa.int32()} | {name: pa.float64() for name in NUMBERS}
 ANOMALY_COLUMNS = (
     SERIES_COLUMNS
-    | {name: "text" for name in ["event_id", "direction", "votes", "explanation"]}
+    | {name: "text" for name in ["event_id", "kind", "direction", "votes", "related", "contributions", "explanation"]}
     | {name: TIME for name in ["window_start", "window_end"]}
-    | {name: pa.float64() for name in ["observed", "expected", "lower", "upper", "score", "trust", "completeness"]}
+    | {name: pa.float64() for name in ["observed", "expected", "lower", "upper", "raw_score", "score", "trust", "completeness"]}
 )
+FORECAST_COLUMNS = (
+    SERIES_COLUMNS
+    | {name: "text" for name in ["event_id", "kind", "answer", "method", "explanation"]}
+    | {name: TIME for name in ["made_at", "full_p10", "full_p50", "full_p90"]}
+    | {name: pa.int64() for name in ["horizon_s", "trained_span_s", "trained_samples"]}
+    | {name: pa.float64() for name in ["median", "used", "ceiling", "trust"]}
+    | {f"{edge}_{share}": pa.float64() for edge in ["lower", "upper"] for share in [50, 80, 95]}
+    | {f"p_full_{stretch}": pa.float64() for stretch in ["1h", "4h", "24h", "3d", "14d", "30d"]}
+)
+SCORE_COLUMNS = (
+    SERIES_COLUMNS
+    | {name: "text" for name in ["forecast_id", "kind", "method"]}
+    | {"made_at": TIME, "horizon_s": pa.int64()}
+    | {name: pa.float64() for name in ["observed", "median", "pinball_loss", "probability", "brier"]}
+    | {name: pa.bool_() for name in ["covered_50", "covered_80", "covered_95", "full"]}
+)
+EVENT_COLUMNS = {"anomalies": ANOMALY_COLUMNS, "forecasts": FORECAST_COLUMNS, "forecast_scores": SCORE_COLUMNS}
 DATE = re.compile(r"/date=(\d{4}-\d{2}-\d{2})/")
 
 
@@ -37,12 +54,12 @@ class Rows:
 
 
 def columns_of(table):
-    """Name and type of each column of a table; None for a table whose columns are not checked."""
+    """Name and type of each column of a table; None for a table that is not known."""
     if table == "samples":
         return SERIES_COLUMNS | {"value": pa.float64()}
     if table.startswith("rollups_"):
         return ROLLUP_COLUMNS
-    return ANOMALY_COLUMNS if table == "anomalies" else None
+    return EVENT_COLUMNS.get(table)
 
 
 def read(root, partitions, report):

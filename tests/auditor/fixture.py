@@ -23,8 +23,18 @@ SERIES = [("time", TIME), ("metric", pa.string()), ("series_id", pa.string()), (
           ("host", pa.string()), ("service", pa.string())]
 ROLLUP = [("count", pa.int64()), *((n, pa.float64()) for n in ["sum", "min", "max", "first", "last", "sum_squares", "rate", "completeness"]),
           ("revision", pa.int32())]
-ANOMALY = [("event_id", pa.string()), ("window_start", TIME), ("window_end", TIME), *((n, pa.float64()) for n in ["observed", "expected", "lower", "upper", "score"]),
-           ("direction", pa.string()), ("votes", pa.string()), ("trust", pa.float64()), ("completeness", pa.float64()), ("explanation", pa.string())]
+ANOMALY = [("event_id", pa.string()), ("kind", pa.string()), ("window_start", TIME), ("window_end", TIME),
+           *((n, pa.float64()) for n in ["observed", "expected", "lower", "upper", "raw_score", "score"]), ("direction", pa.string()), ("votes", pa.string()),
+           ("trust", pa.float64()), ("completeness", pa.float64()), ("related", pa.string()), ("contributions", pa.string()), ("explanation", pa.string())]
+P_FULL = {3_600: "p_full_1h", 14_400: "p_full_4h", 86_400: "p_full_24h", 259_200: "p_full_3d", 1_209_600: "p_full_14d", 2_592_000: "p_full_30d"}
+FORECAST = [("event_id", pa.string()), ("kind", pa.string()), ("made_at", TIME), ("horizon_s", pa.int64()),
+            *((n, pa.float64()) for n in ["median", "lower_50", "upper_50", "lower_80", "upper_80", "lower_95", "upper_95"]), ("answer", pa.string()),
+            *((n, pa.float64()) for n in ["used", "ceiling", *P_FULL.values()]), *((n, TIME) for n in ["full_p10", "full_p50", "full_p90"]),
+            ("method", pa.string()), ("trained_span_s", pa.int64()), ("trained_samples", pa.int64()), ("trust", pa.float64()), ("explanation", pa.string())]
+SCORE = [("forecast_id", pa.string()), ("kind", pa.string()), ("made_at", TIME), ("horizon_s", pa.int64()), ("method", pa.string()),
+         *((n, pa.float64()) for n in ["observed", "median", "pinball_loss"]), *((n, pa.bool_()) for n in ["covered_50", "covered_80", "covered_95"]),
+         ("probability", pa.float64()), ("full", pa.bool_()), ("brier", pa.float64())]
+OWN = {"samples": [("value", pa.float64())], "anomalies": ANOMALY, "forecasts": FORECAST, "forecast_scores": SCORE}
 
 
 class Tamper:
@@ -37,6 +47,12 @@ class Tamper:
         return rows
 
     def anomalies(self, rows):
+        return rows
+
+    def forecasts(self, rows):
+        return rows
+
+    def scores(self, rows):
         return rows
 
     def link(self, partition, sequence, link):
@@ -126,6 +142,9 @@ class Archive:
             new = [row for row in rollups_of(old + samples, seconds, self.watermark) if (row["series_id"], row["time"]) not in done]
             tables[table] = self.tamper.rollups(table, new)
         tables["anomalies"] = self.tamper.anomalies([self._anomaly(samples[0])])
+        forecasts = [self._forecast(samples[0]), self._time_to_full(samples[0])]
+        tables["forecasts"] = self.tamper.forecasts(forecasts)
+        tables["forecast_scores"] = self.tamper.scores([self._score(forecasts[0]), self._full_score(forecasts[1])])
         added = [file for table, rows in tables.items() for file in self._write(table, rows)]
         counts = {"read": len(samples) + 4, "accepted": len(samples), "duplicate": 1, "late": 2, "invalid": 1}
         self.end += 10
@@ -136,9 +155,39 @@ class Archive:
     def _anomaly(self, sample):
         start = sample["time"] // (10 * SECOND) * 10 * SECOND
         return {name: sample[name] for name, _ in SERIES} | {
-            "event_id": xxhash.xxh3_128(f"{sample['series_id']} {sample['time']}".encode()).hexdigest(), "window_start": start,
-            "window_end": start + 10 * SECOND, "observed": 9.0, "expected": 1.0, "lower": 0.0, "upper": 2.0, "score": 8.0, "direction": "high",
-            "votes": "[]", "trust": 1.0, "completeness": 1.0, "explanation": "too high",
+            "event_id": xxhash.xxh3_128(f"{sample['series_id']} {sample['time']}".encode()).hexdigest(), "kind": "point", "window_start": start,
+            "window_end": start + 10 * SECOND, "observed": 9.0, "expected": 1.0, "lower": 0.0, "upper": 2.0, "raw_score": 8.0, "score": 8.0,
+            "direction": "high", "votes": "[]", "trust": 1.0, "completeness": 1.0, "related": "[]", "contributions": "[]", "explanation": "too high",
+        }
+
+    def _event(self, sample, kind, horizon):
+        """The fields of a forecast that both kinds have, from a sample's; those of the kinds are null."""
+        name = f"{kind} {sample['series_id']} {sample['time']}"
+        return {name: sample[name] for name, _ in SERIES} | {name: None for name, _ in FORECAST} | {
+            "time": sample["time"] + horizon * SECOND, "event_id": xxhash.xxh3_128(name.encode()).hexdigest(), "kind": kind, "made_at": sample["time"],
+            "horizon_s": horizon, "method": "seasonal", "trained_span_s": 60, "trained_samples": 12, "trust": 1.0, "explanation": "it goes on",
+        }
+
+    def _forecast(self, sample):
+        edges = {f"{edge}_{share}": 5.0 + sign * share / 10 for edge, sign in (("lower", -1), ("upper", 1)) for share in (50, 80, 95)}
+        return self._event(sample, "value", 60) | {"median": 5.0} | edges
+
+    def _time_to_full(self, sample):
+        chances = {name: number / 10 for number, name in enumerate(P_FULL.values())}
+        return self._event(sample, "time_to_full", 2_592_000) | {"answer": "full_in", "used": 7.0, "ceiling": 10.0, "full_p50": sample["time"] + 1} | chances
+
+    def _score(self, forecast):
+        """11 came, 6 above the median: by hand, the sum over quantiles q and edges e of max(q(11 − e), (q − 1)(11 − e)), over 7."""
+        loss = (0.025 * 15.5 + 0.1 * 14 + 0.25 * 11 + 0.5 * 6 + 0.75 * 1 + 0.1 * 2 + 0.025 * 3.5) / 7
+        return self._scored(forecast, 60) | {"observed": 11.0, "median": 5.0, "pinball_loss": loss, "covered_50": False, "covered_80": True, "covered_95": True}
+
+    def _full_score(self, forecast):
+        return self._scored(forecast, 86_400) | {"observed": 10.0, "probability": 0.2, "full": True, "brier": 0.64}
+
+    def _scored(self, forecast, horizon):
+        return {name: forecast[name] for name, _ in SERIES} | {name: None for name, _ in SCORE} | {
+            "forecast_id": forecast["event_id"], "time": forecast["made_at"] + horizon * SECOND, "horizon_s": horizon,
+            **{name: forecast[name] for name in ("kind", "made_at", "method")},
         }
 
     def _compact(self, table):
@@ -159,7 +208,7 @@ class Archive:
         return [self._write_date(table, date, dates[date], prefix) for date in sorted(dates)]
 
     def _write_date(self, table, date, rows, prefix):
-        fields = SERIES + ([("value", pa.float64())] if table == "samples" else ANOMALY if table == "anomalies" else ROLLUP)
+        fields = SERIES + OWN.get(table, ROLLUP)
         times, metrics = [row["time"] for row in rows], [row["metric"] for row in rows]
         path = f"{table}/date={date}/{prefix}p{self.number:05}-{self.sequence:05}.parquet"
         (self.root / path).parent.mkdir(parents=True, exist_ok=True)

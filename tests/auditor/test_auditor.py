@@ -36,6 +36,12 @@ class Lie(Tamper):
     def anomalies(self, rows):
         return self._apply("anomalies", rows)
 
+    def forecasts(self, rows):
+        return self._apply("forecasts", rows)
+
+    def scores(self, rows):
+        return self._apply("forecast_scores", rows)
+
 
 class LinkLie(Tamper):
     """Changes link 3 of partition 0 (a commit) before it is written: the chain after it is consistent with the lie."""
@@ -74,6 +80,15 @@ LIES = {
     "a rollup doubled": (Lie("rollups_10s", lambda rows: rows + rows[:1]), {"rollups-equal-samples"}),
     "an event doubled": (Lie("anomalies", lambda rows: rows + rows), {"anomalies-once"}),
     "a normal event": (Lie("anomalies", lambda rows: changed(rows[0], score=0.9)), {"anomalies-once"}),
+    "a missing sample with a value": (Lie("anomalies", lambda rows: changed(rows[0], kind="missing")), {"anomalies-once"}),
+    "a forecast doubled": (Lie("forecasts", lambda rows: rows + rows[:1]), {"forecasts-once"}),
+    "a median outside its bands": (Lie("forecasts", lambda rows: changed(rows[0], median=99.0) + rows[1:]), {"forecasts-once", "forecast-scores"}),
+    "a probability that falls": (Lie("forecasts", lambda rows: rows[:1] + changed(rows[1], p_full_4h=0.9)), {"forecasts-once"}),
+    "a forecast dropped": (Lie("forecasts", lambda rows: rows[1:]), {"forecast-scores"}),
+    "a score doubled": (Lie("forecast_scores", lambda rows: rows + rows[:1]), {"forecast-scores"}),
+    "a loss too small": (Lie("forecast_scores", lambda rows: changed(rows[0], pinball_loss=0.0) + rows[1:]), {"forecast-scores"}),
+    "a band that held nothing": (Lie("forecast_scores", lambda rows: changed(rows[0], covered_50=True) + rows[1:]), {"forecast-scores"}),
+    "another probability": (Lie("forecast_scores", lambda rows: rows[:1] + changed(rows[1], probability=1.0, brier=0.0)), {"forecast-scores"}),
     "an epoch that falls": (LinkLie(lambda link: link | {"epoch": 1}), {"chain-contiguous"}),
     "an offset gap": (LinkLie(lambda link: link | {"start": link["start"] + 1}), {"chain-contiguous"}),
     "a watermark that falls": (LinkLie(lambda link: link | {"watermark": 0}), {"chain-contiguous"}),

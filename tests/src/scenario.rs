@@ -13,7 +13,7 @@
 //! expect rollup 10s cpu{host=a} 0s count=2 sum=4 revision=0
 //! expect no rollup 1m cpu{host=a} 0s
 //! expect counts accepted=2 duplicate=0    summed over the chain; what is not named is not checked
-//! expect anomalies 0
+//! expect anomalies 0                   likewise forecasts, forecast_scores
 //! ```
 
 use std::collections::{BTreeMap, HashMap};
@@ -173,6 +173,7 @@ impl Scenario {
         let specs = [
             spec(topics.samples(), PARTITIONS),
             spec(topics.anomalies(), 1),
+            spec(topics.forecasts(), 1),
             spec(topics.dead_letters(), 1),
         ];
         stage
@@ -248,13 +249,18 @@ impl Scenario {
             pipeline.shutdown().await;
         }
         let found = Found::read(&archive, &topics, self.series()).await;
-        let events = published_events(stage, &topics).await;
-        assert_eq!(
-            events.len() as u64,
-            found.anomalies,
-            "C3, run {}: as many different events as the archive holds: {events:?}",
-            stage.run
-        );
+        for (topic, archived) in [
+            (topics.anomalies(), found.anomalies),
+            (topics.forecasts(), found.forecasts),
+        ] {
+            let events = published_events(stage, &topic).await;
+            assert_eq!(
+                events.len() as u64,
+                archived,
+                "C3, run {}: as many different events on {topic} as the archive holds: {events:?}",
+                stage.run
+            );
+        }
         for expectation in &self.expectations {
             found.check(expectation, &stage.run);
         }
@@ -355,19 +361,14 @@ async fn compacted(stage: &Stage, pipeline: &Pipeline) {
     }
 }
 
-/// The events on the anomaly topic by their id. One that was sent again must be the same, byte for byte.
-async fn published_events(stage: &Stage, topics: &Topics) -> HashMap<Bytes, Bytes> {
-    let topic = topics.anomalies();
-    let retained = stage
-        .bus
-        .retained(&topic, 0)
-        .await
-        .expect("the log answers");
+/// The events on a topic by their id. One that was sent again must be the same, byte for byte.
+async fn published_events(stage: &Stage, topic: &str) -> HashMap<Bytes, Bytes> {
+    let retained = stage.bus.retained(topic, 0).await.expect("the log answers");
     let mut events: HashMap<Bytes, Bytes> = HashMap::new();
     let mut next = retained.start;
     let mut reader = stage
         .bus
-        .reader(&topic, 0, next)
+        .reader(topic, 0, next)
         .await
         .expect("the topic can be read");
     while next < retained.end {
@@ -502,6 +503,8 @@ struct Found {
     samples: HashMap<(SeriesId, Micros), f64>,
     rollups: HashMap<(Resolution, SeriesId, Micros), ArchivedRollup>,
     anomalies: u64,
+    forecasts: u64,
+    forecast_scores: u64,
     counts: Counts,
 }
 
@@ -511,6 +514,8 @@ impl Found {
             samples: HashMap::new(),
             rollups: HashMap::new(),
             anomalies: 0,
+            forecasts: 0,
+            forecast_scores: 0,
             counts: Counts::default(),
         };
         for partition in 0..PARTITIONS {
@@ -562,10 +567,10 @@ impl Found {
                     );
                 }
             }
-            found.anomalies += of(Table::Anomalies)
-                .iter()
-                .map(|file| file.rows)
-                .sum::<u64>();
+            let rows = |table| of(table).iter().map(|file| file.rows).sum::<u64>();
+            found.anomalies += rows(Table::Anomalies);
+            found.forecasts += rows(Table::Forecasts);
+            found.forecast_scores += rows(Table::ForecastScores);
         }
         found
     }
@@ -579,11 +584,17 @@ impl Found {
                 "run {run}: expect {expectation}; there are {:?}",
                 self.samples
             ),
-            ["anomalies", count] => assert_eq!(
-                self.anomalies.to_string(),
-                *count,
-                "run {run}: expect {expectation}"
-            ),
+            [
+                table @ ("anomalies" | "forecasts" | "forecast_scores"),
+                count,
+            ] => {
+                let rows = match *table {
+                    "anomalies" => self.anomalies,
+                    "forecasts" => self.forecasts,
+                    _ => self.forecast_scores,
+                };
+                assert_eq!(rows.to_string(), *count, "run {run}: expect {expectation}");
+            }
             ["sample", series, time, "=", number] => {
                 let there = self
                     .samples

@@ -68,7 +68,7 @@ fn c7_a_slow_store_costs_neither_memory_nor_samples() {
     let launch = Launch::new(directory.path()).config(format!(
         "[collectors.host]\nenabled = false\n[bus]\npartitions = 2\n\
          [processing]\nlateness = \"1s\"\ncheckpoint_interval = \"1h\"\ncheckpoint_samples_max = {SAMPLES_MAX}\nsnapshot_interval = \"2s\"\ntick_interval = \"500ms\"\n\
-         [detection]\nwarm_up_samples = 5\nwarm_up = \"0s\"\ncompleteness_min = 0.0\nrest = \"0s\"\nalarms_per_day = 100000.0\n\
+         [detection]\nwarm_up_samples = 5\nwarm_up = \"0s\"\ncompleteness_min = 0.0\nrest = \"0s\"\nalarms_per_month = 1000000.0\n\
          [log]\nformat = \"text\"\n[archive]\nurl = \"{url}\"\n[archive.options]\n{set}"
     ));
     let mut process = launch.start_ready();

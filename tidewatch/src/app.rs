@@ -23,7 +23,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::access::{self, Access, Registry, Token};
+use crate::access::{self, Access, Issued, Registry, Token};
 use crate::config::{BusKind, Config};
 use crate::doors::{self, Doors};
 use crate::error::CommandError;
@@ -171,7 +171,7 @@ pub(crate) struct App {
     log: LogWatch,
     watching: JoinHandle<()>,
     /// By which commands that can read the data directory are let in; `None` where everybody is.
-    local_token: Option<String>,
+    local_token: Option<Issued>,
 }
 
 impl App {
@@ -185,7 +185,7 @@ impl App {
         // Recorded from the first request on.
         let metrics = telemetry::install();
         let data_dir = stores::create_data_dir(&config)?;
-        let access = open_access(&config)?;
+        let registry = Arc::new(open_tokens(&config)?);
         let listener = doors::listen(config.server.listen, "--listen HOST:PORT").await?;
         let address = listener.local_addr().map_err(|error| {
             CommandError::surroundings(format!("the listening address: {error}"))
@@ -315,24 +315,34 @@ impl App {
             stop: stop.clone(),
             request_timeout: config.server.request_timeout,
         });
+        let local_token = local_token(&config)?;
+        let access = |address| {
+            let anonymous = config.is_anonymous_at(address);
+            Arc::new(Access::new(
+                anonymous,
+                Arc::clone(&registry),
+                local_token.clone(),
+            ))
+        };
         let routes = http::routes(&context, ingest::http::routes(&receivers));
-        let otlp_routes = http::receiver_routes(ingest::http::otlp_routes(&receivers));
-        let (local_token, access) = (access.local_token().map(str::to_owned), Arc::new(access));
-        let otlp = http::router(Arc::clone(&context), &access, otlp_routes);
-        let router = http::router(context, &access, routes);
-        let default_address =
-            Config::defaults().is_some_and(|defaults| defaults.server.listen == address);
-        let otlp = doors
-            .otlp
+        let mut servers = vec![(
+            listener,
+            http::router(Arc::clone(&context), &access(config.server.listen), routes),
+        )];
+        for (listener, address) in doors.otlp.into_iter().zip(&config.receivers.otlp_listen) {
+            let routes = http::otlp_routes(&receivers);
+            let router = http::router(Arc::clone(&context), &access(*address), routes);
+            servers.push((listener, router));
+        }
+        let servers = servers
             .into_iter()
-            .map(|listener| (listener, otlp.clone()));
-        let servers = std::iter::once((listener, router))
-            .chain(otlp)
             .map(|(listener, router)| {
                 let (settings, stop) = (config.server.clone(), stop.clone());
                 tokio::spawn(http::server::serve(listener, router, settings, stop))
             })
             .collect();
+        let default_address =
+            Config::defaults().is_some_and(|defaults| defaults.server.listen == address);
         let housekeeping = tokio::spawn(keep_house(metrics, Arc::clone(&aggregates)));
         info!(%address, data_dir = %data_dir.display(), partitions, bus = ?config.bus.kind, archive = archive.url(), "started");
         Ok(App {
@@ -425,8 +435,10 @@ impl App {
             warn!(%error, file = ADDRESS_FILE, "the address could not be noted in the data directory");
         }
         if let Some(token) = &self.local_token
-            && let Err(error) =
-                access::write_private(&access::local_token_file(&self.data_dir), token.as_bytes())
+            && let Err(error) = access::write_private(
+                &access::local_token_file(&self.data_dir),
+                token.text.as_bytes(),
+            )
         {
             warn!(%error, "no token could be left in the data directory; commands need one in TIDEWATCH_TOKEN");
         }
@@ -512,21 +524,25 @@ impl App {
     }
 }
 
-/// The rules of access. Tells what they mean where others can reach us.
-fn open_access(config: &Config) -> Result<Access, CommandError> {
+/// The tokens. Tells what it means where there are none and others can reach us.
+fn open_tokens(config: &Config) -> Result<Registry, CommandError> {
     let file = stores::tokens_file(config);
     let registry = Registry::open(&file).map_err(|error| CommandError::of("access", error))?;
-    let anonymous = config.is_anonymous();
-    if !anonymous && registry.entries().is_empty() {
+    if !config.is_anonymous_at(config.server.listen) && registry.entries().is_empty() {
         warn!(file = %file.display(), "there are no tokens yet, so nobody can send or ask from elsewhere; `tidewatch token create` makes one");
     }
-    let local = match anonymous {
-        true => None,
-        false => Some(Token::issue().map_err(|error| {
-            CommandError::surroundings(format!("the system gives no randomness: {error}"))
-        })?),
-    };
-    Ok(Access::new(anonymous, registry, local))
+    Ok(registry)
+}
+
+/// The token by which commands that can read the data directory are let in; `None` where everybody is.
+fn local_token(config: &Config) -> Result<Option<Issued>, CommandError> {
+    if config.is_anonymous_at(config.server.listen) {
+        return Ok(None);
+    }
+    let issued = Token::issue().map_err(|error| {
+        CommandError::surroundings(format!("the system gives no randomness: {error}"))
+    })?;
+    Ok(Some(issued))
 }
 
 /// Who we are in the chain: for people, not compared with anything.

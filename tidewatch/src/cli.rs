@@ -6,9 +6,13 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use schemas::Table;
 
 pub use crate::commands::demo::DemoArgs;
+use crate::commands::detect::DetectArgs;
 use crate::commands::doctor::DoctorArgs;
 use crate::commands::explain::ExplainArgs;
+use crate::commands::forecast::ForecastArgs;
 use crate::commands::manual::{CompletionsArgs, ManArgs};
+pub use crate::commands::report::{CapacityArgs, ReportCommand, ReportFormat};
+use crate::commands::score::ScoreArgs;
 use crate::commands::status::StatusArgs;
 use crate::commands::{self, manual};
 use crate::config::{Config, ConfigErrors, FlagValue};
@@ -67,6 +71,19 @@ pub enum Command {
         gunzip -c all.csv.gz | tidewatch replay - --data-dir march"
     )]
     Replay(ReplayArgs),
+    /// Judge history from CSV or Parquet files as the stream does, without storing it: events on standard output, scores to a file.
+    #[command(after_help = "Examples:\n  tidewatch detect cpu.csv\n  \
+        tidewatch detect 2026-*.parquet --output scores.parquet --events events.ndjson")]
+    Detect(DetectArgs),
+    /// Forecast the series of CSV or Parquet files: per step the median and the bands that hold 50, 80 and 95 % of the outcomes.
+    #[command(
+        after_help = "Examples:\n  tidewatch forecast cpu.csv --horizon 48h\n  \
+        tidewatch forecast 2026-*.parquet --horizon 14d --method mstl_ets --output forecast.csv"
+    )]
+    Forecast(ForecastArgs),
+    /// Tell how good detection and forecasts are on public data: nab, wsd, forest, forecast, disk.
+    #[command(after_help = "Example:\n  tidewatch score nab --data data --json nab.json")]
+    Score(ScoreArgs),
     /// Ask a running instance whether it works; the exit code says it too (0: it does). For health checks.
     #[command(after_help = "Example:\n  tidewatch health --ready")]
     Health(commands::health::HealthArgs),
@@ -97,6 +114,9 @@ pub enum Command {
         after_help = "Examples:\n  tidewatch status --watch\n  tidewatch status --url http://127.0.0.1:7744 --json"
     )]
     Status(StatusArgs),
+    /// Write a report for people: what will be full, and when.
+    #[command(subcommand)]
+    Report(ReportCommand),
     /// Explain the code of an error: what it means, what was expected, what to do.
     #[command(after_help = "Example:\n  tidewatch explain TW-LOG-001")]
     Explain(ExplainArgs),
@@ -235,7 +255,7 @@ pub enum ArchiveCommand {
     /// List the files of a table, one absolute path or URL per line: exactly those that count at this moment.
     #[command(after_help = "Example:\n  tidewatch archive files --table samples")]
     Files {
-        /// The table: samples, rollups_10s, rollups_1m, rollups_5m, rollups_1h, rollups_1d, anomalies, forecasts.
+        /// The table: samples, rollups_10s, rollups_1m, rollups_5m, rollups_1h, rollups_1d, anomalies, forecasts, forecast_scores.
         #[arg(long, value_name = "TABLE", value_parser = parse_table)]
         table: Table,
     },
@@ -299,6 +319,7 @@ impl Cli {
                 return commands::print(&crate::config::template());
             }
             Command::Explain(args) => return commands::explain::run(args),
+            Command::Score(args) => return commands::score::run(args),
             Command::Completions(args) => return manual::completions(args),
             Command::Man(args) => return manual::man(args),
             _ => {}
@@ -322,7 +343,10 @@ impl Cli {
             }
             _ => {}
         }
-        if matches!(self.command, Command::Replay(_)) {
+        if matches!(
+            self.command,
+            Command::Replay(_) | Command::Detect(_) | Command::Forecast(_)
+        ) {
             crate::replay::quieten(&mut config);
         }
         crate::logs::start(&config.log);
@@ -343,6 +367,8 @@ impl Cli {
                 Command::Sql(args) => commands::sql::run(&config, args).await,
                 Command::Tail(args) => commands::tail::run(&config, args).await,
                 Command::Replay(args) => crate::replay::run(config, args).await,
+                Command::Detect(args) => commands::detect::run(config, args).await,
+                Command::Forecast(args) => commands::forecast::run(config, args).await,
                 Command::Health(args) => commands::health::run(&config, args).await,
                 Command::Topics(TopicsCommand::Create { .. }) => {
                     commands::topics::create(&config).await
@@ -352,11 +378,13 @@ impl Cli {
                 }
                 Command::Doctor(args) => commands::doctor::run(&config, &args).await,
                 Command::Status(args) => commands::status::run(&config, args).await,
+                Command::Report(command) => commands::report::run(&config, command).await,
                 // Answered above.
                 Command::Config(_)
                 | Command::Check
                 | Command::Token(_)
                 | Command::Explain(_)
+                | Command::Score(_)
                 | Command::Completions(_)
                 | Command::Man(_)
                 | Command::Version => Ok(()),
@@ -419,7 +447,10 @@ mod tests {
             .settings()
             .unwrap();
         assert_eq!(config.bus.partitions, 12);
-        let anonymous = |line: &str| parse(line).unwrap().settings().unwrap().is_anonymous();
+        let anonymous = |line: &str| {
+            let config = parse(line).unwrap().settings().unwrap();
+            config.is_anonymous_at(config.server.listen)
+        };
         assert!(anonymous("tidewatch run"));
         assert!(!anonymous("tidewatch run --listen 0.0.0.0:9"));
         assert!(anonymous(

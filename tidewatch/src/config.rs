@@ -98,6 +98,15 @@ pub struct ServerConfig {
     pub tails_max: usize,
 }
 
+/// Who may use the server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccessConfig {
+    /// Whether a token is needed at a loopback address too.
+    pub required: bool,
+    /// The file of tokens; empty: inside the data directory.
+    pub tokens_file: PathBuf,
+}
+
 /// Where samples come in besides the server's own address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReceiversConfig {
@@ -111,15 +120,6 @@ pub struct ReceiversConfig {
     pub graphite_listen: Vec<SocketAddr>,
     /// What the parts of Graphite's paths mean.
     pub graphite_template: ingest::sockets::graphite::Template,
-}
-
-/// Who may use the server.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AccessConfig {
-    /// Whether a token is needed at a loopback address too.
-    pub required: bool,
-    /// The file of tokens; empty: inside the data directory.
-    pub tokens_file: PathBuf,
 }
 
 /// Which log is used.
@@ -199,16 +199,11 @@ pub struct LogConfig {
     pub format: LogFormat,
 }
 
-/// Whether only this machine reaches an address.
-fn is_local(address: &SocketAddr) -> bool {
-    address.ip().is_loopback()
-}
-
 impl Config {
-    /// Whether everybody who reaches the server may do everything: on this machine alone unless tokens are asked for, elsewhere only if that was wished.
-    pub fn is_anonymous(&self) -> bool {
-        let mut addresses = self.receivers.otlp_listen.iter();
-        if addresses.all(is_local) && is_local(&self.server.listen) {
+    /// Whether everybody who reaches an address of ours may do everything: on this machine alone unless tokens are asked for, elsewhere only if
+    /// that was wished.
+    pub fn is_anonymous_at(&self, address: SocketAddr) -> bool {
+        if address.ip().is_loopback() {
             !self.access.required
         } else {
             self.server.insecure_listen

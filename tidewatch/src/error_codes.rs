@@ -61,6 +61,14 @@ schemas::error_codes! {
         means: "A command changed nothing; an instance does not start, or keeps the tokens that it knew.",
         expected: "The JSON that `tidewatch token create` writes, readable by the user of the instance.",
         fix: "Correct the rights, restore the file, or remove it and make new tokens.";
+    NOTHING_WITH_A_CEILING = "TW-REPORT-001", "Nothing with a ceiling was found",
+        means: "A capacity report has nothing to tell, and none was written.",
+        expected: "Rollups of metrics that tell what is used and what there is, by the names that OpenTelemetry, node_exporter or Telegraf give them, or that end in `_utilization`, `_used_percent`, or `_used` beside `_limit`.",
+        fix: "Look what is there by `tidewatch sql \"SELECT DISTINCT metric FROM rollups_5m\"`; a new instance has its first rollups after some minutes. Name another data directory by `--data-dir`.";
+    PREVIOUS_REPORT = "TW-REPORT-002", "The previous report can't be read",
+        means: "Nothing was written.",
+        expected: "A capacity report that `tidewatch report capacity --format json` wrote.",
+        fix: "Name such a file by `--previous`, or leave the flag out.";
     CHECKS_FAILED = "TW-DOCTOR-001", "A check of `tidewatch doctor` failed",
         means: "Something is wrong, or will be soon. Each failed check names its cause and what fixes it.",
         expected: "Every check ok or a warning.",
@@ -111,6 +119,7 @@ pub fn all() -> impl Iterator<Item = &'static ErrorCode> {
         processors::error_codes::ERROR_CODES,
         schemas::error_codes::ERROR_CODES,
         analytics::error_codes::ERROR_CODES,
+        scores::error_codes::ERROR_CODES,
         schemas::GENERAL_ERROR_CODES,
     ]
     .into_iter()

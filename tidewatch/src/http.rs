@@ -12,7 +12,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
 use axum::{Json, body::Body};
 use bus::Bus;
-use ingest::http::{ERROR_HEADER, HEALTH_PATH, PING_PATH};
+use ingest::http::{ERROR_HEADER, HEALTH_PATH, PING_PATH, Receivers};
 use metrics_exporter_prometheus::PrometheusHandle;
 use pipeline::PartitionStatus;
 use query::Engine;
@@ -90,19 +90,22 @@ pub(crate) fn routes(
     let own = own.into_iter().map(|(path, need, methods)| {
         Route::new(path, need, methods.with_state(Arc::clone(context)))
     });
-    own.chain(receiver_routes(receivers)).collect()
+    own.chain(receivers.into_iter().map(receiving)).collect()
 }
 
-/// The receivers' routes with what each needs.
-pub(crate) fn receiver_routes(receivers: Vec<(&'static str, MethodRouter)>) -> Vec<Route> {
-    let needing = receivers.into_iter().map(|(path, methods)| {
-        let need = match path {
-            PING_PATH | HEALTH_PATH => Need::Nothing,
-            _ => Need::Scope(Scope::Ingest),
-        };
-        Route::new(path, need, methods)
-    });
-    needing.collect()
+/// The routes of OpenTelemetry alone, for its own ports.
+pub(crate) fn otlp_routes(receivers: &Arc<Receivers>) -> Vec<Route> {
+    let routes = ingest::http::otlp_routes(receivers);
+    routes.into_iter().map(receiving).collect()
+}
+
+/// A receiver's route, which takes samples unless it only tells that somebody is there.
+fn receiving((path, methods): (&'static str, MethodRouter)) -> Route {
+    let need = match path {
+        PING_PATH | HEALTH_PATH => Need::Nothing,
+        _ => Need::Scope(Scope::Ingest),
+    };
+    Route::new(path, need, methods)
 }
 
 /// The routes behind their guards, counted and bounded in time.

@@ -158,6 +158,7 @@ mod tests {
             checkpoints: 0,
             compactions: 0,
             anomalies: 0,
+            forecasts: 0,
             checkpoint_age: None,
             turn_age,
         }

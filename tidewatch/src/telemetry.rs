@@ -116,6 +116,8 @@ metric_enum! {
     CompactionsTotal = Counter "tidewatch_compactions_total",
     /// Anomalies published, by partition.
     AnomaliesTotal = Counter "tidewatch_anomalies_total",
+    /// Forecasts published, by partition.
+    ForecastsTotal = Counter "tidewatch_forecasts_total",
     /// SQL queries begun, by outcome of their start: `answered`, or whose fault it was.
     QueriesTotal = Counter "tidewatch_queries_total",
     /// Readers of `tail`.

@@ -61,15 +61,17 @@ pub fn routes(receivers: &Arc<Receivers>) -> Vec<(&'static str, MethodRouter)> {
 }
 
 /// The routes of OpenTelemetry alone, for its own ports.
-pub fn otlp_routes(receivers: &Arc<Receivers>) -> Vec<(&'static str, MethodRouter)> {
-    let routes: [(_, MethodRouter<Arc<Receivers>>); 2] = [
-        (METRICS_PATH, post(otlp::write)),
-        (EXPORT_PATH, post(otlp::export)),
-    ];
-    routes
-        .into_iter()
-        .map(|(path, methods)| (path, methods.with_state(Arc::clone(receivers))))
-        .collect()
+pub fn otlp_routes(receivers: &Arc<Receivers>) -> [(&'static str, MethodRouter); 2] {
+    [
+        (
+            METRICS_PATH,
+            post(otlp::write).with_state(Arc::clone(receivers)),
+        ),
+        (
+            EXPORT_PATH,
+            post(otlp::export).with_state(Arc::clone(receivers)),
+        ),
+    ]
 }
 
 /// The same as one router without a guard.
@@ -81,9 +83,9 @@ pub fn router(receivers: Arc<Receivers>) -> Router {
         })
 }
 
-/// Influx's health check. It takes no samples.
+/// Influx's health check; with [`HEALTH_PATH`], the routes here that take no samples.
 pub const PING_PATH: &str = "/ping";
-/// That of v2. It takes no samples either.
+/// The same of Influx v2.
 pub const HEALTH_PATH: &str = "/health";
 
 #[cfg(test)]

@@ -267,6 +267,7 @@ async fn the_catalogue_tells_of_itself() {
              checkpoints
              dead_letters
              demo_events
+             forecast_scores
              forecasts
              rollups_10s
              rollups_1d

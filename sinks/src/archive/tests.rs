@@ -8,10 +8,12 @@ use arrow::datatypes::{Float64Type, TimestampMicrosecondType};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use rstest::rstest;
 use schemas::columns::table_schema;
+use schemas::forecast::{BAND_COVERAGES, FULL_WITHIN_S};
 use schemas::time::{DAY, MINUTE, Micros, SECOND, TIME_MAX};
 use schemas::{
-    Anomaly, Direction, Fault, HasFault, Kind, Labels, Resolution, Rollup, RollupRow, SampleRows,
-    Series, SeriesDirectory, SeriesId, Vote,
+    Anomaly, AnomalyKind, Band, Direction, Fault, Forecast, ForecastScore, FullAnswer, FullDates,
+    FullWithin, HasFault, Kind, Labels, Outcome, Outlook, Related, Resolution, Rollup, RollupRow,
+    SampleRows, Series, SeriesDirectory, SeriesId, TrainedOn, Vote,
 };
 
 use super::*;

@@ -3,12 +3,15 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
-use arrow::array::Float64Array;
+use arrow::array::{ArrayRef, Float64Array};
 use foldhash::fast::FixedState;
-use schemas::columns::{anomaly_columns, rollup_columns, time_array};
+use schemas::columns::{
+    anomaly_columns, forecast_columns, forecast_score_columns, rollup_columns, time_array,
+};
 use schemas::time::Micros;
 use schemas::{
-    Anomaly, ArchiveFile, Resolution, RollupRow, SampleRows, Series, SeriesDirectory, Table,
+    Anomaly, ArchiveFile, Forecast, ForecastScore, Labels, Resolution, RollupRow, SampleRows,
+    Series, SeriesDirectory, SeriesId, Table,
 };
 
 use super::encode::{CHUNK_ROWS, EncodedFile, LEVEL_CHECKPOINT, TableEncoder, value_sample};
@@ -64,6 +67,31 @@ impl EncodedFiles {
         let events = events.to_vec();
         let encoded = blocking(move || encode_anomalies(&events)).await?;
         Ok(Self::of(Table::Anomalies, encoded))
+    }
+
+    /// Forecast events, one file per UTC date of the time forecast for.
+    ///
+    /// # Errors
+    /// `Bug` if the columns do not fit the table.
+    pub async fn forecasts(events: Vec<Forecast>) -> Result<Self, ArchiveError> {
+        let encoded = blocking(move || encode_forecasts(&events)).await?;
+        Ok(Self::of(Table::Forecasts, encoded))
+    }
+
+    /// Forecasts beside what came, one file per UTC date of the time forecast for.
+    ///
+    /// # Errors
+    /// As [`EncodedFiles::forecasts`].
+    pub async fn forecast_scores(scores: Vec<ForecastScore>) -> Result<Self, ArchiveError> {
+        let encoded = blocking(move || encode_forecast_scores(&scores)).await?;
+        Ok(Self::of(Table::ForecastScores, encoded))
+    }
+
+    /// These files and others.
+    #[must_use]
+    pub fn and(mut self, others: EncodedFiles) -> Self {
+        self.0.extend(others.0);
+        self
     }
 
     fn of(table: Table, encoded: Vec<(Micros, EncodedFile)>) -> Self {
@@ -297,6 +325,57 @@ fn encode_rollups(
     Ok(files)
 }
 
+/// An event on its way to a file.
+struct EventRow<'a, T> {
+    time: Micros,
+    series_id: SeriesId,
+    metric: &'a str,
+    labels: &'a Labels,
+    /// What tells it from others of its series and time.
+    id: &'a str,
+    event: &'a T,
+}
+
+/// Encodes events of one table, one file per UTC date. `columns` makes those after `service`.
+fn encode_events<'a, T: 'a>(
+    table: Table,
+    events: impl Iterator<Item = Result<EventRow<'a, T>, ArchiveError>>,
+    columns: impl Fn(&[&T]) -> Result<Vec<ArrayRef>, ArchiveError>,
+) -> Result<Vec<(Micros, EncodedFile)>, ArchiveError> {
+    let mut days: BTreeMap<i64, Vec<EventRow<'a, T>>> = BTreeMap::new();
+    for event in events {
+        let event = event?;
+        days.entry(day_of(event.time)).or_default().push(event);
+    }
+    let mut files = Vec::new();
+    for mut day in days.into_values() {
+        day.sort_by(|a, b| {
+            (a.metric, a.series_id, a.time, a.id).cmp(&(b.metric, b.series_id, b.time, b.id))
+        });
+        // An event computed again has the same id: it is in the archive once.
+        day.dedup_by(|a, b| (a.series_id, a.time, a.id) == (b.series_id, b.time, b.id));
+        let mut encoder = TableEncoder::new(table, LEVEL_CHECKPOINT, &[])?;
+        for chunk in day.chunks(CHUNK_ROWS) {
+            for run in chunk.chunk_by(|a, b| a.series_id == b.series_id) {
+                let series = Series {
+                    id: run[0].series_id,
+                    metric: run[0].metric.into(),
+                    labels: run[0].labels.clone(),
+                    kind: schemas::Kind::Gauge,
+                };
+                encoder.push_run(&series, run.len());
+            }
+            let events: Vec<&T> = chunk.iter().map(|row| row.event).collect();
+            encoder.write(
+                time_array(chunk.iter().map(|row| row.time)),
+                columns(&events)?,
+            )?;
+        }
+        files.extend(encoder.finish()?.map(|file| (day[0].time, file)));
+    }
+    Ok(files)
+}
+
 fn encode_anomalies(events: &[Anomaly]) -> Result<Vec<(Micros, EncodedFile)>, ArchiveError> {
     let micros = |text: &str| {
         let parsed: Result<jiff::Timestamp, _> = text.parse();
@@ -304,42 +383,55 @@ fn encode_anomalies(events: &[Anomaly]) -> Result<Vec<(Micros, EncodedFile)>, Ar
             .map(|time| time.as_microsecond())
             .map_err(|error| ArchiveError::Bug(format!("event time `{text}`: {error}")))
     };
-    let mut days: BTreeMap<i64, Vec<(Micros, &Anomaly)>> = BTreeMap::new();
-    for event in events {
-        let time = micros(&event.time)?;
-        days.entry(day_of(time)).or_default().push((time, event));
-    }
-    let mut files = Vec::new();
-    for mut day in days.into_values() {
-        day.sort_by(|(time_a, a), (time_b, b)| {
-            (&a.metric, a.series_id, time_a, &a.event_id).cmp(&(
-                &b.metric,
-                b.series_id,
-                time_b,
-                &b.event_id,
-            ))
-        });
-        // An event computed again has the same id: it is in the archive once.
-        day.dedup_by(|(_, a), (_, b)| a.event_id == b.event_id);
-        let mut encoder = TableEncoder::new(Table::Anomalies, LEVEL_CHECKPOINT, &[])?;
-        for run in day.chunk_by(|(_, a), (_, b)| a.series_id == b.series_id) {
-            let (_, event) = &run[0];
-            let series = Series {
-                id: event.series_id,
-                metric: event.metric.as_str().into(),
-                labels: event.labels.clone(),
-                kind: schemas::Kind::Gauge,
-            };
-            encoder.push_run(&series, run.len());
-        }
-        let events: Vec<&Anomaly> = day.iter().map(|(_, event)| *event).collect();
+    let rows = events.iter().map(|event| {
+        Ok(EventRow {
+            time: micros(&event.time)?,
+            series_id: event.series_id,
+            metric: &event.metric,
+            labels: &event.labels,
+            id: &event.event_id,
+            event,
+        })
+    });
+    encode_events(Table::Anomalies, rows, |events| {
         let windows = events
             .iter()
             .map(|event| Ok((micros(&event.window_start)?, micros(&event.window_end)?)))
             .collect::<Result<Vec<_>, ArchiveError>>()?;
-        let own = anomaly_columns(&events, &windows);
-        encoder.write(time_array(day.iter().map(|(time, _)| *time)), own)?;
-        files.extend(encoder.finish()?.map(|file| (day[0].0, file)));
-    }
-    Ok(files)
+        Ok(anomaly_columns(events, &windows))
+    })
+}
+
+fn encode_forecasts(events: &[Forecast]) -> Result<Vec<(Micros, EncodedFile)>, ArchiveError> {
+    let rows = events.iter().map(|event| {
+        Ok(EventRow {
+            time: event.time,
+            series_id: event.series_id,
+            metric: &event.metric,
+            labels: &event.labels,
+            id: &event.event_id,
+            event,
+        })
+    });
+    encode_events(Table::Forecasts, rows, |events| {
+        Ok(forecast_columns(events))
+    })
+}
+
+fn encode_forecast_scores(
+    scores: &[ForecastScore],
+) -> Result<Vec<(Micros, EncodedFile)>, ArchiveError> {
+    let rows = scores.iter().map(|score| {
+        Ok(EventRow {
+            time: score.time,
+            series_id: score.series_id,
+            metric: &score.metric,
+            labels: &score.labels,
+            id: &score.forecast_id,
+            event: score,
+        })
+    });
+    encode_events(Table::ForecastScores, rows, |scores| {
+        Ok(forecast_score_columns(scores))
+    })
 }

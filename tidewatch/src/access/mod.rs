@@ -93,7 +93,7 @@ impl Route {
 pub(crate) struct Access {
     /// Whether everybody who reaches the server may do everything.
     anonymous: bool,
-    registry: Registry,
+    registry: Arc<Registry>,
     /// The token of this run, which whoever can read the data directory's files may use.
     local: Option<Issued>,
 }
@@ -129,24 +129,23 @@ impl HasCode for Refusal {
     fn code(&self) -> &'static ErrorCode {
         match self {
             Refusal::Scope(_) => &error_codes::TOKEN_SCOPE,
-            _ => &error_codes::TOKEN,
+            Refusal::Missing
+            | Refusal::Unreadable
+            | Refusal::Unknown
+            | Refusal::Expired
+            | Refusal::Revoked => &error_codes::TOKEN,
         }
     }
 }
 
 impl Access {
     /// Rules over a registry. `local` is a token besides, with all scopes, for this process's life.
-    pub(crate) fn new(anonymous: bool, registry: Registry, local: Option<Issued>) -> Self {
+    pub(crate) fn new(anonymous: bool, registry: Arc<Registry>, local: Option<Issued>) -> Self {
         Access {
             anonymous,
             registry,
             local,
         }
-    }
-
-    /// The text of the local token.
-    pub(crate) fn local_token(&self) -> Option<&str> {
-        self.local.as_ref().map(|local| local.text.as_str())
     }
 
     /// Whether a request with these headers may do what `scope` allows.

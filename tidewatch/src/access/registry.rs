@@ -86,7 +86,7 @@ impl HasCode for RegistryError {
     fn code(&self) -> &'static ErrorCode {
         match self {
             RegistryError::NoSuchToken { .. } => &error_codes::TOKEN,
-            _ => &error_codes::TOKENS_FILE,
+            RegistryError::Io { .. } | RegistryError::Damaged { .. } => &error_codes::TOKENS_FILE,
         }
     }
 }

@@ -47,7 +47,11 @@ impl Rig {
     }
 
     fn access(&self, anonymous: bool) -> Access {
-        Access::new(anonymous, Registry::open(&self.path()).unwrap(), None)
+        Access::new(
+            anonymous,
+            Arc::new(Registry::open(&self.path()).unwrap()),
+            None,
+        )
     }
 }
 

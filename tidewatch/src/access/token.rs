@@ -20,6 +20,7 @@ pub(crate) struct Token {
 }
 
 /// A new token with the text that is shown once.
+#[derive(Clone)]
 pub(crate) struct Issued {
     pub(crate) token: Token,
     pub(crate) text: String,

@@ -79,6 +79,12 @@ impl Config {
         if self.processing.detection.is_none() {
             rules.push(("detection.", "detection.enabled is false"));
         }
+        if self.processing.peers.is_none() {
+            rules.push(("detection.peers_min", "detection.peers is false"));
+        }
+        if self.processing.forecasting.is_none() {
+            rules.push(("forecast.", "forecast.enabled is false"));
+        }
         if self.processing.backfill {
             rules.push(("processing.late_max", "processing.backfill is true"));
         }
@@ -87,7 +93,7 @@ impl Config {
             let rule = rules
                 .iter()
                 .find(|(unused, _)| match unused.ends_with('.') {
-                    true => path.starts_with(unused) && path != "detection.enabled",
+                    true => path.starts_with(unused) && !path.ends_with(".enabled"),
                     false => path == unused,
                 });
             if let (Some((_, reason)), Some(origin)) = (rule, self.origin(path)) {
@@ -111,7 +117,7 @@ impl Config {
         };
         let listen: SocketAddr = self.server.listen;
         doubt(
-            !listen.ip().is_loopback() && self.is_anonymous(),
+            !listen.ip().is_loopback() && self.is_anonymous_at(listen),
             &["server.insecure_listen"],
             format!(
                 "every machine that reaches {listen} can read and write everything, because nobody is asked for a token; make tokens by `tidewatch token create` and set server.insecure_listen = false"

@@ -5,16 +5,18 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use analytics::peers::PeersConfig;
 use analytics::{DetectorConfig, Watch};
 use ingest::sockets::graphite::Template;
 use ingest::sockets::statsd::StatsdOptions;
 use pipeline::CheckpointPolicy;
-use processors::ProcessingConfig;
+use processors::{ForecastingConfig, HORIZON_H_MAX, ProcessingConfig};
 use schemas::{Micros, Resolution};
 use sinks::aggregates::Retention;
 use sinks::compaction::CompactionPolicy;
 
 use super::layers::{Layers, Size};
+use super::units::parse_duration;
 use super::{
     AccessConfig, ArchiveConfig, BusConfig, BusKind, Config, LogConfig, LogFormat, ReceiversConfig,
     ServerConfig,
@@ -89,6 +91,13 @@ fn take_server(layers: &mut Layers) -> ServerConfig {
     }
 }
 
+fn take_access(layers: &mut Layers) -> AccessConfig {
+    AccessConfig {
+        required: layers.take("access.required"),
+        tokens_file: PathBuf::from(layers.take::<String>("access.tokens_file")),
+    }
+}
+
 /// An address and a port; `localhost` stands for 127.0.0.1.
 fn address(text: &str) -> Option<SocketAddr> {
     match text.strip_prefix("localhost:") {
@@ -105,7 +114,7 @@ fn take_receivers(layers: &mut Layers) -> ReceiversConfig {
     );
     ReceiversConfig {
         otlp_listen: take_addresses(layers, "receivers.otlp.listen"),
-        statsd_listen: take_addresses(layers, "receivers.statsd.listen"),
+        statsd_listen: take_open_addresses(layers, "receivers.statsd.listen"),
         statsd: StatsdOptions {
             flush_interval: layers.take_if(
                 "receivers.statsd.flush_interval",
@@ -114,7 +123,7 @@ fn take_receivers(layers: &mut Layers) -> ReceiversConfig {
             ),
             series_max: take_count(layers, "receivers.statsd.series_max", 1, 10_000_000),
         },
-        graphite_listen: take_addresses(layers, "receivers.graphite.listen"),
+        graphite_listen: take_open_addresses(layers, "receivers.graphite.listen"),
         graphite_template: template.parse().unwrap_or_default(),
     }
 }
@@ -129,11 +138,18 @@ fn take_addresses(layers: &mut Layers, path: &str) -> Vec<SocketAddr> {
     texts.iter().filter_map(|text| address(text)).collect()
 }
 
-fn take_access(layers: &mut Layers) -> AccessConfig {
-    AccessConfig {
-        required: layers.take("access.required"),
-        tokens_file: PathBuf::from(layers.take::<String>("access.tokens_file")),
+/// Addresses of a receiver whose protocol knows no tokens: those that others can reach must be allowed.
+fn take_open_addresses(layers: &mut Layers, path: &str) -> Vec<SocketAddr> {
+    let addresses = take_addresses(layers, path);
+    let is_open = addresses.iter().any(|address| !address.ip().is_loopback());
+    if is_open && !layers.take::<bool>("server.insecure_listen") {
+        layers.refuse(
+            path,
+            "loopback addresses, because this protocol knows no tokens; to let every machine that reaches the address write, \
+             give --insecure-listen (or server.insecure_listen = true)",
+        );
     }
+    addresses
 }
 
 /// A count within limits, both inclusive.
@@ -269,6 +285,8 @@ fn micros(duration: Duration) -> Micros {
 fn take_processing(layers: &mut Layers) -> ProcessingConfig {
     let enabled: bool = layers.take("detection.enabled");
     let detection = take_detection(layers);
+    let peers = take_peers(layers, detection.alarms_per_month);
+    let forecasting = take_forecasting(layers);
     let mut time = |path: &str| micros(layers.take(path));
     let (lateness, future_max, late_max) = (
         time("processing.lateness"),
@@ -288,7 +306,37 @@ fn take_processing(layers: &mut Layers) -> ProcessingConfig {
         backfill: layers.take("processing.backfill"),
         series_max: take_count(layers, "processing.series_max", 1, 1 << 31),
         detection: enabled.then_some(detection),
+        peers: peers.filter(|_| enabled),
+        forecasting,
     }
+}
+
+fn take_forecasting(layers: &mut Layers) -> Option<ForecastingConfig> {
+    const HOURS: &str = "whole hours, from \"1h\" to \"7d\"";
+    let hours = |duration: &Duration| {
+        let hours = u32::try_from(duration.as_secs() / 3_600).ok()?;
+        let whole = *duration == Duration::from_secs(3_600 * u64::from(hours));
+        (whole && (1..=HORIZON_H_MAX).contains(&hours)).then_some(hours)
+    };
+    let ahead = |text: &String| hours(&parse_duration(text)?);
+    let enabled: bool = layers.take("forecast.enabled");
+    let interval = layers.take_if("forecast.interval", HOURS, |interval| {
+        hours(interval).is_some()
+    });
+    let horizons = layers.take_if(
+        "forecast.horizons",
+        "a list of one to eight durations, each whole hours, from \"1h\" to \"7d\"",
+        |horizons: &Vec<String>| {
+            (1..=8).contains(&horizons.len()) && horizons.iter().all(|one| ahead(one).is_some())
+        },
+    );
+    let config = ForecastingConfig {
+        interval_h: hours(&interval).unwrap_or(1),
+        horizons_h: horizons.iter().filter_map(ahead).collect(),
+        series_max: take_count(layers, "forecast.series_max", 0, 1 << 24),
+        pools_max: take_count(layers, "forecast.pools_max", 0, 1 << 24),
+    };
+    enabled.then_some(config)
 }
 
 fn take_detection(layers: &mut Layers) -> DetectorConfig {
@@ -298,14 +346,13 @@ fn take_detection(layers: &mut Layers) -> DetectorConfig {
         |side: &String| ["both", "high", "low"].contains(&side.as_str()),
     );
     let mut seconds = |path: &str| layers.take::<Duration>(path).as_secs_f64();
-    let (warm_up_s, rest_s, half_life_s) = (
+    let (warm_up_s, rest_s, silence_s) = (
         seconds("detection.warm_up"),
         seconds("detection.rest"),
-        seconds("detection.half_life"),
+        seconds("detection.silence"),
     );
-    let (shift_s, forget_s) = (seconds("detection.shift"), seconds("detection.forget"));
     let config = DetectorConfig {
-        threshold_sigmas: layers.take("detection.threshold_sigmas"),
+        alarms_per_month: layers.take("detection.alarms_per_month"),
         band_relative_min: layers.take("detection.band_relative_min"),
         band_absolute_min: layers.take("detection.band_absolute_min"),
         watch: match watch.as_str() {
@@ -318,12 +365,7 @@ fn take_detection(layers: &mut Layers) -> DetectorConfig {
         warm_up_s,
         completeness_min: layers.take("detection.completeness_min"),
         rest_s,
-        alarms_per_day: layers.take("detection.alarms_per_day"),
-        half_life_s,
-        shift_samples: u8::try_from(take_count(layers, "detection.shift_samples", 2, 100))
-            .unwrap_or(u8::MAX),
-        shift_s,
-        forget_s,
+        silence_s,
     };
     // With other problems around, a number here may be a stand-in.
     if layers.is_clean()
@@ -337,6 +379,17 @@ fn take_detection(layers: &mut Layers) -> DetectorConfig {
         );
     }
     config
+}
+
+fn take_peers(layers: &mut Layers, alarms_per_month: f64) -> Option<PeersConfig> {
+    let compared: bool = layers.take("detection.peers");
+    let config = PeersConfig {
+        members_min: u32::try_from(take_count(layers, "detection.peers_min", 3, 10_000))
+            .unwrap_or(u32::MAX),
+        alarms_per_month,
+        ..PeersConfig::default()
+    };
+    compared.then_some(config)
 }
 
 fn take_checkpoint(layers: &mut Layers) -> (CheckpointPolicy, Duration) {

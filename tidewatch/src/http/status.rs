@@ -256,6 +256,7 @@ fn record_partition(status: &PartitionStatus, lag: Option<u64>) {
         (Metric::CheckpointsTotal, status.checkpoints),
         (Metric::CompactionsTotal, status.compactions),
         (Metric::AnomaliesTotal, status.anomalies),
+        (Metric::ForecastsTotal, status.forecasts),
     ] {
         telemetry::reached(metric, &label, total);
     }

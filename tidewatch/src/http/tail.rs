@@ -12,7 +12,7 @@ use axum::response::Response;
 use bus::{Bus, BusError, LogRecord};
 use bytes::Bytes;
 use futures::stream;
-use schemas::topics::{FORMAT_TICK, HEADER_FORMAT};
+use schemas::topics::{FORMAT_END, FORMAT_TICK, HEADER_FORMAT};
 use schemas::{Fault, HasCode, HasFault, Kind, SampleBatch};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -190,7 +190,7 @@ fn event_lines(record: &LogRecord) -> Vec<String> {
 pub(super) fn sample_lines(record: &LogRecord) -> Vec<String> {
     if record
         .header(HEADER_FORMAT)
-        .is_some_and(|format| format == FORMAT_TICK)
+        .is_some_and(|format| format == FORMAT_TICK || format == FORMAT_END)
     {
         return Vec::new();
     }

@@ -93,6 +93,7 @@ fn partition(number: u32, phase: Phase) -> PartitionStatus {
         checkpoints: 1,
         compactions: 0,
         anomalies: 0,
+        forecasts: 0,
         checkpoint_age: Some(Duration::from_secs(7)),
         turn_age: None,
     }
@@ -109,7 +110,7 @@ pub(crate) fn receivers(context: &Arc<Context>) -> Vec<(&'static str, MethodRout
 /// The router of an instance where everybody may do everything.
 fn everybody(context: &Arc<Context>) -> Router {
     let registry = crate::access::Registry::open(Path::new("/nonexistent/tokens.json")).unwrap();
-    let access = Arc::new(Access::new(true, registry, None));
+    let access = Arc::new(Access::new(true, Arc::new(registry), None));
     router(Arc::clone(context), &access, routes(context, Vec::new()))
 }
 

@@ -8,8 +8,8 @@ use bytes::Bytes;
 use futures::future::join_all;
 use ingest::history::{Directory, HistorySample, Sorted};
 use pipeline::Pipeline;
-use schemas::time::DAY;
-use schemas::{BATCH_SAMPLES_MAX, BatchBuilder, Micros, partition_of, topics};
+use schemas::time::{DAY, SECOND};
+use schemas::{BATCH_SAMPLES_MAX, BatchBuilder, Micros, Resolution, partition_of, topics};
 use tokio::sync::mpsc;
 
 use super::broken;
@@ -17,9 +17,11 @@ use super::progress::{Progress, Unit};
 use crate::error::CommandError;
 
 /// Samples of one record: 32,768 are some 800 KB, a few milliseconds of work.
-pub(super) const RECORD_SAMPLES: usize = 32_768;
+pub(crate) const RECORD_SAMPLES: usize = 32_768;
 /// Time between the first and the last sample of a record. A day: few records where samples are rare, and no window waits longer for its seal.
-pub(super) const RECORD_SPAN_MAX: Micros = DAY;
+const RECORD_SPAN_MAX: Micros = DAY;
+/// How far a record reaches ahead of its append time, which is cut to milliseconds: samples must not count as being from the future.
+pub(crate) const REACH_MAX: Micros = RECORD_SPAN_MAX + SECOND;
 /// Bytes of metrics and label sets that a record may name before the next is begun; with its samples it stays below the log's 4 MiB.
 const RECORD_NAMES_BYTES_MAX: usize = 1 << 20;
 /// Samples taken from the sorter at once.
@@ -37,6 +39,11 @@ pub(super) fn parse_record_samples(text: &str) -> Result<usize, String> {
         .ok()
         .filter(|samples| (1..=BATCH_SAMPLES_MAX).contains(samples))
         .ok_or_else(|| format!("expected a number from 1 to {BATCH_SAMPLES_MAX}"))
+}
+
+/// The log time at which all windows of the last sample's day are sealed.
+pub(crate) fn seal_time(last: Micros, lateness: Micros) -> Micros {
+    (Resolution::Day.window(last).end + lateness + 999).div_euclid(1_000) * 1_000
 }
 
 /// Where samples are fed.
@@ -110,11 +117,11 @@ impl Feed<'_> {
     pub(super) async fn seal(&self, begun: &[u64], at: Micros) -> Result<(), CommandError> {
         let header = (
             topics::HEADER_FORMAT.to_owned(),
-            Bytes::from_static(topics::FORMAT_TICK),
+            Bytes::from_static(topics::FORMAT_END),
         );
         let tick = Record {
             headers: vec![header],
-            append_time_ms: Some(millis(at + 999)),
+            append_time_ms: Some(millis(at)),
             ..Record::default()
         };
         for (partition, (begun, end)) in (0..).zip(begun.iter().zip(self.ends().await?)) {
@@ -165,10 +172,21 @@ fn millis(time: Micros) -> i64 {
 }
 
 /// A record that is ready.
-struct Made {
+pub(crate) struct Made {
     partition: u32,
-    record: Record,
-    samples: u64,
+    pub(crate) record: Record,
+    pub(crate) samples: u64,
+}
+
+impl Made {
+    /// When it is appended, microseconds.
+    pub(crate) fn log_time(&self) -> Micros {
+        // Every record made here has a time.
+        self.record
+            .append_time_ms
+            .unwrap_or_default()
+            .saturating_mul(1_000)
+    }
 }
 
 /// The record of one partition that is being filled.
@@ -191,7 +209,7 @@ struct Keys {
 }
 
 /// Makes records. The step gives the same result whatever shares a record, so only size and span decide where one ends.
-struct RecordMaker {
+pub(crate) struct RecordMaker {
     directory: Arc<Directory>,
     partitions: u32,
     samples_per_record: usize,
@@ -202,7 +220,7 @@ struct RecordMaker {
 }
 
 impl RecordMaker {
-    fn new(
+    pub(crate) fn new(
         directory: Arc<Directory>,
         partitions: u32,
         samples_per_record: usize,
@@ -220,7 +238,7 @@ impl RecordMaker {
     }
 
     /// Blocks while records wait to be appended; ends early if nobody takes them any more.
-    fn run(mut self, mut samples: Sorted) -> Result<(), CommandError> {
+    pub(crate) fn run(mut self, mut samples: Sorted) -> Result<(), CommandError> {
         let mut chunk = Vec::with_capacity(CHUNK_SAMPLES);
         loop {
             samples

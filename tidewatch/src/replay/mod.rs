@@ -8,21 +8,20 @@
 //! Everything is read before anything is fed, so a bad row leaves nothing behind. No wall clock takes part: a record is appended at the time of
 //! its first sample, and there are no ticks but one at the end, which seals the last windows.
 
-mod feed;
-mod progress;
-mod results;
-mod scores;
+pub(crate) mod feed;
+pub(crate) mod progress;
+pub(crate) mod results;
+pub(crate) mod scores;
 mod target;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::Args;
 use ingest::history::{History, HistoryOptions, HistoryReader, KindRules};
 use pipeline::{CheckpointPolicy, Phase, Pipeline, PipelineOptions};
-use schemas::time::SECOND;
-use schemas::{Fault, Resolution, Topics};
+use schemas::{Fault, Topics};
 
 use crate::config::{BusKind, Config};
 use crate::error::CommandError;
@@ -99,12 +98,14 @@ async fn replay(mut config: Config, args: ReplayArgs) -> Result<(), CommandError
     let progress = Progress::new(args.quiet);
     let target = Target::open(&config, args.append)?;
     settle(&mut config);
-    let history = read(&config, &args, &target, &progress).await?;
+    let kinds = KindRules {
+        counters: args.counter.clone(),
+        gauges: args.gauge.clone(),
+    };
+    let (files, spill) = (&args.files, target.path());
+    let history = read(&config, files, kinds, args.skip_invalid, spill, &progress).await?;
     let Some((first, last)) = history.samples.bounds() else {
-        return Err(CommandError::Failed {
-            message: format!("no sample in {}", named(&args.files)),
-            fault: Fault::BadInput,
-        });
+        return Err(no_sample(&args.files));
     };
     let started = Instant::now();
     target.begin()?;
@@ -129,7 +130,7 @@ async fn replay(mut config: Config, args: ReplayArgs) -> Result<(), CommandError
     let begun = feed.ends().await?;
     feed.run(history.samples).await?;
     if !args.leave_open {
-        let sealed = Resolution::Day.window(last).end + config.processing.lateness;
+        let sealed = feed::seal_time(last, config.processing.lateness);
         feed.seal(&begun, sealed).await?;
     }
     let fed = feed.ends().await?;
@@ -169,9 +170,7 @@ fn settle(config: &mut Config) {
     config.bus.kind = BusKind::Embedded;
     config.archive.url = String::new();
     config.tick_interval = Duration::MAX;
-    // A record reaches ahead of its append time, which is cut to milliseconds, by its own span.
-    let span = feed::RECORD_SPAN_MAX + SECOND;
-    config.processing.future_max = config.processing.future_max.max(span);
+    config.processing.future_max = config.processing.future_max.max(feed::REACH_MAX);
     config.checkpoint = CheckpointPolicy {
         interval: Duration::MAX,
         samples_max: config.checkpoint.samples_max.min(CHECKPOINT_SAMPLES_MAX),
@@ -192,23 +191,30 @@ fn named(files: &[PathBuf]) -> String {
     }
 }
 
-/// Reads all files, away from the threads that serve tasks.
-async fn read(
+/// The error of files without a sample.
+pub(crate) fn no_sample(files: &[PathBuf]) -> CommandError {
+    CommandError::Failed {
+        message: format!("no sample in {}", named(files)),
+        fault: Fault::BadInput,
+    }
+}
+
+/// Reads all files, away from the threads that serve tasks. `spill`: where samples wait that memory does not hold.
+pub(crate) async fn read(
     config: &Config,
-    args: &ReplayArgs,
-    target: &Target,
+    files: &[PathBuf],
+    kinds: KindRules,
+    skip_invalid: bool,
+    spill: &Path,
     progress: &Progress,
 ) -> Result<History, CommandError> {
     let mut reader = HistoryReader::new(HistoryOptions {
-        skip_invalid: args.skip_invalid,
+        skip_invalid,
         series_max: config.processing.series_max,
-        kinds: KindRules {
-            counters: args.counter.clone(),
-            gauges: args.gauge.clone(),
-        },
-        ..HistoryOptions::new(target.path())
+        kinds,
+        ..HistoryOptions::new(spill)
     });
-    let (files, progress) = (args.files.clone(), progress.clone());
+    let (files, progress) = (files.to_vec(), progress.clone());
     let bytes: Vec<u64> = files
         .iter()
         .map(|file| std::fs::metadata(file).map_or(0, |about| about.len()))
@@ -225,7 +231,15 @@ async fn read(
     let read = reading
         .await
         .map_err(|error| CommandError::surroundings(format!("reading the files: {error}")))?;
-    read.map_err(|error: ingest::history::HistoryError| CommandError::of("replay", error))
+    read.map_err(|error: ingest::history::HistoryError| CommandError::of("history", error))
+}
+
+/// Tells on standard error which rows were skipped first.
+pub(crate) fn tell_skipped(named: &[String], skipped: u64) {
+    if skipped > 0 {
+        eprintln!("{skipped} rows were skipped; the first {}:", named.len());
+        named.iter().for_each(|row| eprintln!("  {row}"));
+    }
 }
 
 /// The stores of the data directory.

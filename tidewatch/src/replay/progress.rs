@@ -14,14 +14,14 @@ const REDRAWS_PER_S: u8 = 5;
 
 /// What is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Unit {
+pub(crate) enum Unit {
     Bytes,
     Samples,
 }
 
 /// Cheap to clone; clones tell of the same progress.
 #[derive(Debug, Clone)]
-pub(super) struct Progress(Arc<Shown>);
+pub(crate) struct Progress(Arc<Shown>);
 
 #[derive(Debug)]
 enum Shown {
@@ -44,7 +44,7 @@ fn rate(state: &ProgressState, text: &mut dyn Write) {
 }
 
 impl Progress {
-    pub(super) fn new(quiet: bool) -> Self {
+    pub(crate) fn new(quiet: bool) -> Self {
         Progress(Arc::new(if quiet {
             Shown::Nothing
         } else if std::io::stderr().is_terminal() {
@@ -62,7 +62,7 @@ impl Progress {
     }
 
     /// A new stage, of which nothing is done. A total of 0 is not known.
-    pub(super) fn stage(&self, stage: &'static str, total: u64, unit: Unit) {
+    pub(crate) fn stage(&self, stage: &'static str, total: u64, unit: Unit) {
         match &*self.0 {
             Shown::Bar(bar) => {
                 let template = match (unit, total) {
@@ -94,7 +94,7 @@ impl Progress {
     }
 
     /// So much of the stage is done.
-    pub(super) fn reach(&self, done: u64) {
+    pub(crate) fn reach(&self, done: u64) {
         match &*self.0 {
             Shown::Bar(bar) => bar.set_position(done),
             Shown::Lines(lines) => {
@@ -112,7 +112,7 @@ impl Progress {
     }
 
     /// Clears the bar.
-    pub(super) fn end(&self) {
+    pub(crate) fn end(&self) {
         if let Shown::Bar(bar) = &*self.0 {
             bar.finish_and_clear();
         }

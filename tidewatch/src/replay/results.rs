@@ -22,13 +22,14 @@ use crate::error::CommandError;
 const QUERY_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
 
 /// A file to write and how.
-struct Place {
-    output: Output,
-    format: Format,
+pub(crate) struct Place {
+    pub(crate) output: Output,
+    pub(crate) format: Format,
 }
 
 impl Place {
-    fn open(flag: &str, file: &Path) -> Result<Place, CommandError> {
+    /// Opens a file that a flag names; its ending says how it is written.
+    pub(crate) fn open(flag: &str, file: &Path) -> Result<Place, CommandError> {
         let ending = file
             .extension()
             .map(|ending| ending.to_string_lossy().to_ascii_lowercase());
@@ -49,7 +50,7 @@ impl Place {
         })
     }
 
-    async fn write(self, answer: Answer) -> Result<(), CommandError> {
+    pub(crate) async fn write(self, answer: Answer) -> Result<(), CommandError> {
         let chunks = query::encode(answer, self.format)
             .map(|chunk| chunk.map_err(|error| CommandError::of("results", error)));
         self.output.write_all(chunks.boxed()).await

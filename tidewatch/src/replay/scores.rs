@@ -19,7 +19,7 @@ use crate::error::CommandError;
 /// Bytes of a score on disk: series id, time, six numbers.
 const SCORE_BYTES: usize = 16 + 8 + 6 * 8;
 /// Rows of a batch that is handed to the writer of the file.
-const BATCH_ROWS: usize = 8_192;
+pub(crate) const BATCH_ROWS: usize = 8_192;
 
 /// What is wrong with a temporary file.
 fn failed(error: &std::io::Error) -> CommandError {
@@ -112,7 +112,7 @@ impl Spooled {
             score.expected,
             score.lower,
             score.upper,
-            score.sigmas,
+            score.raw_score,
             score.score,
         ];
         for (place, number) in bytes[24..].chunks_exact_mut(8).zip(numbers) {
@@ -157,13 +157,13 @@ fn decode(bytes: &[u8; SCORE_BYTES]) -> Scored {
         expected: number(1),
         lower: number(2),
         upper: number(3),
-        sigmas: number(4),
+        raw_score: number(4),
         score: number(5),
     }
 }
 
 /// The columns of the file.
-pub(super) fn schema() -> SchemaRef {
+pub(crate) fn schema() -> SchemaRef {
     let number = |name: &str| Field::new(name, DataType::Float64, false);
     Arc::new(Schema::new(vec![
         Field::new("time", time_type(), false),
@@ -176,6 +176,34 @@ pub(super) fn schema() -> SchemaRef {
         number("raw_score"),
         number("score"),
     ]))
+}
+
+/// Scores as rows of the file, each with the index of its series.
+pub(crate) fn batch(
+    rows: &[(u32, Scored)],
+    directory: &Directory,
+) -> Result<RecordBatch, CommandError> {
+    let series = |row: &(u32, Scored)| &directory.series()[row.0 as usize].series;
+    let number = |get: fn(&Scored) -> f64| -> ArrayRef {
+        Arc::new(Float64Array::from_iter_values(
+            rows.iter().map(|(_, score)| get(score)),
+        ))
+    };
+    let times = TimestampMicrosecondArray::from_iter_values(rows.iter().map(|row| row.1.time));
+    let metrics = StringArray::from_iter_values(rows.iter().map(|row| &series(row).metric));
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(times.with_timezone("UTC")),
+        Arc::new(metrics),
+        Arc::new(labels_array(rows.iter().map(|row| &series(row).labels))),
+        number(|score| score.value),
+        number(|score| score.expected),
+        number(|score| score.lower),
+        number(|score| score.upper),
+        number(|score| score.raw_score),
+        number(|score| score.score),
+    ];
+    RecordBatch::try_new(schema(), columns)
+        .map_err(|error| CommandError::surroundings(format!("the rows of the scores: {error}")))
 }
 
 /// Reads the scores back.
@@ -201,29 +229,7 @@ impl Scores {
         if rows.is_empty() {
             return Ok(None);
         }
-        let series = |row: &(u32, Scored)| &self.directory.series()[row.0 as usize].series;
-        let number = |get: fn(&Scored) -> f64| -> ArrayRef {
-            Arc::new(Float64Array::from_iter_values(
-                rows.iter().map(|(_, score)| get(score)),
-            ))
-        };
-        let times = TimestampMicrosecondArray::from_iter_values(rows.iter().map(|row| row.1.time));
-        let metrics = StringArray::from_iter_values(rows.iter().map(|row| &series(row).metric));
-        let columns: Vec<ArrayRef> = vec![
-            Arc::new(times.with_timezone("UTC")),
-            Arc::new(metrics),
-            Arc::new(labels_array(rows.iter().map(|row| &series(row).labels))),
-            number(|score| score.value),
-            number(|score| score.expected),
-            number(|score| score.lower),
-            number(|score| score.upper),
-            number(|score| score.sigmas),
-            number(|score| score.score),
-        ];
-        let batch = RecordBatch::try_new(schema(), columns).map_err(|error| {
-            CommandError::surroundings(format!("the rows of the scores: {error}"))
-        })?;
-        Ok(Some(batch))
+        batch(&rows, &self.directory).map(Some)
     }
 
     /// Takes all scores of the earliest time.

@@ -7,8 +7,14 @@ use arrow::error::ArrowError;
 use pipeline::{HotRows, PartitionView};
 use query::ScanBounds;
 use schemas::batch::labels_array;
-use schemas::columns::{anomaly_columns, number_array, rollup_columns, table_schema, time_array};
-use schemas::{Anomaly, Kind, Micros, RollupRow, SampleRows, Series, SeriesDirectory, Table};
+use schemas::columns::{
+    anomaly_columns, forecast_columns, forecast_score_columns, number_array, rollup_columns,
+    table_schema, time_array,
+};
+use schemas::{
+    Anomaly, Forecast, ForecastScore, Kind, Labels, Micros, RollupRow, SampleRows, Series,
+    SeriesDirectory, SeriesId, Table,
+};
 
 /// Rows of one batch. 65,536: small enough that a query's operators share the work, large enough that batches cost nothing.
 const BATCH_ROWS: usize = 65_536;
@@ -28,6 +34,10 @@ pub(super) fn hot_batches(
                 rollup_batches(&directory, &rows, bounds, &mut batches)?
             }
             HotRows::Anomalies(events) => anomaly_batches(&events, bounds, &mut batches)?,
+            HotRows::Forecasts(events) => forecast_batches(&events, bounds, &mut batches)?,
+            HotRows::ForecastScores(scores) => {
+                forecast_score_batches(&scores, bounds, &mut batches)?
+            }
         }
     }
     Ok(batches)
@@ -189,12 +199,7 @@ fn anomaly_batches(
             micros(&event.window_end)?,
         );
         if wants_metric(bounds, &event.metric) && wants_time(bounds, time) {
-            let series = Series {
-                id: event.series_id,
-                metric: Arc::from(event.metric.as_str()),
-                labels: event.labels.clone(),
-                kind: Kind::Gauge,
-            };
+            let series = series_of(event.series_id, &event.metric, &event.labels);
             kept.push((time, start, end, series, event));
         }
     }
@@ -212,9 +217,73 @@ fn anomaly_batches(
     Ok(())
 }
 
+fn forecast_batches(
+    events: &[Forecast],
+    bounds: &ScanBounds,
+    into: &mut Vec<RecordBatch>,
+) -> Result<(), ArrowError> {
+    let kept: Vec<(Series, &Forecast)> = events
+        .iter()
+        .filter(|event| wants_metric(bounds, &event.metric) && wants_time(bounds, event.time))
+        .map(|event| {
+            let series = series_of(event.series_id, &event.metric, &event.labels);
+            (series, event)
+        })
+        .collect();
+    for chunk in kept.chunks(BATCH_ROWS) {
+        let series: Vec<&Series> = chunk.iter().map(|(series, _)| series).collect();
+        let events: Vec<&Forecast> = chunk.iter().map(|(_, event)| *event).collect();
+        into.push(batch(
+            Table::Forecasts,
+            time_array(events.iter().map(|event| event.time)),
+            series_columns(&series, bounds),
+            forecast_columns(&events),
+        )?);
+    }
+    Ok(())
+}
+
+fn forecast_score_batches(
+    scores: &[ForecastScore],
+    bounds: &ScanBounds,
+    into: &mut Vec<RecordBatch>,
+) -> Result<(), ArrowError> {
+    let kept: Vec<(Series, &ForecastScore)> = scores
+        .iter()
+        .filter(|score| wants_metric(bounds, &score.metric) && wants_time(bounds, score.time))
+        .map(|score| {
+            let series = series_of(score.series_id, &score.metric, &score.labels);
+            (series, score)
+        })
+        .collect();
+    for chunk in kept.chunks(BATCH_ROWS) {
+        let series: Vec<&Series> = chunk.iter().map(|(series, _)| series).collect();
+        let scores: Vec<&ForecastScore> = chunk.iter().map(|(_, score)| *score).collect();
+        into.push(batch(
+            Table::ForecastScores,
+            time_array(scores.iter().map(|score| score.time)),
+            series_columns(&series, bounds),
+            forecast_score_columns(&scores),
+        )?);
+    }
+    Ok(())
+}
+
+/// The series that an event names. Its kind is not known, and no column asks for it.
+fn series_of(id: SeriesId, metric: &str, labels: &Labels) -> Series {
+    Series {
+        id,
+        metric: Arc::from(metric),
+        labels: labels.clone(),
+        kind: Kind::Gauge,
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use schemas::{Direction, Labels, NextOffset, Resolution, Rollup, SeriesId};
+    use schemas::{
+        AnomalyKind, Band, Direction, NextOffset, Outcome, Outlook, Resolution, Rollup, TrainedOn,
+    };
 
     use super::*;
 
@@ -335,28 +404,94 @@ mod tests {
         );
         let anomaly = Anomaly {
             event_id: "e".into(),
+            kind: AnomalyKind::Drift,
             series_id: SeriesId(7),
             metric: "cpu".into(),
             labels: Labels::empty(),
             window_start: "1970-01-01T00:00:00Z".into(),
             window_end: "1970-01-01T00:00:10Z".into(),
             time: "1970-01-01T00:00:03.000001Z".into(),
-            observed: 1.0,
+            observed: Some(1.0),
             expected: 2.0,
             lower: 1.5,
             upper: 2.5,
+            raw_score: 3.0,
             score: 2.0,
             direction: Direction::Low,
             votes: Vec::new(),
             trust: 1.0,
             completeness: 1.0,
+            related: Vec::new(),
+            contributions: Vec::new(),
             explanation: "low".into(),
         };
         let text = show(HotRows::Anomalies(vec![anomaly]), &ScanBounds::default());
         assert!(
             text.contains("\"time\":\"1970-01-01T00:00:03.000001Z\"")
                 && text.contains("\"direction\":\"low\"")
-                && text.contains("\"votes\":\"[]\""),
+                && text.contains("\"votes\":\"[]\"")
+                && text.contains("\"kind\":\"drift\""),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn forecasts_and_their_scores_fit_their_tables() {
+        let forecast = |time: Micros| Forecast {
+            event_id: "f".into(),
+            series_id: SeriesId(7),
+            metric: "cpu".into(),
+            labels: Labels::try_new([("host", "a")]).unwrap(),
+            made_at: 0,
+            time,
+            horizon_s: Forecast::horizon_s(0, time),
+            outlook: Outlook::Value {
+                median: 0.5,
+                bands: [0.5, 0.8, 0.95].map(|coverage| Band {
+                    coverage,
+                    lower: 0.25,
+                    upper: 0.75,
+                }),
+            },
+            method: "seasonal".into(),
+            trained_on: TrainedOn {
+                span_s: 60,
+                samples: 6,
+            },
+            trust: 1.0,
+            explanation: "it goes on".into(),
+        };
+        let bounds = ScanBounds {
+            time_max: Some(2_000_000),
+            ..ScanBounds::default()
+        };
+        let hot = HotRows::Forecasts(vec![forecast(1_000_000), forecast(3_000_000)]);
+        let text = show(hot, &bounds);
+        assert!(
+            text.lines().count() == 1
+                && text.contains("\"host\":\"a\"")
+                && text.contains("\"horizon_s\":1,\"median\":0.5,\"lower_50\":0.25"),
+            "{text}"
+        );
+        let score = ForecastScore {
+            forecast_id: "f".into(),
+            series_id: SeriesId(7),
+            metric: "cpu".into(),
+            labels: Labels::empty(),
+            made_at: 0,
+            time: 1_000_000,
+            horizon_s: 1,
+            method: "seasonal".into(),
+            observed: 0.5,
+            outcome: Outcome::TimeToFull {
+                probability: 0.5,
+                full: false,
+                brier: 0.25,
+            },
+        };
+        let text = show(HotRows::ForecastScores(vec![score]), &bounds);
+        assert!(
+            text.contains("\"probability\":0.5,\"full\":false,\"brier\":0.25"),
             "{text}"
         );
     }

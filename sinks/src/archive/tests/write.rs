@@ -272,16 +272,18 @@ async fn rollups_go_to_their_tables_and_come_back() {
 fn anomaly(id: &str, series: &Series, time: &str) -> Anomaly {
     Anomaly {
         event_id: id.into(),
+        kind: AnomalyKind::LevelShift,
         series_id: series.id,
         metric: series.metric.to_string(),
         labels: series.labels.clone(),
         window_start: "2026-11-20T23:59:50Z".into(),
         window_end: "2026-11-21T00:00:00Z".into(),
         time: time.into(),
-        observed: 5.0,
+        observed: Some(5.0),
         expected: 1.0,
         lower: 0.0,
         upper: 2.0,
+        raw_score: 8.0,
         score: 4.0,
         direction: Direction::High,
         votes: vec![Vote {
@@ -290,9 +292,19 @@ fn anomaly(id: &str, series: &Series, time: &str) -> Anomaly {
             expected: 1.0,
             lower: 0.0,
             upper: 2.0,
+            reason: "expected 0–2".into(),
         }],
         trust: 1.0,
         completeness: 1.0,
+        related: vec![Related {
+            series_id: series.id,
+            metric: "system.disk.io".into(),
+            labels: series.labels.clone(),
+            lag_s: -40.0,
+            score: 3.0,
+            direction: Direction::Low,
+        }],
+        contributions: Vec::new(),
         explanation: "far above".into(),
     }
 }
@@ -347,6 +359,17 @@ async fn an_anomaly_is_in_its_table_once() {
             .value(0)
             .contains("ewma")
     );
+    let text = |name: &str| {
+        let column = batch.column_by_name(name).unwrap();
+        column.as_string::<i32>().value(0).to_owned()
+    };
+    assert_eq!(text("kind"), "level_shift");
+    assert!(
+        text("related").contains(r#""lag_s":-40.0"#),
+        "{}",
+        text("related")
+    );
+    assert_eq!(text("contributions"), "[]");
     let wrong = anomaly("e3", &directory[0], "yesterday");
     assert_eq!(
         archive
@@ -356,4 +379,140 @@ async fn an_anomaly_is_in_its_table_once() {
             .fault(),
         Fault::Bug
     );
+}
+
+#[tokio::test]
+async fn a_missing_sample_has_no_value() {
+    let (_keep, archive) = archive();
+    let missing = Anomaly {
+        kind: AnomalyKind::Missing,
+        observed: None,
+        ..anomaly("e1", &directory()[0], "2026-11-21T00:00:00Z")
+    };
+    let files = archive
+        .write_anomalies(&name("a", 0), &[missing])
+        .await
+        .unwrap();
+    let batch = &batches(&archive, &files[0]).await[0];
+    assert!(batch.column_by_name("observed").unwrap().is_null(0));
+    assert!(batch.column_by_name("expected").unwrap().is_valid(0));
+}
+
+fn forecast(series: &Series, time: i64, outlook: Outlook) -> Forecast {
+    Forecast {
+        event_id: format!("{}-{time}", outlook.kind()),
+        series_id: series.id,
+        metric: series.metric.to_string(),
+        labels: series.labels.clone(),
+        made_at: MIDNIGHT,
+        time,
+        horizon_s: Forecast::horizon_s(MIDNIGHT, time),
+        outlook,
+        method: "seasonal".into(),
+        trained_on: TrainedOn {
+            span_s: 86_400,
+            samples: 288,
+        },
+        trust: 0.5,
+        explanation: "it goes on".into(),
+    }
+}
+
+#[tokio::test]
+async fn forecasts_of_both_kinds_and_their_scores_fit_their_tables() {
+    let (_keep, archive) = archive();
+    let directory = directory();
+    let band = |coverage: f64| Band {
+        coverage,
+        lower: -coverage,
+        upper: coverage,
+    };
+    let value = forecast(
+        &directory[0],
+        MIDNIGHT + 3_600_000_000,
+        Outlook::Value {
+            median: 0.25,
+            bands: BAND_COVERAGES.map(band),
+        },
+    );
+    let full = forecast(
+        &directory[0],
+        MIDNIGHT + 86_400_000_000,
+        Outlook::TimeToFull {
+            answer: FullAnswer::FullIn,
+            used: 7.0,
+            ceiling: 10.0,
+            p_full: FULL_WITHIN_S.map(|within_s| FullWithin {
+                within_s,
+                probability: within_s as f64 / 2_592_000.0,
+            }),
+            dates: FullDates {
+                p10: Some(MIDNIGHT + 1),
+                p50: Some(MIDNIGHT + 2),
+                p90: None,
+            },
+        },
+    );
+    let score = |outcome: Outcome| ForecastScore {
+        forecast_id: "f".into(),
+        series_id: directory[0].id,
+        metric: directory[0].metric.to_string(),
+        labels: directory[0].labels.clone(),
+        made_at: MIDNIGHT,
+        time: MIDNIGHT + if outcome.kind() == "value" { 1 } else { 2 },
+        horizon_s: 3_600,
+        method: "seasonal".into(),
+        observed: 0.5,
+        outcome,
+    };
+    let scores = vec![
+        score(Outcome::Value {
+            median: 0.25,
+            pinball_loss: 0.125,
+            covered: [false, true, true],
+        }),
+        score(Outcome::TimeToFull {
+            probability: 0.9,
+            full: true,
+            brier: 0.01,
+        }),
+    ];
+    // An event computed again is there once.
+    let events = vec![full.clone(), value, full];
+    let encoded = EncodedFiles::forecasts(events)
+        .await
+        .unwrap()
+        .and(EncodedFiles::forecast_scores(scores).await.unwrap());
+    let files = archive.store_files(&name("f", 0), encoded).await.unwrap();
+    let found: Vec<_> = files
+        .iter()
+        .map(|file| (file.table, file.rows, file.time_min))
+        .collect();
+    assert_eq!(
+        found,
+        [
+            (Table::Forecasts, 1, MIDNIGHT + 3_600_000_000),
+            (Table::Forecasts, 1, MIDNIGHT + 86_400_000_000),
+            (Table::ForecastScores, 2, MIDNIGHT + 1),
+        ]
+    );
+    let mut shown = Vec::new();
+    for file in &files {
+        let batch = &batches(&archive, file).await[0];
+        assert_eq!(batch.schema().fields(), table_schema(file.table).fields());
+        let own: Vec<usize> = (6..batch.num_columns()).collect();
+        let own = batch.project(&own).unwrap();
+        let mut writer = arrow::json::LineDelimitedWriter::new(&mut shown);
+        writer.write(&own).unwrap();
+    }
+    let id = "event_id";
+    let common = r#""method":"seasonal","trained_span_s":86400,"trained_samples":288,"trust":0.5,"explanation":"it goes on"}"#;
+    let expected = [
+        format!(r#"{{"{id}":"value-1795222800000000","kind":"value","made_at":"2026-11-21T00:00:00Z","horizon_s":3600,"median":0.25,"lower_50":-0.5,"upper_50":0.5,"lower_80":-0.8,"upper_80":0.8,"lower_95":-0.95,"upper_95":0.95,{common}"#),
+        format!(r#"{{"{id}":"time_to_full-1795305600000000","kind":"time_to_full","made_at":"2026-11-21T00:00:00Z","horizon_s":86400,"answer":"full_in","used":7.0,"ceiling":10.0,"p_full_1h":0.001388888888888889,"p_full_4h":0.005555555555555556,"p_full_24h":0.03333333333333333,"p_full_3d":0.1,"p_full_14d":0.4666666666666667,"p_full_30d":1.0,"full_p10":"2026-11-21T00:00:00.000001Z","full_p50":"2026-11-21T00:00:00.000002Z",{common}"#),
+        r#"{"forecast_id":"f","kind":"value","made_at":"2026-11-21T00:00:00Z","horizon_s":3600,"method":"seasonal","observed":0.5,"median":0.25,"pinball_loss":0.125,"covered_50":false,"covered_80":true,"covered_95":true}"#.to_owned(),
+        r#"{"forecast_id":"f","kind":"time_to_full","made_at":"2026-11-21T00:00:00Z","horizon_s":3600,"method":"seasonal","observed":0.5,"probability":0.9,"full":true,"brier":0.01}"#.to_owned(),
+    ];
+    let shown = String::from_utf8(shown).unwrap();
+    assert_eq!(shown.lines().collect::<Vec<_>>(), expected);
 }

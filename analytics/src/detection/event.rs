@@ -1,0 +1,451 @@
+//! Tells a person and a program what was found: the sentence, the event, its id.
+
+use schemas::time::rfc3339;
+use schemas::{Anomaly, AnomalyKind, Direction, Micros, Resolution, Series, Vote};
+use xxhash_rust::xxh3::xxh3_128;
+
+use super::Silence;
+use super::season::Season;
+use super::votes::{Detector, DetectorVote, Observation};
+
+/// The rule behind the events, part of each `event_id`. Changes when the detectors change so that the same sample gets another score.
+pub const RULE: &str = "detectors/2";
+
+/// A distance of more usual deviations than this is not told as a number: the series hardly ever moves, and a person learns nothing from
+/// "7958918 times".
+const SIGMAS_TOLD_MAX: f64 = 1000.0;
+
+/// Labels named elsewhere in the sentence, or said by no person.
+const RESOURCE_LABELS: [&str; 8] = [
+    "host.name",
+    "host",
+    "hostname",
+    "instance",
+    "service.name",
+    "job",
+    "service.instance.id",
+    "container.id",
+];
+
+const WEEKDAYS: [&str; 7] = [
+    "Mondays",
+    "Tuesdays",
+    "Wednesdays",
+    "Thursdays",
+    "Fridays",
+    "Saturdays",
+    "Sundays",
+];
+
+/// The event of an abnormal sample. `completeness` is 0–1; `observation` is what `observe` returned for this sample.
+///
+/// `event_id` is XXH3-128 (seed 0, 32 hexadecimal digits) of [`RULE`], the 16 little-endian bytes of the series id and the 8
+/// little-endian bytes of the time: the same sample gives the same id each time it is read.
+pub fn anomaly_event(
+    series: &Series,
+    time: Micros,
+    observed: f64,
+    observation: &Observation,
+    completeness: f64,
+) -> Anomaly {
+    let mut event = event(series, time, observation, completeness);
+    event.observed = Some(observed);
+    event.explanation = explain(observation, series, observed);
+    event.votes = observation
+        .votes
+        .iter()
+        .filter(|vote| vote.score > 0.0)
+        .map(|vote| Vote {
+            detector: vote.detector.name().to_owned(),
+            score: vote.score,
+            expected: vote.expected,
+            lower: vote.lower,
+            upper: vote.upper,
+            reason: reason(vote, observation),
+        })
+        .collect();
+    // Flat lines and drifts are found beside the votes.
+    if matches!(observation.kind, AnomalyKind::FlatLine | AnomalyKind::Drift) {
+        event.votes.insert(0, own_vote(observation, observed));
+    }
+    event
+}
+
+/// The event of a series that fell silent. `now` is the log clock at which that was noticed.
+pub fn silence_event(series: &Series, now: Micros, silence: &Silence) -> Anomaly {
+    let observation = &silence.observation;
+    let mut event = event(series, now, observation, observation.completeness);
+    // What does not come is below whatever was expected.
+    event.direction = Direction::Low;
+    event.explanation = explain(observation, series, silence.last_value);
+    event.votes = vec![own_vote(observation, silence.last_value)];
+    event
+}
+
+/// What all events have; nothing observed, no votes, no sentence yet.
+fn event(series: &Series, time: Micros, observation: &Observation, completeness: f64) -> Anomaly {
+    let window = Resolution::TenSeconds.window(time);
+    Anomaly {
+        event_id: event_id(series, time),
+        kind: observation.kind,
+        series_id: series.id,
+        metric: series.metric.to_string(),
+        labels: series.labels.clone(),
+        window_start: rfc3339(window.start),
+        window_end: rfc3339(window.end),
+        time: rfc3339(time),
+        observed: None,
+        expected: observation.expected,
+        lower: observation.lower,
+        upper: observation.upper,
+        raw_score: observation.raw_score,
+        score: observation.score,
+        direction: observation.direction,
+        votes: Vec::new(),
+        trust: observation.trust,
+        completeness,
+        related: Vec::new(),
+        contributions: Vec::new(),
+        explanation: String::new(),
+    }
+}
+
+fn event_id(series: &Series, time: Micros) -> String {
+    let mut bytes = Vec::with_capacity(64);
+    bytes.extend_from_slice(RULE.as_bytes());
+    bytes.extend_from_slice(&series.id.0.to_le_bytes());
+    bytes.extend_from_slice(&time.to_le_bytes());
+    format!("{:032x}", xxh3_128(&bytes))
+}
+
+/// The vote of a finding that no single sample shows.
+fn own_vote(observation: &Observation, observed: f64) -> Vote {
+    Vote {
+        detector: observation.kind.name().to_owned(),
+        score: observation.score,
+        expected: observation.expected,
+        lower: observation.lower,
+        upper: observation.upper,
+        reason: story(observation, observed),
+    }
+}
+
+/// Why one detector finds the sample unusual, in a few words.
+fn reason(vote: &DetectorVote, observation: &Observation) -> String {
+    let band = band(vote.lower, vote.upper);
+    match vote.detector {
+        Detector::RobustZScore => format!("99 of 100 samples of late were {band}"),
+        Detector::Step => format!(
+            "99 of 100 times, what comes after {} is {band}",
+            number(vote.expected)
+        ),
+        Detector::Ewma => format!(
+            "it has strayed from its recent level {} for several samples",
+            number(vote.expected)
+        ),
+        Detector::LevelShift => format!("its recent level has left {band}"),
+        Detector::Seasonal => format!("{} it is {band}", habit(observation)),
+        Detector::HourMean => {
+            "for about an hour it has been further to one side than it usually is".to_owned()
+        }
+        Detector::Variance => match observation.direction {
+            Direction::High => "it is more restless than it was for two days",
+            Direction::Low => "it is less restless than it was for two days",
+        }
+        .to_owned(),
+        Detector::Range => format!("it had never been outside {band}"),
+    }
+}
+
+/// One sentence for a person: what, where, how far from what was expected, why.
+pub fn explain(observation: &Observation, series: &Series, observed: f64) -> String {
+    let own = series
+        .labels
+        .iter()
+        .filter(|(key, _)| !RESOURCE_LABELS.contains(key) && !key.starts_with("k8s."))
+        .collect::<Vec<_>>();
+    let shown = own
+        .iter()
+        .take(3)
+        .map(|(key, value)| format!("{key}={value}"))
+        .collect::<Vec<_>>()
+        .join(", ");
+    let more = if own.len() > 3 { ", …" } else { "" };
+    let labels = if shown.is_empty() {
+        String::new()
+    } else {
+        format!(" ({shown}{more})")
+    };
+    let place = series
+        .host()
+        .or_else(|| series.service())
+        .map(|name| format!(" on {name}"))
+        .unwrap_or_default();
+    format!(
+        "{}{labels}{place} {}",
+        series.metric,
+        story(observation, observed)
+    )
+}
+
+/// What happened, after the name of the series.
+fn story(observation: &Observation, observed: f64) -> String {
+    let observed = number(observed);
+    // The band of a series that hardly ever moves is the smallest distance that matters, which is no news.
+    let expected = if observation.sigmas > SIGMAS_TOLD_MAX {
+        number(observation.expected)
+    } else {
+        format!(
+            "{} ({})",
+            number(observation.expected),
+            band(observation.lower, observation.upper)
+        )
+    };
+    match observation.kind {
+        AnomalyKind::Missing => format!(
+            "has sent nothing for {}; its last value was {observed}",
+            duration(observation.lasting_s)
+        ),
+        AnomalyKind::FlatLine => format!(
+            "has been exactly {observed} for {}, and it usually changes with each sample",
+            duration(observation.lasting_s)
+        ),
+        AnomalyKind::Drift => {
+            let way = match observation.direction {
+                Direction::High => "risen",
+                Direction::Low => "fallen",
+            };
+            format!(
+                "has {way} day after day for eight days, from about {}, and was {observed} now",
+                number(observation.expected)
+            )
+        }
+        AnomalyKind::Variance => {
+            let how = match observation.direction {
+                Direction::High => "more",
+                Direction::Low => "less",
+            };
+            format!(
+                "has become much {how} restless than it was for two days; it was {observed}, expected about {expected}"
+            )
+        }
+        AnomalyKind::LevelShift => format!(
+            "has left its level: it was {observed}, expected about {expected}{}",
+            why(observation)
+        ),
+        AnomalyKind::Point | AnomalyKind::Resource | AnomalyKind::Peer => format!(
+            "was {observed}, expected about {expected}{}",
+            why(observation)
+        ),
+    }
+}
+
+/// How far, how new, and on what the expectation rests.
+fn why(observation: &Observation) -> String {
+    let side = match observation.direction {
+        Direction::High => "above",
+        Direction::Low => "below",
+    };
+    let mut text = if observation.sigmas > SIGMAS_TOLD_MAX {
+        ": it hardly ever moves".to_owned()
+    } else {
+        format!(
+            ": {} times the usual deviation {side} normal",
+            number(observation.sigmas)
+        )
+    };
+    if let Some(range) = observation
+        .votes
+        .iter()
+        .find(|vote| vote.detector == Detector::Range && vote.score > 0.0)
+    {
+        let edge = match observation.direction {
+            Direction::High => range.upper,
+            Direction::Low => range.lower,
+        };
+        text.push_str(&format!("; it had never been {side} {}", number(edge)));
+    }
+    if observation.season != Season::None {
+        text.push_str(&format!(
+            "; {} it is {}",
+            habit(observation),
+            band(observation.lower, observation.upper)
+        ));
+    }
+    text
+}
+
+/// When the expectation holds: `on Tuesdays at 10:00`, `every day at 10:00`.
+fn habit(observation: &Observation) -> String {
+    let (day, hour) = (
+        usize::from(observation.hour_of_week / 24) % WEEKDAYS.len(),
+        observation.hour_of_week % 24,
+    );
+    match observation.season {
+        Season::Week => format!("on {} at {hour:02}:00", WEEKDAYS[day]),
+        Season::Day | Season::None => format!("every day at {hour:02}:00"),
+    }
+}
+
+fn band(lower: f64, upper: f64) -> String {
+    format!("{}–{}", number(lower), number(upper))
+}
+
+/// A duration in its largest unit that is at least two of them.
+fn duration(seconds: f64) -> String {
+    let units = [(86_400.0, "days"), (3600.0, "hours"), (60.0, "minutes")];
+    match units.iter().find(|(unit, _)| seconds >= 2.0 * unit) {
+        Some((unit, name)) => format!("{:.0} {name}", seconds / unit),
+        None => format!("{seconds:.0} seconds"),
+    }
+}
+
+/// A number with about three significant digits, as a person would write it.
+pub(crate) fn number(value: f64) -> String {
+    let size = value.abs();
+    if size == 0.0 {
+        "0".to_owned()
+    } else if !(1e-3..1e9).contains(&size) {
+        format!("{value:.2e}")
+    } else if size >= 100.0 {
+        format!("{value:.0}")
+    } else if size >= 10.0 {
+        format!("{value:.1}")
+    } else if size >= 0.1 {
+        format!("{value:.2}")
+    } else {
+        format!("{value:.4}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use schemas::{Kind, Labels};
+
+    use super::*;
+    use crate::{DetectorConfig, SeriesDetectors};
+
+    fn spike(labels: &[(&str, &str)]) -> Anomaly {
+        let series = Series::new(
+            "system.cpu.utilization",
+            Labels::try_new(labels.iter().copied()).unwrap(),
+            Kind::Gauge,
+        );
+        let (config, mut detectors) = (DetectorConfig::default(), SeriesDetectors::default());
+        for i in 0..200 {
+            detectors.observe(&config, i * 10_000_000, 0.31 + 0.01 * (i % 7 - 3) as f64);
+        }
+        let observation = detectors.observe(&config, 2_000_000_000, 0.97);
+        assert!(observation.announce);
+        anomaly_event(&series, 2_000_000_000, 0.97, &observation, 1.0)
+    }
+
+    #[test]
+    fn an_event_says_who_what_and_how_far() {
+        let event = spike(&[("host.name", "web-1"), ("cpu", "0")]);
+        assert!(
+            event.explanation.starts_with(
+                "system.cpu.utilization (cpu=0) on web-1 was 0.97, expected about 0.31 (0.2"
+            ),
+            "{}",
+            event.explanation
+        );
+        assert!(
+            event
+                .explanation
+                .ends_with("times the usual deviation above normal; it had never been above 0.34"),
+            "{}",
+            event.explanation
+        );
+        assert_eq!(
+            (event.window_start.as_str(), event.window_end.as_str()),
+            ("1970-01-01T00:33:20.000000Z", "1970-01-01T00:33:30.000000Z")
+        );
+        let voted: Vec<&str> = event
+            .votes
+            .iter()
+            .map(|vote| vote.detector.as_str())
+            .collect();
+        assert!(
+            voted.contains(&"robust_z_score") && voted.contains(&"range"),
+            "{voted:?}"
+        );
+        let sum: f64 = event.votes.iter().map(|vote| vote.score).sum();
+        assert!((sum - event.score).abs() < 1e-5, "{sum} {}", event.score);
+        assert!(event.votes.iter().all(|vote| !vote.reason.is_empty()));
+    }
+
+    #[test]
+    fn a_series_that_hardly_ever_moves_is_told_without_a_monstrous_number() {
+        let series = Series::new("errors", Labels::empty(), Kind::Gauge);
+        let (config, mut detectors) = (DetectorConfig::default(), SeriesDetectors::default());
+        for i in 0..500 {
+            detectors.observe(&config, i * 10_000_000, 0.0);
+        }
+        let observation = detectors.observe(&config, 5_000_000_000, 8.0);
+        assert!(observation.announce);
+        assert_eq!(
+            explain(&observation, &series, 8.0),
+            "errors was 8.00, expected about 0: it hardly ever moves; it had never been above 0"
+        );
+    }
+
+    #[test]
+    fn silence_is_told_with_its_length_and_without_a_value() {
+        let series = Series::new("up", Labels::empty(), Kind::Gauge);
+        let (config, mut detectors) = (DetectorConfig::default(), SeriesDetectors::default());
+        for i in 0..500 {
+            detectors.observe(&config, i * 10_000_000, 1.0);
+        }
+        let now = 4_990_000_000 + 900_000_000;
+        let silence = detectors.overdue(&config, now).unwrap();
+        let event = silence_event(&series, now, &silence);
+        assert_eq!((event.kind, event.observed), (AnomalyKind::Missing, None));
+        assert_eq!(
+            event.explanation,
+            "up has sent nothing for 15 minutes; its last value was 1.00"
+        );
+        assert_eq!(event.votes.len(), 1);
+    }
+
+    #[test]
+    fn a_season_is_named_as_a_person_would() {
+        let (config, mut detectors) = (DetectorConfig::default(), SeriesDetectors::default());
+        let mut last = detectors.observe(&config, 0, 0.0);
+        // Five weeks of hours; Tuesdays at 10:00 it is 45, else 10.
+        for hour in 0..5 * 168_i64 {
+            let time = hour * 3_600_000_000;
+            // 1970 began on a Thursday.
+            let tuesday_10 = (hour + 72) % 168 == 34;
+            let value = if tuesday_10 { 45.0 } else { 10.0 } + 0.1 * (hour % 7) as f64;
+            last = detectors.observe(&config, time, value);
+            if tuesday_10 {
+                assert_eq!(last.hour_of_week, 34);
+            }
+        }
+        last.season = Season::Week;
+        last.hour_of_week = 34;
+        assert_eq!(habit(&last), "on Tuesdays at 10:00");
+        last.season = Season::Day;
+        assert_eq!(habit(&last), "every day at 10:00");
+    }
+
+    #[test]
+    fn the_event_id_is_a_function_of_series_and_time() {
+        let a = spike(&[("host.name", "web-1")]);
+        assert_eq!(a, spike(&[("host.name", "web-1")]));
+        assert_ne!(a.event_id, spike(&[("host.name", "web-2")]).event_id);
+        assert_eq!(a.event_id.len(), 32);
+    }
+
+    #[test]
+    fn numbers_are_short_at_every_size() {
+        let written = [0.0, 0.97, -12.34, 123_456.0, 1e-7, 2.5e12, 0.05].map(number);
+        assert_eq!(
+            written,
+            [
+                "0", "0.97", "-12.3", "123456", "1.00e-7", "2.50e12", "0.0500"
+            ]
+        );
+    }
+}

@@ -1,0 +1,406 @@
+//! Detection on one series: what is remembered of it, and what that makes of its next sample. O(1) per sample, any interval from 1 s to 1 h.
+//!
+//! ```text
+//! sample ─▶ presence ─▶ levels ─▶ season ─▶ eight scores ─▶ tails: how improbable ─▶ votes ─▶ alarm control ─▶ Observation
+//!          (does it     (fast,    (what the   (votes.rs)      for this series?         summed    (allowed rate,
+//!           come?)       slow)     hour adds)                 (tail.rs)                           rest, recurrence)
+//! ```
+
+mod alarm;
+mod config;
+mod counter_rate;
+mod describe;
+mod drift;
+mod event;
+mod level;
+mod presence;
+mod season;
+mod tail;
+mod votes;
+
+#[cfg(test)]
+mod tests;
+
+pub use config::{DetectorConfig, DetectorConfigError, Watch};
+pub use counter_rate::CounterRate;
+pub(crate) use event::number;
+pub use event::{RULE, anomaly_event, explain, silence_event};
+pub use season::Season;
+pub use votes::{DETECTORS, Detector, DetectorVote, Observation, SCORE_MAX};
+
+use schemas::time::{DAY, SECOND};
+use schemas::{AnomalyKind, Direction, Micros};
+use serde::{Deserialize, Serialize};
+
+use alarm::{AlarmControl, DIGITS_COUNTED_FROM};
+use drift::Drift;
+use level::{Distances, Levels};
+use presence::Presence;
+use season::{Hour, Seasonal, Seasons};
+use tail::{Tail, TailWeight};
+
+/// Values are cut here before they are judged. 1e36: no metric is larger, and distances between such values still fit a single.
+const VALUE_MAX: f64 = 1e36;
+
+/// Never divide by less: the smallest distance that matters when the level is zero and no smallest band is set. The smallest normal single
+/// is 1.2e-38.
+const FLOOR_TINY: f64 = 1e-36;
+
+/// How long a series' tails remember: about a day, so that a daily habit is known; at least 333 samples, or the 99 % quantile would rest on
+/// fewer than three.
+const TAIL_MEMORY_S: f32 = 100_000.0;
+const TAIL_WEIGHT_MAX: f32 = 0.003;
+/// What one score beyond the quantile weighs in the tail, for a sample of full weight: twenty of them make a tail.
+const TAIL_EXCESS_WEIGHT: f32 = 0.05;
+
+/// A series that was silent for this long is learned anew.
+const FORGET: Micros = 14 * DAY;
+
+/// A residual of so many times the present noise, on one side for so long, is the new level.
+const SHIFT_DEVIATIONS: f64 = 3.0;
+/// 12 hours: longer than a working day's plateau, which a season learns within two days.
+const SHIFT_S: f32 = 43_200.0;
+const SHIFT_SAMPLES: f32 = 30.0;
+
+/// Detectors with a tail: all but the range.
+const TAILS: usize = DETECTORS - 1;
+
+/// All detectors of one series, and what stands between them and an alarm.
+///
+/// To prime it (a restart without a snapshot, a new rule), feed it the series' history in order of time, and pass over what it says.
+///
+/// Save it in a binary format: not every JSON reader returns a decimal number to the last bit.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SeriesDetectors {
+    /// Of the newest sample; `Micros::MIN` before the first.
+    time: Micros,
+    levels: Levels,
+    tails: [Tail; TAILS],
+    /// Begun when the series first moves.
+    seasons: Option<Box<Seasons>>,
+    presence: Presence,
+    alarms: AlarmControl,
+    drift: Drift,
+    /// How long residuals have been far on one side, seconds; negative = below.
+    away_s: f32,
+    /// Event time learned from, seconds.
+    learned_s: f32,
+}
+
+/// Nothing has been seen.
+impl Default for SeriesDetectors {
+    fn default() -> Self {
+        SeriesDetectors {
+            time: Micros::MIN,
+            levels: Levels::new(0.0),
+            tails: [Tail::default(); TAILS],
+            seasons: None,
+            presence: Presence::new(),
+            alarms: AlarmControl::default(),
+            drift: Drift::default(),
+            away_s: 0.0,
+            learned_s: 0.0,
+        }
+    }
+}
+
+/// A series that should have had samples by now.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Silence {
+    /// Time of its last sample.
+    pub since: Micros,
+    /// The value of that.
+    pub last_value: f64,
+    /// The finding, of [`AnomalyKind::Missing`]; told by [`silence_event`].
+    pub observation: Observation,
+}
+
+impl SeriesDetectors {
+    /// Judges a sample by what was learned before it, then learns from it. Seasons are those of UTC.
+    ///
+    /// A value that is not finite passes as the expected one; it, and a sample that is not after the last one, changes nothing.
+    /// `config` has passed [`DetectorConfig::validate`].
+    pub fn observe(&mut self, config: &DetectorConfig, time: Micros, value: f64) -> Observation {
+        self.observe_local(config, time, 0, value)
+    }
+
+    /// As [`SeriesDetectors::observe`], with the seasons of a time zone: `utc_offset_s` is what its local time is ahead of UTC at `time`, in
+    /// seconds, daylight saving included.
+    pub fn observe_local(
+        &mut self,
+        config: &DetectorConfig,
+        time: Micros,
+        utc_offset_s: i32,
+        value: f64,
+    ) -> Observation {
+        let usable = value.is_finite();
+        let value = if usable {
+            value.clamp(-VALUE_MAX, VALUE_MAX)
+        } else {
+            self.levels.fast()
+        };
+        let known = self.time != Micros::MIN;
+        if usable && (!known || time.saturating_sub(self.time) > FORGET) {
+            *self = SeriesDetectors::default();
+            self.time = time;
+            self.levels = Levels::new(value);
+            return self.unjudged(config, value);
+        }
+        let elapsed = time.saturating_sub(self.time);
+        if !usable || elapsed <= 0 {
+            return self.unjudged(config, value);
+        }
+        self.time = time;
+        let local = time.saturating_add(Micros::from(utc_offset_s) * SECOND);
+        self.step(config, local, elapsed as f64 / SECOND as f64, value)
+    }
+
+    /// Whether the series is silent for longer than it ever is: ten of its intervals, twice its longest gap of late, and
+    /// [`DetectorConfig::silence_s`]. `now` is the log clock. A silence is told once, and not at all before the warm-up ends.
+    pub fn overdue(&mut self, config: &DetectorConfig, now: Micros) -> Option<Silence> {
+        let silence_s = now.saturating_sub(self.time) as f64 / SECOND as f64;
+        let limit_s = f64::from(self.presence.silence_limit_s(config)?);
+        if self.time == Micros::MIN
+            || silence_s <= limit_s
+            || self.trust(config) < 1.0
+            || !self.presence.tell_silence()
+        {
+            return None;
+        }
+        let last_value = self.levels.last();
+        let mut observation = self.unjudged(config, last_value);
+        observation.kind = AnomalyKind::Missing;
+        observation.score = (silence_s / limit_s).clamp(1.01, SCORE_MAX);
+        observation.lasting_s = silence_s;
+        observation.announce = true;
+        Some(Silence {
+            since: self.time,
+            last_value,
+            observation,
+        })
+    }
+
+    /// Time of the newest sample; `Micros::MIN` before the first.
+    pub fn last_time(&self) -> Micros {
+        self.time
+    }
+
+    /// The time after which silence is longer than it ever is, as [`SeriesDetectors::overdue`] judges it; `None` before the warm-up ends.
+    pub fn due(&self, config: &DetectorConfig) -> Option<Micros> {
+        if self.trust(config) < 1.0 {
+            return None;
+        }
+        let limit_s = self.presence.silence_limit_s(config)?;
+        Some(
+            self.time
+                .saturating_add((f64::from(limit_s) * SECOND as f64) as Micros),
+        )
+    }
+
+    /// The smallest distance that matters at the present level.
+    fn floor(&self, config: &DetectorConfig) -> f64 {
+        (config.band_relative_min * self.levels.slow().abs())
+            .max(config.band_absolute_min)
+            .max(FLOOR_TINY)
+    }
+
+    fn trust(&self, config: &DetectorConfig) -> f64 {
+        // The sample at hand is not learned yet: the share is of those before it.
+        let samples = f64::from(self.levels.samples()) / f64::from(config.warm_up_samples.max(1));
+        let learned_s = f64::from(self.learned_s);
+        let time = if learned_s >= config.warm_up_s {
+            1.0
+        } else {
+            learned_s / config.warm_up_s
+        };
+        samples.min(time).min(1.0)
+    }
+
+    fn step(
+        &mut self,
+        config: &DetectorConfig,
+        local: Micros,
+        elapsed_s: f64,
+        value: f64,
+    ) -> Observation {
+        let elapsed = elapsed_s as f32;
+        let trust = self.trust(config);
+        let floor = self.floor(config);
+        self.presence.arrive(elapsed);
+        self.alarms.pass(config, elapsed);
+        let before = self.levels;
+        let distances = self.levels.observe(value, elapsed_s, floor);
+        let seasonal = self.take_off_season(local, elapsed, &distances, before.cut(floor), floor);
+        let residual = f64::from(seasonal.residual);
+        let raw_score = self.levels.rank(distances.fast, residual, elapsed_s);
+        let body = (elapsed / TAIL_MEMORY_S).min(TAIL_WEIGHT_MAX);
+        let weight = TailWeight {
+            body,
+            tail: TAIL_EXCESS_WEIGHT / TAIL_WEIGHT_MAX * body,
+        };
+        let floor_single = floor as f32;
+        let digits = self.digits(&distances, &seasonal, floor_single, weight);
+        let evidence: f32 = digits
+            .iter()
+            .map(|digits| (digits - DIGITS_COUNTED_FROM).max(0.0))
+            .sum::<f32>()
+            + distances.novelty;
+        let mut observation = self.describe(&before, value, &seasonal, floor_single);
+        observation.raw_score = raw_score;
+        observation.trust = trust;
+        observation.hour_of_week = Hour::of(local).of_week as u8;
+        let watched = match config.watch {
+            Watch::Both => true,
+            Watch::High => observation.direction == Direction::High,
+            Watch::Low => observation.direction == Direction::Low,
+        };
+        let may_alarm = trust >= 1.0 && observation.completeness >= config.completeness_min;
+        if evidence > 0.0 {
+            let interval_s = self.presence.interval_s();
+            let verdict = self
+                .alarms
+                .judge(config, evidence, interval_s, may_alarm && watched);
+            observation.score = f64::from(verdict.score);
+            self.fill_votes(
+                &mut observation,
+                &before,
+                &digits,
+                distances.novelty,
+                verdict.per_digit,
+                floor_single,
+            );
+        }
+        self.look_for_stories(
+            config,
+            &mut observation,
+            local,
+            elapsed,
+            value,
+            &before,
+            may_alarm,
+        );
+        self.take_over_level(residual, elapsed, floor);
+        self.learned_s = (self.learned_s + elapsed).min(1e9);
+        observation.score = observation.score.min(SCORE_MAX);
+        observation.announce = observation.score > 1.0;
+        observation
+    }
+
+    /// How improbable each detector's distance is, digits, in the order of [`Detector::ALL`]; the range has no tail.
+    #[inline]
+    fn digits(
+        &mut self,
+        distances: &Distances,
+        seasonal: &Seasonal,
+        floor: f32,
+        weight: TailWeight,
+    ) -> [f32; TAILS] {
+        let believed = seasonal.believed != Season::None;
+        let variance = distances.variance as f32;
+        let hour = self.levels.hour().abs();
+        let mut digits = |detector: Detector, score: f32, floor: f32| {
+            self.tails[detector as usize].digits(score, floor, weight)
+        };
+        [
+            digits(Detector::RobustZScore, distances.slow.abs() as f32, floor),
+            digits(Detector::Step, distances.change as f32, floor),
+            digits(Detector::Ewma, distances.smooth as f32, floor),
+            digits(Detector::LevelShift, distances.shift as f32, floor),
+            if believed {
+                digits(Detector::Seasonal, seasonal.residual.abs(), floor)
+            } else {
+                0.0
+            },
+            digits(Detector::HourMean, hour, floor),
+            // A tenth more or less restless is no news.
+            digits(Detector::Variance, variance, 0.1),
+        ]
+    }
+
+    fn take_off_season(
+        &mut self,
+        local: Micros,
+        elapsed: f32,
+        distances: &Distances,
+        cut: f64,
+        floor: f64,
+    ) -> Seasonal {
+        let offset = distances.slow as f32;
+        if self.seasons.is_none() && distances.slow.abs() > floor && self.levels.samples() > 20 {
+            self.seasons = Some(Box::new(Seasons::new(self.time)));
+        }
+        match &mut self.seasons {
+            Some(seasons) => seasons.observe(self.time, local, elapsed, offset, cut as f32),
+            None => Seasonal {
+                residual: offset,
+                believed: Season::None,
+            },
+        }
+    }
+
+    /// A flat line or a drift, which no single sample shows.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "each is a local of the one caller; a struct for them would only move the list"
+    )]
+    fn look_for_stories(
+        &mut self,
+        config: &DetectorConfig,
+        observation: &mut Observation,
+        local: Micros,
+        elapsed: f32,
+        value: f64,
+        before: &Levels,
+        may_alarm: bool,
+    ) {
+        // Below this a change is rounding, and above it a creeping level has left its usual noise.
+        let least = self.floor(config).max(f64::from(before.scale()));
+        let day = local.div_euclid(DAY) as i32;
+        let crept = self.drift.observe(day, value, elapsed, least);
+        let standing = self.presence.move_or_stand(value != before.last(), elapsed);
+        if !may_alarm || observation.score > 1.0 {
+            return;
+        }
+        if let Some(standing_s) = standing {
+            self.presence.told_standing();
+            observation.kind = AnomalyKind::FlatLine;
+            observation.score = 1.5;
+            observation.lasting_s = f64::from(standing_s);
+        } else if let Some(crept) = crept {
+            observation.kind = AnomalyKind::Drift;
+            observation.score = ((crept.to - crept.from).abs() / least).max(1.01);
+            observation.expected = crept.from;
+            observation.direction = if crept.to < crept.from {
+                Direction::Low
+            } else {
+                Direction::High
+            };
+        } else {
+            return;
+        }
+        self.alarms.tell(config);
+    }
+
+    /// A level that has lasted for half a day is the usual one from now on.
+    fn take_over_level(&mut self, residual: f64, elapsed: f32, floor: f64) {
+        let far = SHIFT_DEVIATIONS * f64::from(self.levels.smooth()).max(floor);
+        if residual.abs() > far {
+            let side = elapsed.copysign(residual as f32);
+            self.away_s = if self.away_s * side >= 0.0 {
+                self.away_s + side
+            } else {
+                side
+            };
+        } else if self.away_s != 0.0 {
+            // Now and then a sample comes back even from a new level.
+            let back = (2.0 * elapsed).min(self.away_s.abs());
+            self.away_s -= back.copysign(self.away_s);
+        }
+        let least = SHIFT_S.max(SHIFT_SAMPLES * self.presence.interval_s());
+        if self.away_s.abs() >= least {
+            self.away_s = 0.0;
+            let level = self.levels.slow() + f64::from(self.levels.hour());
+            self.levels.move_to(level);
+        }
+    }
+}

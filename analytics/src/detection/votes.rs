@@ -1,0 +1,115 @@
+//! The detectors' votes, and what they make of a sample together.
+
+use schemas::{AnomalyKind, Direction};
+use serde::{Deserialize, Serialize};
+
+use super::season::Season;
+
+/// The largest score given. A finite end, so that an event is valid JSON when a constant series moves.
+pub const SCORE_MAX: f64 = 1e6;
+
+/// How many detectors vote.
+pub const DETECTORS: usize = 8;
+
+/// One of the detectors that vote on each sample.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Detector {
+    /// Distance from a slow robust level.
+    RobustZScore,
+    /// Change since the sample before.
+    Step,
+    /// Smoothed distance from a fast exponentially weighted mean.
+    Ewma,
+    /// Distance of the fast level from the slow one.
+    LevelShift,
+    /// Distance from what the hour of the day or of the week usually brings.
+    Seasonal,
+    /// Mean residual of the last hour: small, but lasting.
+    HourMean,
+    /// Restlessness of the last hour against that of two days.
+    Variance,
+    /// A value out of the range of all that was seen.
+    Range,
+}
+
+impl Detector {
+    /// All of them, in the order of [`Observation::votes`].
+    pub const ALL: [Detector; DETECTORS] = [
+        Detector::RobustZScore,
+        Detector::Step,
+        Detector::Ewma,
+        Detector::LevelShift,
+        Detector::Seasonal,
+        Detector::HourMean,
+        Detector::Variance,
+        Detector::Range,
+    ];
+
+    /// The name in events.
+    pub fn name(self) -> &'static str {
+        match self {
+            Detector::RobustZScore => "robust_z_score",
+            Detector::Step => "step",
+            Detector::Ewma => "ewma",
+            Detector::LevelShift => "level_shift",
+            Detector::Seasonal => "seasonal",
+            Detector::HourMean => "hour_mean",
+            Detector::Variance => "variance",
+            Detector::Range => "range",
+        }
+    }
+}
+
+/// What one detector thinks of a sample.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct DetectorVote {
+    /// Which one.
+    pub detector: Detector,
+    /// What it adds to the ensemble's score, ≥ 0: above 1 it calls the sample abnormal by itself. 0 most of the time.
+    pub score: f64,
+    /// The value it expected.
+    pub expected: f64,
+    /// Lower edge of what it has seen 99 % of the time.
+    pub lower: f64,
+    /// Upper edge of that.
+    pub upper: f64,
+}
+
+/// What the detectors together think of a sample, from what they had learned before it. Every number is finite.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Observation {
+    /// For ranking samples of *one* series, in its unit, ≥ 0: smoothed distance from both the recent level and the seasonal expectation.
+    /// Not divided by anything that adapts, which would rank a large anomaly behind a small one before it.
+    pub raw_score: f64,
+    /// 0–1 normal, above 1 anomalous, at most [`SCORE_MAX`]: the sum of the votes over what the rate of alarms allows. At most 1 where an
+    /// alarm would be unwarranted: before the warm-up ends, while samples are missing, on a side that is not watched, in the rest after an
+    /// alarm (unless this is worse), and when the same has come at the same distance several times.
+    pub score: f64,
+    /// Distance from the expectation in usual deviations, ≥ 0, at most [`SCORE_MAX`].
+    pub sigmas: f64,
+    /// The value that was expected.
+    pub expected: f64,
+    /// Lower edge of the band that holds 99 % of the samples of late.
+    pub lower: f64,
+    /// Upper edge of that band.
+    pub upper: f64,
+    /// Which side of the expectation the value is on.
+    pub direction: Direction,
+    /// What each detector thinks.
+    pub votes: [DetectorVote; DETECTORS],
+    /// In what way it is abnormal, if it is. Of a drift, `expected` is the level it came from.
+    pub kind: AnomalyKind,
+    /// Which season the expectation rests on.
+    pub season: Season,
+    /// Hours since Monday 0:00 in local time, 0–167.
+    pub hour_of_week: u8,
+    /// 0–1: how much of the warm-up has been seen.
+    pub trust: f64,
+    /// 0–1: the share of expected samples that arrived of late, from the series' own interval.
+    pub completeness: f64,
+    /// How long the story lasts so far, seconds: the value unchanged, or no sample at all. 0 for the other kinds.
+    pub lasting_s: f64,
+    /// Whether an event should be sent now. True exactly when `score` is above 1.
+    pub announce: bool,
+}

@@ -1,0 +1,217 @@
+//! A forest over rows that pass once: remembers a bounded sample of the recent ones, and is grown anew from it now and then.
+
+use ndarray::ArrayView2;
+use rand_xoshiro::Xoshiro256PlusPlus;
+use rand_xoshiro::rand_core::SeedableRng;
+use serde::{Deserialize, Serialize};
+
+use super::config::{FEATURES_MAX, check};
+use super::grow::{below, unit};
+use super::{ForestConfig, ForestError, IsolationForest, UnfittedForest};
+
+/// How a forest follows a stream of rows.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct StreamingConfig {
+    /// How its trees are grown.
+    pub forest: ForestConfig,
+    /// Rows kept, 2–1,000,000. Default 2048: four times what a tree sees, so that trees differ and one bad stretch does not fill it.
+    pub reservoir_rows: u32,
+    /// Rows seen before the first forest, 2–`reservoir_rows`. Default 64: the fewest of which a tree tells crowd from emptiness.
+    pub warm_up_rows: u32,
+}
+
+impl Default for StreamingConfig {
+    fn default() -> Self {
+        StreamingConfig {
+            forest: ForestConfig::default(),
+            reservoir_rows: 2048,
+            warm_up_rows: 64,
+        }
+    }
+}
+
+/// A forest and the rows that it will be grown from next. Bounded: `reservoir_rows` rows and one forest. Everything it will ever do follows
+/// from what is serialised, so one that was saved and read goes on with the same bits.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StreamingForest {
+    config: StreamingConfig,
+    features: usize,
+    /// The rows kept, one after the other, `features` values each.
+    rows: Vec<f64>,
+    kept: usize,
+    random: Xoshiro256PlusPlus,
+    forest: Option<IsolationForest>,
+    /// Rows that [`StreamingForest::observe`] took since the forest was grown.
+    since_refit: u32,
+    refits: u64,
+}
+
+impl StreamingForest {
+    /// A forest that has seen no row yet.
+    ///
+    /// # Errors
+    /// `Setting` (refuse to start) names the setting that is out of range; `Width` if a row would have more than 65,535 features.
+    pub fn try_new(config: StreamingConfig, features: usize) -> Result<Self, ForestError> {
+        UnfittedForest::try_new(config.forest)?;
+        let reservoir_rows = f64::from(config.reservoir_rows);
+        check(&[
+            ("reservoir_rows", reservoir_rows, 2.0, 1e6),
+            (
+                "warm_up_rows",
+                f64::from(config.warm_up_rows),
+                2.0,
+                reservoir_rows,
+            ),
+        ])?;
+        if features > FEATURES_MAX {
+            return Err(ForestError::Width {
+                found: features,
+                expected: FEATURES_MAX,
+            });
+        }
+        Ok(StreamingForest {
+            config,
+            features,
+            rows: Vec::new(),
+            kept: 0,
+            random: Xoshiro256PlusPlus::seed_from_u64(config.forest.seed),
+            forest: None,
+            since_refit: 0,
+            refits: 0,
+        })
+    }
+
+    /// The forest as last grown; `None` before the first time.
+    pub fn forest(&self) -> Option<&IsolationForest> {
+        self.forest.as_ref()
+    }
+
+    /// The settings.
+    pub fn config(&self) -> &StreamingConfig {
+        &self.config
+    }
+
+    /// How many features a row has.
+    pub fn features(&self) -> usize {
+        self.features
+    }
+
+    /// 0–1: how much there is of the rows that a tree would see.
+    pub fn filled(&self) -> f64 {
+        let samples = self.config.forest.samples.min(self.config.reservoir_rows);
+        (self.kept as f64 / f64::from(samples)).min(1.0)
+    }
+
+    /// Rows in the reservoir.
+    pub fn kept(&self) -> usize {
+        self.kept
+    }
+
+    /// Whether it hangs together. One that was read from outside may not, and must not be used then.
+    pub fn is_sound(&self) -> bool {
+        Self::try_new(self.config, self.features).is_ok()
+            && self.kept <= self.config.reservoir_rows as usize
+            && self.rows.len() == self.kept * self.features
+            && self
+                .forest
+                .as_ref()
+                .is_none_or(|forest| forest.features() == self.features && forest.is_sound())
+    }
+
+    /// Puts a row into the reservoir with probability `share` (0–1) once it is full, in the place of any other row. So each row is forgotten
+    /// with the same chance per row that comes, and after n rows 1/e of the reservoir is older than `reservoir_rows` / `share` rows
+    /// (Aggarwal 2006, "On biased reservoir sampling in the presence of stream evolution").
+    ///
+    /// # Errors
+    /// `Width` if the row has another number of features.
+    pub fn keep(&mut self, row: &[f64], share: f64) -> Result<(), ForestError> {
+        if row.len() != self.features {
+            return Err(ForestError::Width {
+                found: row.len(),
+                expected: self.features,
+            });
+        }
+        let most = self.config.reservoir_rows as usize;
+        if self.kept < most {
+            self.rows.extend_from_slice(row);
+            self.kept += 1;
+        } else if unit(&mut self.random) < share {
+            let from = below(&mut self.random, most) * self.features;
+            self.rows[from..from + self.features].copy_from_slice(row);
+        }
+        Ok(())
+    }
+
+    /// Grows the forest anew from the reservoir, with other chances than the one before.
+    ///
+    /// # Errors
+    /// As [`UnfittedForest::fit`]; cannot happen for a forest that [`StreamingForest::try_new`] made.
+    pub fn refit(&mut self) -> Result<(), ForestError> {
+        let config = ForestConfig {
+            seed: self.config.forest.seed.wrapping_add(self.refits),
+            ..self.config.forest
+        };
+        self.forest = Some(UnfittedForest::try_new(config)?.fit(self.rows()?)?);
+        self.refits += 1;
+        self.since_refit = 0;
+        Ok(())
+    }
+
+    /// The score that a row like those kept exceeds with a small chance (0–1); `None` before the first forest. Beyond the 2 % of highest scores
+    /// the tail is taken to fall exponentially (as in SPOT: Siffer et al. 2017, with a shape of 0); its scale is the median, so that a few real
+    /// outliers among the rows do not stretch it.
+    ///
+    /// # Errors
+    /// As [`IsolationForest::score`]; cannot happen for a forest that [`StreamingForest::try_new`] made.
+    pub fn tail_score(&self, chance: f64) -> Result<Option<f64>, ForestError> {
+        let Some(forest) = &self.forest else {
+            return Ok(None);
+        };
+        let mut scores = forest.score(self.rows()?)?.to_vec();
+        scores.sort_unstable_by(f64::total_cmp);
+        let from = scores.len() - (scores.len() / 50).max(2).min(scores.len());
+        let highest = &scores[from..];
+        let (Some(start), Some(middle)) = (highest.first(), highest.get(highest.len() / 2)) else {
+            return Ok(None);
+        };
+        let scale = (middle - start) / std::f64::consts::LN_2;
+        let above = highest.len() as f64 / scores.len() as f64;
+        Ok(Some(start + scale * libm::log(above / chance).max(0.0)))
+    }
+
+    /// The rows kept. The reservoir has `kept` of `features` values each.
+    fn rows(&self) -> Result<ArrayView2<'_, f64>, ForestError> {
+        ArrayView2::from_shape((self.kept, self.features), &self.rows).map_err(|_| {
+            ForestError::Width {
+                found: self.rows.len(),
+                expected: self.kept * self.features,
+            }
+        })
+    }
+
+    /// Scores a row by what came before it, then learns it: every row goes into the reservoir, and the forest is grown anew when the rows
+    /// seen have doubled, later each time half the reservoir has passed. `None` while fewer than `warm_up_rows` were seen.
+    ///
+    /// # Errors
+    /// `Width` if the row has another number of features.
+    pub fn observe(&mut self, row: &[f64]) -> Result<Option<f64>, ForestError> {
+        let score = self
+            .forest
+            .as_ref()
+            .map(|forest| forest.score_row(row))
+            .transpose()?;
+        self.keep(row, 1.0)?;
+        self.since_refit += 1;
+        let most = self.config.reservoir_rows;
+        let due = match self.forest {
+            None => self.config.warm_up_rows,
+            Some(_) if self.kept < most as usize => self.kept as u32 / 2,
+            Some(_) => most / 2,
+        };
+        if self.since_refit >= due {
+            self.refit()?;
+        }
+        Ok(score)
+    }
+}

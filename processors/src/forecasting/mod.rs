@@ -1,0 +1,123 @@
+//! Forecasts in the stream: of the values of series ([`values`]) and of when something is full ([`pools`]), each with its ledger.
+//!
+//! Everything is decided by the samples of the series or pool itself, in the order of their times: a forecast is made with the first sample after it is
+//! due, from the samples before. So the same samples give the same forecasts, whatever shares their records.
+
+mod bounded;
+mod event;
+mod pools;
+mod values;
+
+use schemas::{Micros, Series, SeriesDirectory};
+use serde::{Deserialize, Serialize};
+
+use crate::state::Pending;
+use bounded::Bounded;
+use pools::{Pool, Pools};
+use values::Values;
+
+/// What is forecast, and how much memory that may take.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ForecastingConfig {
+    /// A series is forecast so often, hours, ≥ 1.
+    pub interval_h: u32,
+    /// How far ahead, hours from the hour in which the forecast is made; each ≥ 1 and at most [`HORIZON_H_MAX`].
+    pub horizons_h: Vec<u32>,
+    /// Series of a partition that are forecast, some 10 KB each; those that come first, and others when one has been silent for a week.
+    pub series_max: usize,
+    /// Pools (disks, memories, …) of a partition whose time to full is forecast, some 10 KB each; likewise.
+    pub pools_max: usize,
+}
+
+/// The furthest horizon, hours. A week: the longest season that a forecaster of hours knows.
+pub const HORIZON_H_MAX: u32 = 168;
+
+impl Default for ForecastingConfig {
+    fn default() -> Self {
+        ForecastingConfig {
+            interval_h: 6,
+            horizons_h: vec![1, 6, 24],
+            series_max: 5_000,
+            pools_max: 5_000,
+        }
+    }
+}
+
+/// All forecasters of a partition.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Forecasting {
+    values: Values,
+    pools: Pools,
+}
+
+/// What is saved of them.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(crate) struct SavedForecasting {
+    values: Values,
+    pools: Bounded<Pool>,
+}
+
+/// A measure of a series, as forecasters take it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Measure {
+    pub(crate) series: u32,
+    pub(crate) time: Micros,
+    /// The value as sent.
+    pub(crate) value: f64,
+    /// What is forecast: the value, or a counter's increase per second, if there is one.
+    pub(crate) measure: Option<f64>,
+}
+
+impl Forecasting {
+    /// Learns what the new series of the directory tell of.
+    pub(crate) fn grow(&mut self, directory: &SeriesDirectory, resource_of: impl Fn(u32) -> u32) {
+        self.pools.grow(directory, resource_of);
+    }
+
+    /// Takes a finite sample that is newer than all of its series.
+    #[inline]
+    pub(crate) fn observe(
+        &mut self,
+        config: &ForecastingConfig,
+        directory: &SeriesDirectory,
+        sample: Measure,
+        told: &mut Pending,
+    ) {
+        let Measure {
+            series,
+            time,
+            value,
+            measure,
+        } = sample;
+        let of: &Series = &directory[series as usize];
+        if let Some(measure) = measure {
+            self.values.observe(config, series, of, time, measure, told);
+        }
+        self.pools
+            .observe(config, directory, series, time, value, told);
+    }
+
+    pub(crate) fn save(&self) -> SavedForecasting {
+        SavedForecasting {
+            values: self.values.clone(),
+            pools: self.pools.states.clone(),
+        }
+    }
+
+    /// `None` if what was saved speaks of other series or pools than there are.
+    pub(crate) fn restore(
+        saved: SavedForecasting,
+        directory: &SeriesDirectory,
+        resource_of: impl Fn(u32) -> u32,
+    ) -> Option<Self> {
+        let mut forecasting = Forecasting {
+            values: saved.values,
+            pools: Pools::default(),
+        };
+        forecasting.grow(directory, resource_of);
+        forecasting.pools.states = saved.pools;
+        let sound = forecasting.values.0.restore(directory.len())
+            && forecasting.pools.restore(directory.len());
+        sound.then_some(forecasting)
+    }
+}
