@@ -14,7 +14,7 @@ COPY . .
 # The caches outlive a build, so that the next one compiles only what changed; what is in them is copied out, for they are no layer.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/src/target \
-    cargo build --release --locked \
+    cargo build --release --locked --features kafka-tls \
  && cp target/release/tidewatch /tidewatch
 
 FROM scratch AS ready
@@ -37,6 +37,10 @@ FROM debian:bookworm-slim AS tidewatch
 LABEL org.opencontainers.image.title="Tidewatch" \
       org.opencontainers.image.version="0.1.0" \
       org.opencontainers.image.licenses="Apache-2.0"
+# The authorities that TLS to Kafka, S3 and others is checked against.
+RUN apt-get update \
+ && apt-get install --yes --no-install-recommends ca-certificates \
+ && rm -rf /var/lib/apt/lists/*
 # A number that no user of the host has. The two directories belong to it, and so does a new volume that is mounted over one of them.
 RUN groupadd --gid 10744 tidewatch \
  && useradd --uid 10744 --gid tidewatch --no-create-home --home-dir /var/lib/tidewatch --shell /usr/sbin/nologin tidewatch \

@@ -1,6 +1,6 @@
 //! The detector `isolation_forest`: how easily random cuts part a row of numbers from the others. For many features at once.
 //!
-//! Isolation forest (Liu, Ting, Zhou 2008), changed in five places, none of which costs anything when a row is scored:
+//! Isolation forest (Liu, Ting, Zhou 2008), changed in six places, which cost next to nothing when a row is scored:
 //! - **Guided cuts**: half of the cuts fall where they part two groups best (pooled gain, Cortes 2021, "Revisiting randomized choices in
 //!   isolation forests"), the others anywhere. Guided alone would make the trees alike; random alone needs luck to find a cluster.
 //! - **Steps by density**: a step into a side that holds the share p of the samples and the share v of the range counts 2p/(p + v)
@@ -9,6 +9,8 @@
 //! - **Features by their tails**: the heavier the tails of a feature, the more cuts it gets.
 //! - **Half of the features**: a tree cuts only the features drawn for it, so that trees differ although cuts are guided.
 //! - **More samples than leaves**: a leaf at the depth limit tells by how many samples it holds how full its place is.
+//! - **Beyond everything seen**: a row outside the reach of the samples has a shorter path the farther out it lies; trees alone would take it
+//!   for the outermost sample.
 //!
 //! [`ForestConfig`] → [`UnfittedForest`] → [`IsolationForest`]; [`StreamingForest`] forgets and refits as rows pass.
 //!

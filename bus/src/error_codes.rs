@@ -37,4 +37,8 @@ schemas::error_codes! {
         means: "Writing or syncing it failed, so what the disk holds of the last records is uncertain; none of them was acknowledged. Reading goes on, clients get 503 and keep their samples, and `/healthz` says 503.",
         expected: "A disk that takes writes.",
         fix: "Mend the disk or make room on it, then restart the process: what was acknowledged is there.";
+    NO_TLS = "TW-LOG-010", "This program can't speak TLS or SASL/SCRAM to Kafka",
+        means: "It was built without the feature `kafka-tls`, which compiles OpenSSL and is off by default. `tidewatch version` tells. Nothing was started.",
+        expected: "A program with that feature: the container image and release builds have it.",
+        fix: "Take one of those, or run `cargo build --release --features kafka-tls`.";
 }

@@ -11,6 +11,7 @@ mod group;
 mod inspect;
 mod options;
 mod reader;
+mod security;
 mod topics;
 
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use schemas::{NextOffset, Offset};
 
 pub use inspect::{BROKER_VERSION_MIN, BrokerVersion, Cluster, TopicSettingFault, TopicState};
 pub use options::KafkaOptions;
+pub use security::{Certificate, HAS_TLS, Mechanism, Sasl, Secret, Security, Tls};
 
 use crate::{Bus, BusError, Membership, PartitionReader, Record, Retained, TopicSpec, check_sizes};
 use appender::Appender;
@@ -42,7 +44,7 @@ impl KafkaBus {
     /// Prepares the clients. They connect by themselves; a broker that is away is told by the first call that needs it.
     ///
     /// # Errors
-    /// `Config` for settings that are refused.
+    /// `Config` for settings that are refused; `NoTls` for those that need the feature `kafka-tls`, in a program without it.
     pub fn connect(options: KafkaOptions) -> Result<Arc<KafkaBus>, BusError> {
         options.check()?;
         let readers = Arc::new(Readers::new(&options)?);

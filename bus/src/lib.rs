@@ -203,6 +203,14 @@ pub enum BusError {
     /// The settings are refused (bad configuration).
     #[error("{0}")]
     Config(String),
+    /// The settings ask for TLS or SASL/SCRAM, and this program was built without them (bad configuration).
+    #[error(
+        "{setting} needs a program that was built with the feature `kafka-tls`, and this one was not; take the container image, or build it with `cargo build --release --features kafka-tls`"
+    )]
+    NoTls {
+        /// What asks for it, as in the configuration.
+        setting: String,
+    },
 }
 
 impl HasFault for BusError {
@@ -214,7 +222,8 @@ impl HasFault for BusError {
             BusError::NoTopic { .. }
             | BusError::PartitionCount { .. }
             | BusError::OutOfRange { .. }
-            | BusError::Config(_) => Fault::BadConfig,
+            | BusError::Config(_)
+            | BusError::NoTls { .. } => Fault::BadConfig,
         }
     }
 }
@@ -231,6 +240,7 @@ impl HasCode for BusError {
             BusError::Unavailable { .. } => &error_codes::LOG_UNAVAILABLE,
             BusError::Broken { .. } => &error_codes::LOG_BROKEN,
             BusError::Config(_) => &error_codes::LOG_SETTINGS,
+            BusError::NoTls { .. } => &error_codes::NO_TLS,
         }
     }
 }

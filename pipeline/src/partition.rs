@@ -490,3 +490,6 @@ impl<'a> PartitionTask<'a> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

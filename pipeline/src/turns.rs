@@ -11,7 +11,12 @@ pub(crate) struct Turns(Semaphore);
 impl Turns {
     pub(crate) fn of_this_machine() -> Self {
         let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
-        Turns(Semaphore::new((cores / 2).max(1)))
+        Turns::of((cores / 2).max(1))
+    }
+
+    /// So many at once.
+    pub(crate) fn of(count: usize) -> Self {
+        Turns(Semaphore::new(count))
     }
 
     /// Waits for a turn, in the order of asking. It must not be held while anything outside this process is waited for.

@@ -11,10 +11,10 @@
 //!   half in an hour), both less their median over the siblings: what the hour of the day does to all of them makes none of them odd. A
 //!   feature that is not known is a hole. Without 3 siblings in the partition there is no row.
 //! - **The forest** is grown when 64 rows are there, again whenever they have doubled, then each hour, from a reservoir in which rows of a day stand.
-//! - **The verdict** is that of the detectors of a series, on the series of the resource's scores: so a resource that is always unlike the
-//!   others is announced once at most, and rest and the allowed rate of alarms are those of every series. Besides, the score must be one that
-//!   the rows in the reservoir would pass no more often than alarms are allowed. Nothing is told before the forest has as many rows as a
-//!   tree sees.
+//! - **The verdict** is that of the detectors of a series, on the series of the resource's scores, smoothed over some minutes: so a resource
+//!   that is always unlike the others is announced once at most, rest and the allowed rate of alarms are those of every series, and what
+//!   lasts is told from a wild minute. Besides, the smoothed score must be one that few rows of the class have. Nothing is told before the
+//!   forest has as many rows as a tree sees.
 //!
 //! Only sealed windows are seen, and the rows of a minute in an order of their own, so that everything here follows from the samples that came
 //! in time, not from how they were cut into records or when a checkpoint was taken.
@@ -43,8 +43,11 @@ const CHOICE_AFTER: Micros = 10 * MINUTE;
 const REFIT_EVERY: Micros = HOUR;
 /// Rows stay in the reservoir for about so many minutes: a day, so that the hours of the day are all there.
 const REMEMBERED_MINUTES: f64 = 1440.0;
-/// What the allowed rate of alarms is counted in: 30 days.
-const MINUTES_A_MONTH: f64 = 43_200.0;
+/// Nothing is told of a resource whose smoothed score is not above what this share of its class's rows exceeds. 0.05: one wild minute in
+/// twenty is usual somewhere, minute after minute of it is not.
+const ODD_SHARE: f64 = 0.05;
+/// The weight of a minute in a resource's smoothed score: a single wild minute moves it by a third, and three say it.
+const SMOOTHING: f64 = 0.3;
 /// Other resources of the class that must have spoken in the same minute. 3: with fewer there is no telling who is the odd one.
 const SIBLINGS_MIN: usize = 3;
 /// Scores closer than this to the expected one are never unusual: forests of other seeds differ by as much.
@@ -73,8 +76,22 @@ struct Member {
     open: Vec<Mean>,
     /// By feature: what is usual for this resource; NaN = not known yet.
     usual: Vec<f64>,
-    /// The history of its scores.
+    /// Its score, smoothed; NaN before the first.
+    score: f64,
+    /// The history of that.
     scores: SeriesDetectors,
+}
+
+impl Member {
+    /// Takes the score of a minute into the smoothed one, and returns that.
+    fn smooth(&mut self, score: f64) -> f64 {
+        if self.score.is_nan() {
+            self.score = score;
+        } else {
+            self.score += SMOOTHING * (score - self.score);
+        }
+        self.score
+    }
 }
 
 /// Resources that are the same kind of thing.
@@ -91,7 +108,7 @@ struct Class {
     refit_at: Micros,
     /// Rows kept when it was last grown.
     grown_from: u32,
-    /// Scores from here on are rare enough for an alarm.
+    /// Smoothed scores up to this are not odd.
     score_min: f64,
 }
 
@@ -242,6 +259,7 @@ impl ResourceForests {
             class: class as u16,
             open: vec![Mean::default(); features],
             usual: vec![f64::NAN; features],
+            score: f64::NAN,
             scores: SeriesDetectors::default(),
         });
         self.member_of.insert(resource, member);
@@ -370,6 +388,7 @@ impl ResourceForests {
             let scores: Vec<f64> = scores.collect::<Result<_, _>>()?;
             let siblings = rows.len() - 1;
             for (row, score) in rows.iter_mut().zip(scores) {
+                let score = row.member.smooth(score);
                 let observation = row.member.scores.observe(&config, end, score);
                 let odd = score > class.score_min && observation.direction == Direction::High;
                 if !(observation.announce && odd) || forest.filled() < 1.0 {
@@ -403,8 +422,7 @@ impl ResourceForests {
             forest.refit()?;
             class.grown_from = kept;
             class.refit_at = end + REFIT_EVERY;
-            let chance = config.alarms_per_month / MINUTES_A_MONTH;
-            class.score_min = forest.tail_score(chance)?.unwrap_or(1.0);
+            class.score_min = forest.score_exceeded_by(ODD_SHARE)?.unwrap_or(1.0);
         }
         Ok(found)
     }

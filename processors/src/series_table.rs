@@ -228,3 +228,80 @@ impl Resolver<'_> {
         index
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use schemas::{BatchBuilder, Labels};
+
+    use super::*;
+
+    /// A record of one sample of each of these metrics of one host.
+    fn batch(metrics: &[(&str, Kind)]) -> SampleBatch {
+        let mut builder = BatchBuilder::default();
+        let labels = builder.label_set(&Labels::try_new([("host", "a")]).unwrap());
+        for (metric, kind) in metrics {
+            let metric = builder.metric(metric);
+            builder.push(metric, labels, *kind, 0, 1.0);
+        }
+        builder.finish().unwrap()
+    }
+
+    /// The metrics of the table's indices that the samples of a record are given, in the order of the record.
+    fn found(table: &mut SeriesTable, metrics: &[(&str, Kind)], series_max: usize) -> Vec<String> {
+        let batch = batch(metrics);
+        let mut resolver = table.resolver(&batch, series_max);
+        let rows = (0..batch.rows()).map(|row| match resolver.series(row) {
+            Some(index) => {
+                let series = resolver.of(index);
+                assert_eq!(resolver.id_of(index), series.id);
+                series.metric.to_string()
+            }
+            None => "refused".to_owned(),
+        });
+        rows.collect()
+    }
+
+    #[test]
+    fn a_series_is_found_in_any_order_of_a_record() {
+        let gauges = |names: &[&'static str]| -> Vec<(&'static str, Kind)> {
+            names.iter().map(|name| (*name, Kind::Gauge)).collect()
+        };
+        let mut table = SeriesTable::default();
+        for names in [
+            &["a", "b", "c"][..],
+            // As expected, then against it in every way: backwards, with gaps, with one that is new in the middle.
+            &["a", "b", "c"],
+            &["c", "b", "a"],
+            &["a", "c"],
+            &["b", "d", "c", "a"],
+            &["d"],
+        ] {
+            assert_eq!(found(&mut table, &gauges(names), 10), *names);
+        }
+        assert_eq!(table.directory().len(), 4);
+        assert_eq!(
+            found(&mut table, &gauges(&["e", "d", "a"]), 4),
+            ["refused", "d", "a"]
+        );
+    }
+
+    #[test]
+    fn a_series_once_known_to_count_stays_a_counter() {
+        let mut table = SeriesTable::default();
+        let kinds = |table: &SeriesTable| {
+            let of_directory: Vec<Kind> = table.directory().iter().map(|s| s.kind).collect();
+            assert_eq!(table.kinds(), of_directory);
+            of_directory
+        };
+        let (gauge, counter) = (Kind::Gauge, Kind::Counter);
+        found(&mut table, &[("a", gauge), ("b", gauge)], 10);
+        assert_eq!(kinds(&table), [gauge, gauge]);
+        // Found where it was expected, and found by its id.
+        found(&mut table, &[("a", counter)], 10);
+        assert_eq!(kinds(&table), [counter, gauge]);
+        found(&mut table, &[("b", counter), ("a", gauge)], 10);
+        assert_eq!(kinds(&table), [counter, counter]);
+        found(&mut table, &[("a", gauge), ("b", gauge)], 10);
+        assert_eq!(kinds(&table), [counter, counter]);
+    }
+}

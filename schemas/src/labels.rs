@@ -168,7 +168,13 @@ impl fmt::Debug for Labels {
 
 impl serde::Serialize for Labels {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(self.iter())
+        use serde::ser::SerializeMap;
+        // Snapshots are in a format that asks for the length first.
+        let mut map = serializer.serialize_map(Some(self.iter().count()))?;
+        for (key, value) in self.iter() {
+            map.serialize_entry(key, value)?;
+        }
+        map.end()
     }
 }
 

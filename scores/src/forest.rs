@@ -37,25 +37,6 @@ pub(crate) fn run(data: &Path) -> Result<Report, ScoreError> {
     let mut per_series = Vec::new();
     for path in tables(&data.join("adbench"))? {
         let table = Table::read(&path)?;
-        let ranking = |kind: &'static str, scores: Vec<Vec<f64>>| {
-            let mean = |measure: fn(&[f64], &[bool]) -> f64| {
-                let sum: f64 = scores
-                    .iter()
-                    .map(|scores| measure(scores, &table.outlier))
-                    .sum();
-                sum / scores.len() as f64
-            };
-            match kind {
-                "batch" => vec![
-                    ("auroc".to_owned(), mean(roc_area)),
-                    ("ap".to_owned(), mean(average_precision)),
-                ],
-                _ => vec![
-                    ("auroc_streaming".to_owned(), mean(roc_area)),
-                    ("ap_streaming".to_owned(), mean(average_precision)),
-                ],
-            }
-        };
         let seeds = if table.rows.nrows() > ROWS_LARGE {
             SEEDS_LARGE
         } else {
@@ -79,8 +60,17 @@ pub(crate) fn run(data: &Path) -> Result<Report, ScoreError> {
                     .collect::<Result<Vec<_>, _>>()
             };
         let mut metrics = BTreeMap::new();
-        metrics.extend(ranking("batch", run(batch_scores)?));
-        metrics.extend(ranking("streaming", run(streaming_scores)?));
+        for (suffix, scores) in [
+            ("", run(batch_scores)?),
+            ("_streaming", run(streaming_scores)?),
+        ] {
+            let mean = |measure: fn(&[f64], &[bool]) -> f64| {
+                let measured = scores.iter().map(|one| measure(one, &table.outlier));
+                measured.sum::<f64>() / scores.len() as f64
+            };
+            metrics.insert(format!("auroc{suffix}"), mean(roc_area));
+            metrics.insert(format!("ap{suffix}"), mean(average_precision));
+        }
         per_series.push(SeriesScore {
             series: table.name,
             metrics,

@@ -1,11 +1,13 @@
 //! Finds or starts the real Kafka that tests run against, or says loudly that they were skipped.
 
 pub mod broker;
+pub mod secured;
 
 use std::io::Write;
 use std::sync::OnceLock;
 
 pub use broker::Broker;
+pub use secured::SecuredBroker;
 
 /// Names a broker that runs already, `host:port`.
 pub const TEST_KAFKA: &str = "TIDEWATCH_TEST_KAFKA";
@@ -13,6 +15,8 @@ pub const TEST_KAFKA: &str = "TIDEWATCH_TEST_KAFKA";
 pub const START_KAFKA: &str = "TIDEWATCH_START_KAFKA";
 /// `1`: having no broker is a failure.
 pub const REQUIRE_KAFKA: &str = "TIDEWATCH_REQUIRE_KAFKA";
+/// `1`: a build that can't speak TLS to Kafka is a failure.
+pub const REQUIRE_TLS: &str = "TIDEWATCH_REQUIRE_TLS";
 
 /// The address of a real broker, or `None`, said loudly, when there is none.
 ///
@@ -53,11 +57,39 @@ pub fn own_broker_for_tests() -> Option<Broker> {
     }
 }
 
+/// A broker with TLS and SASL listeners, or `None`, said loudly. Only where [`kafka_for_tests`] would give one too, and where this build speaks TLS.
+///
+/// # Panics
+/// If there is none and `TIDEWATCH_REQUIRE_KAFKA=1` or `TIDEWATCH_REQUIRE_TLS=1`.
+pub fn secured_broker_for_tests() -> Option<SecuredBroker> {
+    if !bus::kafka::HAS_TLS {
+        crate::skip(
+            "TLS to Kafka",
+            "a build with `--features tidewatch/kafka-tls`",
+            REQUIRE_TLS,
+        );
+        return None;
+    }
+    if !is_set(START_KAFKA) && std::env::var_os(TEST_KAFKA).is_none() {
+        skip(NOT_ASKED);
+        return None;
+    }
+    if !broker::can_start() {
+        skip(NO_JAVA);
+        return None;
+    }
+    SecuredBroker::start()
+        .map_err(|error: String| skip(&error))
+        .ok()
+}
+
+const NO_JAVA: &str =
+    "`java` and `mvn` are needed to start a Kafka broker, and at least one is not installed";
 const NOT_ASKED: &str = "neither TIDEWATCH_TEST_KAFKA nor TIDEWATCH_START_KAFKA=1 is set; `cargo xtask test` starts a broker";
 
 fn start() -> Result<Broker, String> {
     if !broker::can_start() {
-        return Err("`java` and `mvn` are needed to start a Kafka broker, and at least one is not installed".into());
+        return Err(NO_JAVA.into());
     }
     Broker::start()
 }

@@ -50,6 +50,13 @@ pub fn binary() -> &'static Path {
                 "scenarios",
                 "--message-format=json",
             ])
+            // The same program as the tests were built for.
+            .args(
+                bus::kafka::HAS_TLS
+                    .then_some(["--features", "tidewatch/kafka-tls"])
+                    .iter()
+                    .flatten(),
+            )
             .current_dir(crate::repository())
             .stderr(Stdio::inherit())
             .output()

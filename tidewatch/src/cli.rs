@@ -131,7 +131,7 @@ pub enum Command {
         after_help = "Examples:\n  tidewatch man | man -l -\n  tidewatch man --dir ~/.local/share/man/man1"
     )]
     Man(ManArgs),
-    /// Print the version.
+    /// Print the version, and whether this program speaks TLS to Kafka.
     #[command(after_help = "Example:\n  tidewatch version")]
     Version,
 }
@@ -313,7 +313,7 @@ impl Cli {
     pub fn execute(self) -> Result<(), CommandError> {
         match &self.command {
             Command::Version => {
-                return commands::print(&format!("tidewatch {}\n", env!("CARGO_PKG_VERSION")));
+                return commands::print(&commands::version());
             }
             Command::Config(ConfigArgs { template: true }) => {
                 return commands::print(&crate::config::template());

@@ -25,6 +25,19 @@ pub(crate) mod terminal;
 pub(crate) mod token;
 pub(crate) mod topics;
 
+/// What `tidewatch version` prints.
+pub(crate) fn version() -> String {
+    let tls = if bus::kafka::HAS_TLS {
+        "built in"
+    } else {
+        "not built in"
+    };
+    format!(
+        "tidewatch {}\nkafka-tls: {tls}\n",
+        env!("CARGO_PKG_VERSION")
+    )
+}
+
 /// Writes to standard output. A reader that went away (`| head`) is no failure.
 pub(crate) fn print(text: &str) -> Result<(), CommandError> {
     let mut out = std::io::stdout().lock();

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use bus::kafka::Security;
 use pipeline::CheckpointPolicy;
 use processors::ProcessingConfig;
 use schemas::{ErrorCode, Fault, HasCode, HasFault, Resolution};
@@ -15,6 +16,7 @@ use sinks::compaction::CompactionPolicy;
 mod doubts;
 mod layers;
 mod read;
+mod security;
 mod template;
 #[cfg(test)]
 mod tests;
@@ -162,6 +164,12 @@ pub struct BusConfig {
     pub free_bytes_min: u64,
     /// Kafka: how long a silent member keeps its partitions.
     pub session_timeout: Duration,
+    /// Kafka: TLS and SASL, with the secrets that the settings themselves hold.
+    pub security: Security,
+    /// Kafka: the file that holds the password instead.
+    pub password_file: Option<PathBuf>,
+    /// Kafka: the file that holds the password of our key instead.
+    pub key_password_file: Option<PathBuf>,
     /// Kafka: further librdkafka settings.
     pub settings: BTreeMap<String, String>,
 }
@@ -394,6 +402,10 @@ fn split<'a>(path: &'a str, leaf: &'a Leaf) -> (&'a str, &'a str, &'a Leaf) {
 
 fn is_secret(key: &str) -> bool {
     let key = key.to_ascii_lowercase();
+    // Where a secret lies is none.
+    if key.ends_with("_file") {
+        return false;
+    }
     [
         "password",
         "secret",

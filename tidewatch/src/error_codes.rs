@@ -25,6 +25,10 @@ schemas::error_codes! {
         means: "Nothing was started.",
         expected: "A value within the range that the message names.",
         fix: "Change the value, or the other setting that the message names.";
+    SECRET_FILE = "TW-CONFIG-006", "The file of a secret can't be used",
+        means: "A setting names a file that holds a password, and no password could be read from it. Nothing was started.",
+        expected: "A file of one line, which the user of the process may read.",
+        fix: "Correct the setting that the message names, the file, or its rights.";
     USAGE = "TW-COMMAND-001", "The command line is wrong",
         means: "Nothing was done.",
         expected: "What `tidewatch COMMAND --help` describes.",

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bus::embedded::{Clock, EmbeddedBus, EmbeddedOptions};
-use bus::kafka::{KafkaBus, KafkaOptions};
+use bus::kafka::{KafkaBus, KafkaOptions, Secret};
 use bus::{Bus, BusError, TopicSpec};
 use schemas::{Fault, Topics};
 use sinks::Archive;
@@ -114,8 +114,8 @@ pub(crate) async fn open_log(
     }
 }
 
-/// The settings of Kafka's clients.
-pub(crate) fn kafka_options(config: &Config) -> KafkaOptions {
+/// The settings of Kafka's clients, with the secrets that stand in files.
+pub(crate) fn kafka_options(config: &Config) -> Result<KafkaOptions, CommandError> {
     let mut options = KafkaOptions::new(&config.bus.brokers);
     options.session_timeout_ms =
         u32::try_from(config.bus.session_timeout.as_millis()).unwrap_or(u32::MAX);
@@ -125,12 +125,42 @@ pub(crate) fn kafka_options(config: &Config) -> KafkaOptions {
         .into_iter()
         .map(|topic| (topic, config.bus.partitions))
         .collect();
+    options.security = config.bus.security.clone();
+    if let (Some(sasl), Some(file)) = (&mut options.security.sasl, &config.bus.password_file) {
+        sasl.password = read_secret("bus.security.password_file", file)?;
+    }
+    let tls = options.security.tls.as_mut();
+    if let (Some(own), Some(file)) = (
+        tls.and_then(|tls| tls.certificate.as_mut()),
+        &config.bus.key_password_file,
+    ) {
+        own.key_password = read_secret("bus.security.key_password_file", file)?;
+    }
     options.extra = config.bus.settings.clone();
-    options
+    Ok(options)
+}
+
+/// The secret in a file, without the line end that editors leave behind it.
+fn read_secret(setting: &str, file: &Path) -> Result<Secret, CommandError> {
+    let refused = |what: &str| CommandError::Known {
+        message: format!(
+            "the file of setting `{setting}`, {}: {what}",
+            file.display()
+        ),
+        fault: Fault::BadConfig,
+        code: &error_codes::SECRET_FILE,
+    };
+    let text = std::fs::read_to_string(file).map_err(|error| refused(&error.to_string()))?;
+    let secret = text.strip_suffix('\n').unwrap_or(&text);
+    let secret = secret.strip_suffix('\r').unwrap_or(secret);
+    if secret.is_empty() || secret.contains(['\n', '\r']) {
+        return Err(refused("expected one line that holds the secret"));
+    }
+    Ok(Secret::new(secret))
 }
 
 pub(crate) async fn connect_kafka(config: &Config) -> Result<Arc<dyn Bus>, CommandError> {
-    let bus = KafkaBus::connect(kafka_options(config))
+    let bus = KafkaBus::connect(kafka_options(config)?)
         .map_err(|error| CommandError::of("Kafka (section [bus])", error))?;
     Ok(bus)
 }

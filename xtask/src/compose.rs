@@ -7,7 +7,7 @@ use crate::steps::{Outcome, build_binary, cargo, step};
 /// Runs the test of the services, which removes all it made when it ends; what a killed one left is removed by the next.
 pub(crate) fn compose() -> Outcome {
     find_engine()?;
-    let binary = build_binary()?;
+    let binary = build_binary(&[])?;
     let mut test = cargo(&[
         "test",
         "--workspace",

@@ -12,7 +12,7 @@ pub(crate) type Outcome = Result<String, String>;
 /// Every test, with the peers they need. `arguments` go to `cargo test` in place of `--workspace`.
 pub(crate) fn test(arguments: &[String]) -> Outcome {
     // The end-to-end tests run this very file; built before everything else, so that a compile error is seen before a broker is fetched.
-    let binary = build_binary()?;
+    let binary = build_binary(&features(arguments))?;
     let peers = Peers::gather();
     let mut command = cargo(&["test"]);
     if arguments.is_empty() {
@@ -35,6 +35,21 @@ pub(crate) fn test(arguments: &[String]) -> Outcome {
     } else {
         Err(format!("tests failed (see above); {skips}"))
     }
+}
+
+/// What arguments of `cargo test` say of features: the program under test is built with the same.
+fn features(arguments: &[String]) -> Vec<&str> {
+    let mut features = Vec::new();
+    let mut words = arguments.iter().map(String::as_str);
+    while let Some(word) = words.next().filter(|word| *word != "--") {
+        if word == "--features" || word == "-F" {
+            features.push(word);
+            features.extend(words.next());
+        } else if word.starts_with("--features=") || word == "--all-features" {
+            features.push(word);
+        }
+    }
+    features
 }
 
 /// Everything that must hold before a change lands, the quick checks first.
@@ -93,8 +108,8 @@ pub(crate) fn step(name: &str, mut command: Command) -> Result<(), String> {
     }
 }
 
-/// Builds the debug program and returns its path, as cargo names it.
-pub(crate) fn build_binary() -> Outcome {
+/// Builds the debug program with these features (arguments of cargo) and returns its path, as cargo names it.
+pub(crate) fn build_binary(features: &[&str]) -> Outcome {
     println!("--- building tidewatch");
     // The whole workspace with a test among the targets: the same features of every dependency as `cargo test --workspace` wants, so that
     // none is compiled twice.
@@ -107,6 +122,7 @@ pub(crate) fn build_binary() -> Outcome {
         "scenarios",
         "--message-format=json-render-diagnostics",
     ]);
+    command.args(features);
     // Errors of the compiler go to standard error, rendered; the pipe carries only messages for us.
     let output = command
         .stderr(Stdio::inherit())
@@ -155,4 +171,26 @@ fn run_and_watch(command: &mut Command) -> Result<(bool, Vec<String>), String> {
     skipped.sort();
     skipped.dedup();
     Ok((status.success(), skipped))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_program_is_built_with_the_features_of_its_tests() {
+        let of = |line: &str| {
+            let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
+            features(&words).join(" ")
+        };
+        for (line, expected) in [
+            ("--workspace --test demo", ""),
+            ("--features a/b --test demo", "--features a/b"),
+            ("-F a --features=b", "-F a --features=b"),
+            ("--all-features", "--all-features"),
+            ("--test demo -- --features x", ""),
+        ] {
+            assert_eq!(of(line), expected, "{line}");
+        }
+    }
 }

@@ -31,7 +31,7 @@ pub struct ResourceFinding<'a> {
     pub siblings: usize,
     /// The end of the time that was judged, microseconds.
     pub time: Micros,
-    /// The forest's score, 0–1.
+    /// The forest's score, 0–1, smoothed.
     pub score: f64,
     /// The verdict on that, by the history of this resource's scores.
     pub observation: &'a Observation,

@@ -158,26 +158,18 @@ impl StreamingForest {
         Ok(())
     }
 
-    /// The score that a row like those kept exceeds with a small chance (0–1); `None` before the first forest. Beyond the 2 % of highest scores
-    /// the tail is taken to fall exponentially (as in SPOT: Siffer et al. 2017, with a shape of 0); its scale is the median, so that a few real
-    /// outliers among the rows do not stretch it.
+    /// The score that the given share (0–1) of the rows kept exceed; `None` before the first forest.
     ///
     /// # Errors
     /// As [`IsolationForest::score`]; cannot happen for a forest that [`StreamingForest::try_new`] made.
-    pub fn tail_score(&self, chance: f64) -> Result<Option<f64>, ForestError> {
+    pub fn score_exceeded_by(&self, share: f64) -> Result<Option<f64>, ForestError> {
         let Some(forest) = &self.forest else {
             return Ok(None);
         };
         let mut scores = forest.score(self.rows()?)?.to_vec();
         scores.sort_unstable_by(f64::total_cmp);
-        let from = scores.len() - (scores.len() / 50).max(2).min(scores.len());
-        let highest = &scores[from..];
-        let (Some(start), Some(middle)) = (highest.first(), highest.get(highest.len() / 2)) else {
-            return Ok(None);
-        };
-        let scale = (middle - start) / std::f64::consts::LN_2;
-        let above = highest.len() as f64 / scores.len() as f64;
-        Ok(Some(start + scale * libm::log(above / chance).max(0.0)))
+        let above = (share * scores.len() as f64) as usize;
+        Ok(scores.iter().rev().nth(above).copied())
     }
 
     /// The rows kept. The reservoir has `kept` of `features` values each.

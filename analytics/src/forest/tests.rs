@@ -398,21 +398,20 @@ fn a_stream_learns_a_new_normal_and_forgets_the_old() {
 }
 
 #[test]
-fn the_tail_is_about_as_long_as_it_says() {
+fn a_share_of_the_rows_kept_exceeds_a_score() {
     let mut forest = StreamingForest::try_new(streaming(), 4).unwrap();
-    assert_eq!(forest.tail_score(0.01).unwrap(), None);
-    let rows = ball(1000);
+    assert_eq!(forest.score_exceeded_by(0.05).unwrap(), None);
+    let rows = ball(256);
     for row in rows.rows() {
-        forest.observe(&row.to_vec()).unwrap();
+        forest.keep(&row.to_vec(), 1.0).unwrap();
     }
+    forest.refit().unwrap();
     let scores = forest.forest().unwrap().score(rows.view()).unwrap();
-    let above = |chance: f64| {
-        let tail = forest.tail_score(chance).unwrap().unwrap();
-        scores.iter().filter(|score| **score > tail).count()
+    let exceeding = |share: f64| {
+        let least = forest.score_exceeded_by(share).unwrap().unwrap();
+        scores.iter().filter(|score| **score > least).count()
     };
-    assert!((5..40).contains(&above(0.02)), "{}", above(0.02));
-    assert!(above(0.001) <= 5, "{}", above(0.001));
-    assert_eq!(above(1e-9), 0);
+    assert_eq!([0.0, 0.05, 0.5].map(exceeding), [0, 12, 128]);
 }
 
 #[test]

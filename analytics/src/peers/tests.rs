@@ -166,7 +166,7 @@ fn a_large_newcomer_among_members_of_all_sizes_is_no_news() {
     let mut group = Group::default();
     let told = live(&mut group, 0..4000, 12, |m, i, n| {
         let there = i < 11 || m >= 2000;
-        there.then(|| daily(m) * (0.4 + 0.15 * f64::from(i)) + 3.0 * n)
+        there.then_some(daily(m) * (0.4 + 0.15 * f64::from(i)) + 3.0 * n)
     });
     assert_eq!(told, []);
 }
@@ -202,7 +202,7 @@ fn flapping_is_not_told_again_and_again() {
 fn the_same_bits_after_a_restart_and_in_any_order() {
     let shape = |m: i64, i: u32, n: f64| {
         let gone = (m / 50 + i64::from(i)) % 9 == 0;
-        (!gone).then(|| {
+        (!gone).then_some({
             daily(m) * (1.0 + 0.1 * f64::from(i))
                 + 9.0 * n
                 + if m % 300 > 280 && i < 2 { 70.0 } else { 0.0 }

@@ -154,6 +154,6 @@ impl Appender {
 }
 
 fn new_producer(options: &KafkaOptions) -> Result<FutureProducer<Logging>, BusError> {
-    FutureProducer::from_config_and_context(&options.producer(), Logging)
+    FutureProducer::from_config_and_context(&options.producer(), Logging::default())
         .map_err(|error| fault::config(&error))
 }

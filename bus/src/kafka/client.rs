@@ -1,15 +1,41 @@
 //! What librdkafka's clients tell about themselves goes to the log.
 
+use std::sync::{Mutex, PoisonError};
+
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::KafkaError;
 
-/// The context of clients that need no callback but logging.
-pub(super) struct Logging;
+/// What librdkafka calls the lines that tell why a connection failed: refused, a certificate, a password.
+const CONNECTION_FAILED: &str = "FAIL";
+
+/// The context of clients that need no callback but logging. Remembers why the last connection failed.
+#[derive(Default)]
+pub(super) struct Logging {
+    failure: Mutex<Option<String>>,
+}
+
+impl Logging {
+    /// Why the last connection failed, if none was made since.
+    pub(super) fn failure(&self) -> Option<String> {
+        self.failure
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// A broker has answered.
+    pub(super) fn forget_failure(&self) {
+        *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+}
 
 impl ClientContext for Logging {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        if facility == CONNECTION_FAILED {
+            *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(message.to_owned());
+        }
         log(level, facility, message);
     }
 

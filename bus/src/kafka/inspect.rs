@@ -222,7 +222,7 @@ impl KafkaBus {
             )
         };
         let consumer: BaseConsumer<Logging> =
-            BaseConsumer::from_config_and_context(&self.options.member(group), Logging)
+            BaseConsumer::from_config_and_context(&self.options.member(group), Logging::default())
                 .map_err(|error| fault::config(&error))?;
         let mut asked = TopicPartitionList::new();
         for partition in 0..count {

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use rdkafka::ClientConfig;
+use rdkafka::config::RDKafkaLogLevel;
 
-use super::MESSAGE_BYTES_MAX;
+use super::{MESSAGE_BYTES_MAX, Security};
 use crate::BusError;
 
 /// librdkafka settings on which promises rest; `extra` may not touch them.
@@ -45,7 +46,9 @@ pub struct KafkaOptions {
     pub read_ahead_kib_max: u32,
     /// Topics whose number of partitions is known; `partitions` fails if it is another.
     pub partitions_expected: BTreeMap<String, u32>,
-    /// Other librdkafka settings (`security.protocol`, `sasl.username`, `group.instance.id` …), for all clients.
+    /// TLS and SASL.
+    pub security: Security,
+    /// Other librdkafka settings (`group.instance.id`, `socket.keepalive.enable` …), for all clients.
     pub extra: BTreeMap<String, String>,
 }
 
@@ -61,6 +64,7 @@ impl KafkaOptions {
             request_ms_max: 10_000,
             read_ahead_kib_max: 8 * 1024,
             partitions_expected: BTreeMap::new(),
+            security: Security::default(),
             extra: BTreeMap::new(),
         }
     }
@@ -80,6 +84,7 @@ impl KafkaOptions {
                 "the librdkafka setting `{name}` can't be changed: what Tidewatch promises rests on its value; remove it"
             )));
         }
+        self.security.check(&self.extra)?;
         if self.handover_ms_max > self.session_timeout_ms / 3 {
             return Err(BusError::Config(format!(
                 "a handover of {} ms does not fit into a session of {} ms; it may take a third of it, {} ms",
@@ -101,6 +106,11 @@ impl KafkaOptions {
             .set("reconnect.backoff.ms", "100")
             .set("reconnect.backoff.max.ms", "2000")
             .set("topic.metadata.refresh.interval.ms", "60000");
+        // Whatever our log shows: why a connection failed is told at this level, and stands in our errors.
+        if !matches!(config.log_level, RDKafkaLogLevel::Debug) {
+            config.set_log_level(RDKafkaLogLevel::Info);
+        }
+        self.security.apply(&mut config);
         config
     }
 

@@ -95,7 +95,7 @@ impl Readers {
 
 impl ReadingClient {
     fn start(options: &KafkaOptions) -> Result<Arc<Self>, BusError> {
-        let consumer = Consumers::from_config_and_context(&options.reader(), Logging)
+        let consumer = Consumers::from_config_and_context(&options.reader(), Logging::default())
             .map_err(|error| fault::config(&error))?;
         let client = Arc::new(ReadingClient {
             consumer: Arc::new(consumer),

@@ -58,3 +58,41 @@ async fn a_broker_that_is_away_is_an_outage() {
         Fault::Outage
     );
 }
+
+#[test]
+fn every_client_says_who_it_is() {
+    let options = KafkaOptions {
+        security: Security {
+            tls: None,
+            sasl: Some(Sasl {
+                mechanism: Mechanism::Plain,
+                username: "u".into(),
+                password: Secret::new("p"),
+            }),
+        },
+        ..KafkaOptions::new("127.0.0.1:9")
+    };
+    for client in [
+        options.producer(),
+        options.admin(),
+        options.reader(),
+        options.member("group"),
+    ] {
+        assert_eq!(client.get("security.protocol"), Some("sasl_plaintext"));
+        assert_eq!(client.get("sasl.username"), Some("u"));
+        assert_eq!(client.get("sasl.password"), Some("p"));
+    }
+}
+
+#[test]
+fn a_refused_value_is_not_told() {
+    let mut options = KafkaOptions::new("127.0.0.1:9");
+    options
+        .extra
+        .insert("socket.keepalive.enable".into(), "canary".into());
+    let error = KafkaBus::connect(options).err().unwrap().to_string();
+    assert!(
+        error.contains("socket.keepalive.enable") && !error.contains("canary"),
+        "{error}"
+    );
+}

@@ -120,7 +120,7 @@ impl Topics {
         asked
             .await
             .map_err(|error| fault::thread(&error))?
-            .map_err(|error| fault::of("asking for the state of", topic, &self.brokers, &error))
+            .map_err(|error| self.fault("asking for the state of", topic, &error))
     }
 
     pub(super) async fn retained(&self, topic: &str, partition: u32) -> Result<Retained, BusError> {
@@ -249,6 +249,11 @@ impl Topics {
         Ok(())
     }
 
+    fn fault(&self, action: &str, topic: &str, error: &KafkaError) -> BusError {
+        let failure = self.client.context().failure();
+        fault::after(action, topic, &self.brokers, error, failure)
+    }
+
     /// Asks on a blocking thread; again while a leader is being chosen, as long as a request may take.
     pub(super) async fn blocking<T: Send + 'static>(
         &self,
@@ -264,11 +269,14 @@ impl Topics {
                 .await
                 .map_err(|error| fault::thread(&error))?;
             match answer {
-                Ok(answer) => return Ok(answer),
+                Ok(answer) => {
+                    self.client.context().forget_failure();
+                    return Ok(answer);
+                }
                 Err(error) if fault::passes_soon(&error) && Instant::now() < deadline => {
                     tokio::time::sleep(LEADER_PAUSE).await
                 }
-                Err(error) => return Err(fault::of(action, topic, &self.brokers, &error)),
+                Err(error) => return Err(self.fault(action, topic, &error)),
             }
         }
     }

@@ -221,3 +221,40 @@ impl Memo {
         Ok(series)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Asks for series by their raw bytes; what comes must be theirs.
+    fn ask(memo: &mut Memo, numbers: impl Iterator<Item = usize>) {
+        for number in numbers {
+            let (metric, host) = (format!("m{}", number % 7), format!("h{number}"));
+            let labels = Labels::try_new([("host", host.as_str())]).unwrap();
+            let raw = format!("{metric} {host}");
+            let series = memo
+                .series_by_raw(raw.as_bytes(), || Ok((&metric, labels.clone())))
+                .unwrap();
+            assert_eq!(
+                *memo.metrics[series.metric.0 as usize].name, *metric,
+                "{raw}"
+            );
+            assert_eq!(
+                memo.label_sets[series.labels.0 as usize].labels, labels,
+                "{raw}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_series_is_known_by_all_of_its_bytes_in_any_order() {
+        const SERIES: usize = 2_000;
+        let mut memo = Memo::new(4, 1 << 20);
+        ask(&mut memo, 0..SERIES);
+        // As expected, then never where it is expected.
+        ask(&mut memo, 0..SERIES);
+        ask(&mut memo, (0..SERIES).rev());
+        ask(&mut memo, (0..SERIES).step_by(3));
+        assert_eq!(memo.series.len(), SERIES, "each is learnt once");
+    }
+}

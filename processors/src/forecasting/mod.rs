@@ -8,7 +8,7 @@ mod event;
 mod pools;
 mod values;
 
-use schemas::{Micros, Series, SeriesDirectory};
+use schemas::{Micros, SeriesDirectory};
 use serde::{Deserialize, Serialize};
 
 use crate::state::Pending;
@@ -89,9 +89,9 @@ impl Forecasting {
             value,
             measure,
         } = sample;
-        let of: &Series = &directory[series as usize];
         if let Some(measure) = measure {
-            self.values.observe(config, series, of, time, measure, told);
+            self.values
+                .observe(config, directory, series, time, measure, told);
         }
         self.pools
             .observe(config, directory, series, time, value, told);

@@ -1,6 +1,7 @@
 //! What can be used up: the series that tell of one pool (a disk, a memory, connections) together say when it will be full.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use analytics::capacity::ceilings::{Part, level, role};
 use analytics::capacity::{CapacityForecaster, FULL_SHARE};
@@ -36,6 +37,8 @@ struct Member {
 pub(crate) struct Pools {
     /// By series index.
     members: Vec<Option<Member>>,
+    /// Whether a metric can tell of a pool, with the right labels: names are compared once per metric, not per series.
+    tells: HashMap<Arc<str>, bool>,
     /// By resource, name of the pool, and the labels that tell its place.
     index: HashMap<(u32, String, Labels), u32>,
     pub(super) states: Bounded<Pool>,
@@ -76,6 +79,13 @@ impl Pools {
     }
 
     fn member(&mut self, series: &Series, resource: u32) -> Option<Member> {
+        if !self.tells.contains_key(&series.metric) {
+            let tells = role(&series.metric, |_| Some("used")).is_some();
+            self.tells.insert(Arc::clone(&series.metric), tells);
+        }
+        if !self.tells[&series.metric] {
+            return None;
+        }
         let role = role(&series.metric, |key| series.labels.get(key))?;
         let place = series
             .labels

@@ -4,7 +4,7 @@ use analytics::forecast::{
     Claim, ForecastConfig, ForecastLedger, Forecaster, Method, PublishedForecast,
 };
 use schemas::time::{DAY, HOUR, SECOND};
-use schemas::{Micros, Series};
+use schemas::{Micros, Series, SeriesDirectory};
 use serde::{Deserialize, Serialize};
 
 use super::ForecastingConfig;
@@ -51,8 +51,8 @@ impl Values {
     pub(crate) fn observe(
         &mut self,
         config: &ForecastingConfig,
+        directory: &SeriesDirectory,
         index: u32,
-        series: &Series,
         time: Micros,
         measure: f64,
         told: &mut Pending,
@@ -69,6 +69,7 @@ impl Values {
             state.forecaster.observe(time, measure);
             return;
         }
+        let series = &directory[index as usize];
         let closed = state.forecaster.open_step();
         state.forecaster.observe(time, measure);
         if let Some((start, mean)) = closed {

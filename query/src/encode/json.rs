@@ -21,6 +21,7 @@ fn error_object(error: &QueryError) -> String {
 /// An array of objects.
 pub(super) struct Array {
     writer: Writer<Sink, JsonArray>,
+    sink: Sink,
     begun: bool,
 }
 
@@ -28,7 +29,8 @@ impl Array {
     /// An array that has not begun.
     pub(super) fn new(sink: Sink) -> Self {
         Array {
-            writer: writer(sink),
+            writer: writer(sink.clone()),
+            sink,
             begun: false,
         }
     }
@@ -41,12 +43,15 @@ impl Encoder for Array {
     }
 
     fn end(&mut self) -> Result<(), ArrowError> {
-        self.writer.finish()
+        self.writer.finish()?;
+        // As every other text: a prompt, or what is appended to the file, begins a line of its own.
+        self.sink.push(b"\n");
+        Ok(())
     }
 
     fn error(&self, error: &QueryError) -> Vec<u8> {
         format!(
-            "{}{}]",
+            "{}{}]\n",
             if self.begun { "," } else { "[" },
             error_object(error)
         )

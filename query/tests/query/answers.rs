@@ -262,7 +262,7 @@ async fn the_catalogue_tells_of_itself() {
         .check(
             "SELECT table_name FROM information_schema.tables WHERE table_schema = 'public' ORDER BY 1",
             "table_name
-             ------------
+             ---------------
              anomalies
              checkpoints
              dead_letters

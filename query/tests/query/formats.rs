@@ -25,7 +25,9 @@ async fn json_is_an_array_of_objects_with_maps_and_utc_times() {
         {"time": "2026-11-21T00:00:00Z", "metric": "mem", "labels": labels, "value": 10.0, "service": null, "big": null},
         {"time": "2026-11-21T01:00:00Z", "metric": "mem", "labels": labels, "value": 20.0, "service": null, "big": null},
     ]);
-    let array: Value = serde_json::from_slice(&written(&world, SQL, Format::Json).await).unwrap();
+    let array = written(&world, SQL, Format::Json).await;
+    assert!(array.ends_with(b"}]\n"), "{array:?}");
+    let array: Value = serde_json::from_slice(&array).unwrap();
     assert_eq!(array, expected);
     let lines = String::from_utf8(written(&world, SQL, Format::Ndjson).await).unwrap();
     let lines: Vec<Value> = lines
@@ -81,7 +83,7 @@ async fn an_answer_without_rows_is_whole_in_every_format() {
     let world = World::small();
     let sql = "SELECT metric, value FROM samples WHERE metric = 'none'";
     let whole = [
-        (Format::Json, "[]"),
+        (Format::Json, "[]\n"),
         (Format::Ndjson, ""),
         (Format::Csv, "metric,value\n"),
         (Format::Text, "metric  value\n------  -----\n"),
@@ -143,6 +145,7 @@ async fn an_error_in_the_middle_is_visible_in_every_format() {
             Format::Json => {
                 let array: Vec<Value> = serde_json::from_slice(&bytes).unwrap();
                 assert_eq!(array.len(), 3);
+                assert!(bytes.ends_with(b"]\n"), "{}", said());
                 assert_eq!(array[2]["error"]["fault"], "bad_input");
             }
             Format::Ndjson => {

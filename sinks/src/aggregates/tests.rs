@@ -228,6 +228,45 @@ async fn many_revisions_become_one_block_and_keep_the_guard() {
     );
 }
 
+/// What a failed write leads to, told by a work that fails as one: the database's own failures need a broken disk (`full_disk` has one).
+#[tokio::test]
+async fn a_store_that_failed_is_opened_anew_by_the_next_use() {
+    let keep = tempfile::tempdir().unwrap();
+    let store = AggregateStore::open(keep.path(), Retention::default()).unwrap();
+    let rows = [row(0, START, 1.0, 0)];
+    store
+        .put(0, &directory(), &rows, NextOffset(5))
+        .await
+        .unwrap();
+    for (failure, ends_it) in [
+        (StoreError::Closed, true),
+        (StoreError::Outage("no space".into()), true),
+        (
+            StoreError::Corruption {
+                what: "a block".into(),
+                detail: "damaged".into(),
+            },
+            false,
+        ),
+    ] {
+        let shown = failure.to_string();
+        let still_used = store.shared.open().unwrap();
+        let refused: Result<(), StoreError> = store.shared.with(|_| Err(failure));
+        assert!(refused.is_err());
+        // While someone holds the failed one, its lock keeps a new one out: an outage that passes.
+        let again = store.shared.with(|_| Ok(()));
+        match again {
+            Ok(()) => assert!(!ends_it, "{shown}: the failed one is still used"),
+            Err(error) => assert!(
+                ends_it && error.fault() == Fault::Outage,
+                "{shown}: {error}"
+            ),
+        }
+        drop(still_used);
+        assert_eq!(seen(&store, None, 0).await.len(), 1, "{shown}");
+    }
+}
+
 #[tokio::test]
 async fn what_is_old_expires_and_the_rest_survives_a_reopening() {
     let keep = tempfile::tempdir().unwrap();

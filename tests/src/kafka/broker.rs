@@ -36,17 +36,30 @@ impl Broker {
     /// # Errors
     /// What is missing or went wrong, in words.
     pub fn start() -> Result<Broker, String> {
+        Broker::start_with("", &[], &[])
+    }
+
+    /// The same with further listeners (`,NAME://host:port` …), lines of `server.properties`, and words for the tool that formats its log.
+    ///
+    /// # Errors
+    /// What is missing or went wrong, in words.
+    pub fn start_with(
+        listeners: &str,
+        properties: &[String],
+        format: &[String],
+    ) -> Result<Broker, String> {
         let libraries = fetch()?;
         let (port, controller) = free_ports()?;
         let dir =
             std::env::temp_dir().join(format!("tidewatch-kafka-{}-{port}", std::process::id()));
         fs::create_dir_all(&dir).map_err(|error| format!("creating {}: {error}", dir.display()))?;
+        let further = properties.join("\n");
         let properties = format!(
             "process.roles=broker,controller\nnode.id=1\ncontroller.quorum.voters=1@127.0.0.1:{controller}\n\
-             listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}\ncontroller.listener.names=CONTROLLER\n\
+             listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}{listeners}\ncontroller.listener.names=CONTROLLER\n\
              log.dirs={}\noffsets.topic.replication.factor=1\noffsets.topic.num.partitions=4\ntransaction.state.log.replication.factor=1\n\
              transaction.state.log.min.isr=1\ngroup.initial.rebalance.delay.ms=0\nauto.create.topics.enable=false\n\
-             log.retention.check.interval.ms=1000\nlog.initial.task.delay.ms=500\nlog.segment.delete.delay.ms=1000\n",
+             log.retention.check.interval.ms=1000\nlog.initial.task.delay.ms=500\nlog.segment.delete.delay.ms=1000\n{further}\n",
             dir.join("data").display()
         );
         let config = dir.join("server.properties");
@@ -58,7 +71,7 @@ impl Broker {
             libraries,
             process: None,
         };
-        broker.format()?;
+        broker.format(format)?;
         broker.launch()?;
         Ok(broker)
     }
@@ -117,7 +130,7 @@ impl Broker {
         }
     }
 
-    fn format(&self) -> Result<(), String> {
+    fn format(&self, further: &[String]) -> Result<(), String> {
         let output = Command::new("java")
             .args(["-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp"])
             .arg(self.libraries.join("*"))
@@ -129,6 +142,7 @@ impl Broker {
                 "-c",
                 "server.properties",
             ])
+            .args(further)
             .current_dir(&self.dir)
             .output()
             .map_err(|error| format!("starting java: {error}"))?;
@@ -234,7 +248,7 @@ fn answers(port: u16) -> bool {
 }
 
 /// Two ports that nobody listens on; both are held while they are looked for, so they differ.
-fn free_ports() -> Result<(u16, u16), String> {
+pub fn free_ports() -> Result<(u16, u16), String> {
     let bind = || {
         TcpListener::bind(("127.0.0.1", 0)).map_err(|error| format!("finding a free port: {error}"))
     };

@@ -3,8 +3,26 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use bus::kafka::Mechanism;
+
 use super::layers::{ENV_PREFIX, Origin};
 use super::{BusKind, Config, DEFAULTS};
+
+/// Keys that mean something with SASL only.
+const SASL_ONLY: [&str; 4] = [
+    "bus.security.mechanism",
+    "bus.security.username",
+    "bus.security.password",
+    "bus.security.password_file",
+];
+/// Keys that mean something with TLS only.
+const TLS_ONLY: [&str; 5] = [
+    "bus.security.ca_file",
+    "bus.security.certificate_file",
+    "bus.security.key_file",
+    "bus.security.key_password",
+    "bus.security.key_password_file",
+];
 
 /// Variables that are almost settings: one `_` where two belong. Each with what was meant.
 pub(super) fn near_misses(env: &[(String, String)]) -> Vec<String> {
@@ -49,13 +67,28 @@ impl Config {
 
     /// Keys that something else makes pointless.
     fn without_effect(&self) -> Vec<String> {
-        let kafka_only = ["bus.brokers", "bus.session_timeout", "bus.settings."];
+        let kafka_only = [
+            "bus.brokers",
+            "bus.session_timeout",
+            "bus.security.",
+            "bus.settings.",
+        ];
         let embedded_only = ["bus.retention_size", "bus.free_space_min"];
         let (unused, reason) = match self.bus.kind {
             BusKind::Embedded => (&kafka_only[..], "bus.kind is \"embedded\""),
             BusKind::Kafka => (&embedded_only[..], "bus.kind is \"kafka\""),
         };
         let mut rules: Vec<(&str, &str)> = unused.iter().map(|path| (*path, reason)).collect();
+        if self.bus.kind == BusKind::Kafka {
+            if self.bus.security.sasl.is_none() {
+                let reason = "bus.security.protocol has no SASL";
+                rules.extend(SASL_ONLY.map(|path| (path, reason)));
+            }
+            if self.bus.security.tls.is_none() {
+                let reason = "bus.security.protocol has no TLS";
+                rules.extend(TLS_ONLY.map(|path| (path, reason)));
+            }
+        }
         if !self.archive.url.starts_with("s3://") {
             rules.push(("archive.options.", "the archive is a directory"));
         }
@@ -170,6 +203,18 @@ impl Config {
             self.bus.retention < self.checkpoint.interval * 10,
             &["bus.retention", "processing.checkpoint_interval"],
             "the log keeps records for less than ten checkpoints; an outage of the archive that lasts longer loses samples".to_owned(),
+        );
+        doubt(
+            self.bus.kind == BusKind::Kafka
+                && self.bus.security.tls.is_none()
+                && self
+                    .bus
+                    .security
+                    .sasl
+                    .as_ref()
+                    .is_some_and(|sasl| sasl.mechanism == Mechanism::Plain),
+            &["bus.security.protocol"],
+            "the password is sent to the brokers in the clear; take \"sasl_ssl\"".to_owned(),
         );
         let lateness = Duration::from_micros(self.processing.lateness.unsigned_abs());
         doubt(

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
-use schemas::ErrorCode;
+use schemas::{ErrorCode, HasCode};
 use toml::de::{DeTable, DeValue};
 use toml::{Spanned, Table, Value};
 
@@ -44,10 +44,17 @@ impl fmt::Display for Origin {
 }
 
 /// A value and where it was set.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(super) struct Leaf {
     pub(super) value: Value,
     pub(super) origin: Origin,
+}
+
+impl fmt::Debug for Leaf {
+    /// Without the value: it may be a secret, and which key it belongs to is not known here.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a value from {}", self.origin)
+    }
 }
 
 /// A value that a flag sets.
@@ -365,6 +372,16 @@ impl Layers {
                 describe_at(path, &leaf.value)
             );
             self.note(&error_codes::CONFIG_RANGE, text);
+        }
+    }
+
+    /// Notes that the value of a key can't be used, for a reason that is told elsewhere; once for each key.
+    pub(super) fn refuse_because<E: HasCode + fmt::Display>(&mut self, path: &str, error: &E) {
+        if let Some(leaf) = self.leaves.get(path)
+            && self.blamed.insert(path.to_owned())
+        {
+            let text = format!("{}: {error}", leaf.origin);
+            self.note(error.code(), text);
         }
     }
 

@@ -16,6 +16,7 @@ use sinks::aggregates::Retention;
 use sinks::compaction::CompactionPolicy;
 
 use super::layers::{Layers, Size};
+use super::security::take_security;
 use super::units::parse_duration;
 use super::{
     AccessConfig, ArchiveConfig, BusConfig, BusKind, Config, LogConfig, LogFormat, ReceiversConfig,
@@ -207,12 +208,15 @@ fn take_bus(layers: &mut Layers) -> BusConfig {
                 })
         },
     );
+    let kind = if kind == "kafka" {
+        BusKind::Kafka
+    } else {
+        BusKind::Embedded
+    };
+    let settings = layers.take_open("bus.settings");
+    let (security, password_file, key_password_file) = take_security(layers, kind, &settings);
     BusConfig {
-        kind: if kind == "kafka" {
-            BusKind::Kafka
-        } else {
-            BusKind::Embedded
-        },
+        kind,
         brokers,
         partitions,
         group: layers.take_if("bus.group", NAME, is_name),
@@ -229,7 +233,10 @@ fn take_bus(layers: &mut Layers) -> BusConfig {
             "a duration from \"1s\" to \"30m\"",
             within(1_000, 1_800_000),
         ),
-        settings: layers.take_open("bus.settings"),
+        security,
+        password_file,
+        key_password_file,
+        settings,
     }
 }
 

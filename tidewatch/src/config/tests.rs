@@ -8,6 +8,7 @@ use schemas::time::MINUTE;
 use super::*;
 
 mod every_key;
+mod security;
 
 fn env(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
     pairs
@@ -214,26 +215,26 @@ fn broken_toml_says_the_line() {
 
 #[test]
 fn free_tables_take_any_key_and_their_secrets_are_masked() {
-    let file = "[bus.settings]\n\"sasl.username\" = \"u\"\n\"socket.keepalive.enable\" = true\n[archive.options]\nendpoint = \"http://h:1\"\nsecret_access_key = \"hush\"\n";
+    let file = "[bus.settings]\n\"group.instance.id\" = \"u\"\n\"socket.keepalive.enable\" = true\n[archive.options]\nendpoint = \"http://h:1\"\nsecret_access_key = \"hush\"\n";
     let config = read(
         file,
         &[
-            ("TIDEWATCH__BUS__SETTINGS__SASL_PASSWORD", "hush"),
+            ("TIDEWATCH__BUS__SETTINGS__SSL_KEYSTORE_PASSWORD", "hush"),
             ("TIDEWATCH__ARCHIVE__OPTIONS__ACCESS_KEY_ID", "hush"),
         ],
     )
     .unwrap();
-    assert_eq!(config.bus.settings["sasl.password"], "hush");
+    assert_eq!(config.bus.settings["ssl.keystore.password"], "hush");
     assert_eq!(config.bus.settings["socket.keepalive.enable"], "true");
     assert_eq!(config.archive.options["access_key_id"], "hush");
     let shown = config.to_toml();
     assert!(!shown.contains("hush"), "{shown}");
     assert!(
-        shown.contains("\"sasl.username\" = \"u\" # t.toml:2:19"),
+        shown.contains("\"group.instance.id\" = \"u\" # t.toml:2:23"),
         "{shown}"
     );
     assert!(shown.contains("endpoint = \"http://h:1\""), "{shown}");
-    let found = problems("[bus.settings]\nsasl.username = \"u\"\n", &[]);
+    let found = problems("[bus.settings]\ngroup.instance = \"u\"\n", &[]);
     assert!(
         found[0].contains("quote a key that holds dots"),
         "{found:?}"

@@ -5,6 +5,7 @@ use parquet::arrow::arrow_reader::{
     ArrowReaderOptions, ParquetRecordBatchReaderBuilder, RowSelection, RowSelector,
 };
 use parquet::file::metadata::PageIndexPolicy;
+use parquet::file::page_index::column_index::ColumnIndexMetaData;
 use parquet::file::statistics::Statistics;
 
 use super::super::encode::{LEVEL_CHECKPOINT, TableEncoder};
@@ -206,6 +207,28 @@ fn statistics_of_groups_and_pages_enclose_their_texts() {
     let pages = metadata.offset_index().unwrap()[0][1].page_locations();
     let starts: Vec<i64> = pages.iter().map(|page| page.first_row_index).collect();
     assert_eq!(starts, [0, 20_000, 40_000, 60_000, 80_000, 100_000]);
+
+    // By these a reader skips pages: a bound that is too tight hides rows.
+    let of_rows = |texts: &[String]| -> Vec<String> {
+        let rows = texts.iter().zip(&runs);
+        rows.flat_map(|(text, (_, rows))| std::iter::repeat_n(text.clone(), *rows))
+            .collect()
+    };
+    for (column, texts) in [(1, of_rows(&metrics)), (2, of_rows(&ids))] {
+        let ColumnIndexMetaData::BYTE_ARRAY(index) = &metadata.column_index().unwrap()[0][column]
+        else {
+            panic!("column {column} has no index of texts")
+        };
+        for (page, texts) in texts.chunks(20_000).enumerate() {
+            let ends = (texts.iter().min(), texts.iter().max());
+            let text = |bytes: Option<&[u8]>| String::from_utf8(bytes.unwrap().to_vec()).unwrap();
+            assert_eq!(
+                (text(index.min_value(page)), text(index.max_value(page))),
+                (ends.0.unwrap().clone(), ends.1.unwrap().clone()),
+                "column {column}, page {page}"
+            );
+        }
+    }
 }
 
 #[test]

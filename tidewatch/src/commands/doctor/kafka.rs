@@ -27,7 +27,10 @@ const LOOKED_AT_MAX: usize = 8;
 
 pub(super) async fn check(config: &Config, chains: &[ChainView]) -> Checked {
     const NAME: &str = "broker";
-    let mut options = stores::kafka_options(config);
+    let mut options = match stores::kafka_options(config) {
+        Ok(options) => options,
+        Err(error) => return Checked::only(Check::failed(NAME, &error)),
+    };
     options.request_ms_max = REQUEST_MS_MAX;
     // Whatever there is, is to be told.
     options.partitions_expected.clear();
@@ -40,13 +43,13 @@ pub(super) async fn check(config: &Config, chains: &[ChainView]) -> Checked {
         cluster.map_err(|error| Check::failed(NAME, &error))
     });
     let mut checks = match asked.await {
-        Ok(cluster) => vec![broker(&cluster)],
+        Ok(cluster) => vec![broker(&cluster, config.bus.security.protocol())],
         Err(failure) => {
             let why = "the broker does not answer";
             return Checked {
                 checks: vec![
                     failure.with_fix(format!(
-                        "start the brokers at {}, or correct bus.brokers (and bus.settings for TLS and SASL)",
+                        "start the brokers at {}, or correct bus.brokers (and bus.security for TLS and SASL)",
                         config.bus.brokers
                     )),
                     Check::skipped("topics", why),
@@ -83,7 +86,7 @@ pub(super) async fn check(config: &Config, chains: &[ChainView]) -> Checked {
     Checked { checks, newest }
 }
 
-fn broker(cluster: &Cluster) -> Check {
+fn broker(cluster: &Cluster, protocol: &str) -> Check {
     const NAME: &str = "broker";
     let (major, minor) = BROKER_VERSION_MIN;
     let version = match cluster.version {
@@ -94,7 +97,7 @@ fn broker(cluster: &Cluster) -> Check {
         }
     };
     let found = format!(
-        "{} of cluster {}, {version}",
+        "{} over {protocol}, of cluster {}, {version}",
         cluster.brokers.join(", "),
         cluster.id
     );
