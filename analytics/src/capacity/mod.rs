@@ -1,10 +1,10 @@
 //! Time to full of anything with a ceiling: a disk, memory, connections, the life of a certificate; called a pool here. Knows no names of metrics.
 //!
 //! [`CapacityForecaster`] is fed `(time, used, ceiling)` and answers with a [`CapacityForecast`]. It walks a few hundred random
-//! continuations of the level ([`paths`]) and looks when they reach the ceiling. They are made of what the pool itself did before
-//! ([`steps`]: a block bootstrap of increments at three scales of time), of its peaks if it is filled and cleaned up in a rhythm
-//! ([`cycles`]), and of the present rise if there was never one like it ([`burst`]). What became of its earlier forecasts makes later
-//! ones wider ([`record`]).
+//! continuations of the level (`paths`) and looks when they reach the ceiling. They are made of what the pool itself did before
+//! (`steps`: a block bootstrap of increments at three scales of time), of its peaks if it is filled and cleaned up in a rhythm
+//! (`cycles`), and of the present rise if there was never one like it (`burst`). What became of its earlier forecasts makes later
+//! ones wider (`record`).
 //!
 //! ```
 //! use analytics::capacity::{CapacityAnswer, CapacityForecaster};
