@@ -47,6 +47,7 @@ impl KafkaBus {
     /// `Config` for settings that are refused; `NoTls` for those that need the feature `kafka-tls`, in a program without it.
     pub fn connect(options: KafkaOptions) -> Result<Arc<KafkaBus>, BusError> {
         options.check()?;
+        options.security.check_files()?;
         let readers = Arc::new(Readers::new(&options)?);
         let appender = Appender::new(&options)?;
         let topics = Topics::new(&options, readers.client());

@@ -158,7 +158,7 @@ fn files_that_can_not_be_used_are_refused_at_once(broker: &SecuredBroker) {
     let mut no_file = with_certificate(broker, KEY_PASSWORD);
     no_file.tls.as_mut().unwrap().ca_file = Some("no-such.pem".into());
     let wrong_key = with_certificate(broker, "canary-wrong");
-    for (security, words) in [(no_file, "no-such.pem"), (wrong_key, "client.key")] {
+    for (security, words) in [(no_file, "no-such.pem"), (wrong_key, "ssl.key.location")] {
         let error = KafkaBus::connect(options(&broker.ssl(), security))
             .err()
             .unwrap();

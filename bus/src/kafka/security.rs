@@ -164,6 +164,29 @@ impl Security {
         }
     }
 
+    /// Refuses files that can't be read: librdkafka says only that it failed, not which file and why.
+    ///
+    /// # Errors
+    /// `Config` that names the setting and the file.
+    pub(super) fn check_files(&self) -> Result<(), BusError> {
+        let Some(tls) = &self.tls else { return Ok(()) };
+        let own = tls.certificate.as_ref();
+        for (setting, file) in [
+            ("ca_file", tls.ca_file.as_ref()),
+            ("certificate_file", own.map(|own| &own.certificate_file)),
+            ("key_file", own.map(|own| &own.key_file)),
+        ] {
+            let Some(file) = file else { continue };
+            std::fs::read(file).map_err(|error| {
+                BusError::Config(format!(
+                    "`bus.security.{setting}`: {}: {error}; expected a PEM file that this user can read",
+                    file.display()
+                ))
+            })?;
+        }
+        Ok(())
+    }
+
     pub(super) fn apply(&self, config: &mut ClientConfig) {
         config.set("security.protocol", self.protocol());
         if let Some(sasl) = &self.sasl {
@@ -314,6 +337,36 @@ mod tests {
                 "{refused}"
             );
         }
+    }
+
+    #[test]
+    fn a_file_that_can_not_be_read_is_named() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = |name: &str| directory.path().join(name);
+        let mut security = Security {
+            tls: Some(Tls {
+                ca_file: Some(file("ca.pem")),
+                certificate: Some(Certificate {
+                    certificate_file: file("own.pem"),
+                    key_file: file("own.key"),
+                    ..own_certificate()
+                }),
+            }),
+            sasl: None,
+        };
+        for (setting, name) in [
+            ("bus.security.ca_file", "ca.pem"),
+            ("bus.security.certificate_file", "own.pem"),
+            ("bus.security.key_file", "own.key"),
+        ] {
+            let told = security.check_files().unwrap_err().to_string();
+            let path = file(name).display().to_string();
+            assert!(told.contains(setting) && told.contains(&path), "{told}");
+            std::fs::write(path, "x").unwrap();
+        }
+        security.check_files().unwrap();
+        security.tls = None;
+        security.check_files().unwrap();
     }
 
     #[test]
