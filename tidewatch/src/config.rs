@@ -17,6 +17,7 @@ mod doubts;
 mod layers;
 mod read;
 mod security;
+mod sources;
 mod template;
 #[cfg(test)]
 mod tests;
@@ -24,6 +25,7 @@ mod units;
 
 pub use layers::FlagValue;
 use layers::{Layers, Leaf, Origin, Overridden};
+pub use sources::{ClusterConfig, SourceConfig};
 pub use template::template;
 pub(crate) use units::parse_duration;
 
@@ -230,6 +232,8 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// The log.
     pub bus: BusConfig,
+    /// Topics of others.
+    pub sources: Vec<SourceConfig>,
     /// The archive.
     pub archive: ArchiveConfig,
     /// What receivers take.
