@@ -71,7 +71,7 @@ impl ForeignOptions {
             // How long a partition rests when its queue is full; the default of 1 s would starve a fast reader.
             .set("fetch.queue.backoff.ms", "20")
             .set("fetch.error.backoff.ms", "200");
-        config
+        self.kafka.with_extra(config)
     }
 }
 

@@ -7,7 +7,7 @@ use schemas::{HasCode, Micros};
 use super::format::Reading;
 use super::guess::guess;
 use super::letter::{Origin, StoredLetter, Trouble};
-use crate::door::{Batcher, PartitionRecord, Rejections};
+use crate::door::{Batcher, PartitionRecord, Rejections, TooManySamples};
 use crate::error_codes;
 
 /// Samples after which what was decoded is appended before more is. 250,000: some 6 MB of columns, a dozen records.
@@ -122,16 +122,26 @@ pub(super) struct Letter {
 pub(super) struct Decoder {
     source: String,
     reading: Reading,
+    samples_max: usize,
     door: Batcher,
 }
 
 impl Decoder {
-    /// A decoder for a source; `door` is its own.
-    pub(super) fn new(source: &str, reading: Reading, door: Batcher) -> Self {
+    /// A decoder for a source, to so many partitions; it remembers label sets in about `memo_bytes_max` bytes, and takes at most `samples_max` samples of a record.
+    pub(super) fn new(
+        source: &str,
+        reading: Reading,
+        partitions: u32,
+        memo_bytes_max: usize,
+        samples_max: usize,
+    ) -> Self {
+        // What is there already leaves room for one record more.
+        let room = samples_max.saturating_add(SAMPLES_PER_APPEND);
         Decoder {
             source: source.to_owned(),
             reading,
-            door,
+            samples_max,
+            door: Batcher::new(partitions, memo_bytes_max, room),
         }
     }
 
@@ -159,6 +169,10 @@ impl Decoder {
             let outcome = self.reading.decode(value, time, &mut self.door);
             let rejections = self.door.take_rejections();
             let (samples, mut trouble) = (self.door.samples() - before, None);
+            let outcome = match samples > self.samples_max {
+                true => Err(TooManySamples(self.samples_max).into()),
+                false => outcome,
+            };
             match outcome {
                 Ok(skipped) => {
                     decoded.skipped += skipped;

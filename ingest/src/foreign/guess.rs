@@ -46,11 +46,11 @@ const CONTAINERS: [(&[u8], &str); 6] = [
 
 /// What bytes look like.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Guess {
+pub(super) struct Guess {
     /// The format that reads them without a rejection, if one does.
-    pub format: Option<Format>,
+    pub(super) format: Option<Format>,
     /// In words: the format's name, or what else it seems to be.
-    pub words: Cow<'static, str>,
+    pub(super) words: Cow<'static, str>,
 }
 
 impl fmt::Display for Guess {
@@ -76,7 +76,7 @@ fn words(words: impl Into<Cow<'static, str>>) -> Guess {
 }
 
 /// What a value looks like that is not of the format it should be of.
-pub fn guess(value: &[u8], configured: Format, now: Micros) -> Guess {
+pub(super) fn guess(value: &[u8], configured: Format, now: Micros) -> Guess {
     if let Some((_, name)) = CONTAINERS.iter().find(|(head, _)| value.starts_with(head)) {
         return words(*name);
     }

@@ -20,7 +20,6 @@ mod source;
 mod telegraf_json;
 
 pub use format::{Format, Reading, unit_from_name};
-pub use guess::{Guess, guess};
 pub use letter::{LetterId, Stored, StoredLetter};
 pub use reader::LetterReader;
 pub use replay::{Failure, Replay, Replayed, Replayer};

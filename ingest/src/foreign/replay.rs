@@ -12,7 +12,7 @@ use super::decoder::Decoder;
 use super::format::{Format, Reading};
 use super::letter::{LetterId, Stored, StoredLetter, replay_note};
 use super::reader::LetterReader;
-use crate::door::{Batcher, PartitionRecord, Publisher};
+use crate::door::{PartitionRecord, Publisher};
 use crate::http::LineUnit;
 
 /// For the label sets of a replay.
@@ -185,8 +185,11 @@ impl Replayer {
         for (reading, letters) in by_format {
             let (partitions, samples_max) = (self.publisher.partitions(), self.samples_max);
             let decoding = tokio::task::spawn_blocking(move || {
-                let door = Batcher::new(partitions, MEMO_BYTES_MAX, samples_max);
-                decode(&letters, Decoder::new("", reading, door))
+                let memo = MEMO_BYTES_MAX;
+                decode(
+                    &letters,
+                    Decoder::new("", reading, partitions, memo, samples_max),
+                )
             });
             let decoded = decoding.await.map_err(|error| BusError::Unavailable {
                 action: "decoding dead letters".into(),

@@ -15,7 +15,7 @@ use super::decoder::{Decoded, Decoder, Letter};
 use super::format::Reading;
 use super::letter::Trouble;
 use crate::counters::{IngestCounters, Intake, add};
-use crate::door::{Batcher, Publisher};
+use crate::door::Publisher;
 use crate::error_codes;
 
 /// One portion: 16 MiB or 65,536 records, after at most 50 ms. A record of one line each is then some ten appends a second, and an idle topic's is seen at once.
@@ -85,13 +85,15 @@ impl Source {
         let name = self.name.clone();
         let runtime = Handle::current();
         let reading = tokio::task::spawn_blocking(move || {
-            let door = Batcher::new(
+            let decoder = Decoder::new(
+                &self.name,
+                self.reading,
                 sink.publisher.partitions(),
                 MEMO_BYTES_MAX,
                 self.samples_max,
             );
             let mut work = Work {
-                decoder: Decoder::new(&self.name, self.reading, door),
+                decoder,
                 source: self,
                 sink,
                 counters,

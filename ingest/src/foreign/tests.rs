@@ -81,7 +81,7 @@ fn decoder(format: Format, samples_max: usize) -> Decoder {
         format,
         unit: LineUnit::Auto,
     };
-    Decoder::new("s", reading, Batcher::new(1, 1 << 20, samples_max))
+    Decoder::new("s", reading, 1, 1 << 20, samples_max)
 }
 
 /// All that comes of some records: samples, reasons with the offset they are of, and tombstones.

@@ -6,7 +6,7 @@ use std::io::Write as _;
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::TimestampMicrosecondType;
 use clap::{Args, Subcommand};
-use futures::{StreamExt, TryStreamExt};
+use futures::TryStreamExt;
 use hyper::Method;
 use ingest::foreign::{Format, LetterId, Replayed};
 use schemas::Fault;
@@ -126,7 +126,7 @@ async fn show(config: &Config, args: ShowArgs) -> Result<(), CommandError> {
     let source = Source::find(config, args.url.url.as_deref()).await?;
     let sql = format!("SELECT * FROM dead_letters WHERE id = '{}'", args.id);
     let rows = source.rows(&sql).await?;
-    let batches: Vec<RecordBatch> = rows.batches.boxed().try_collect().await?;
+    let batches: Vec<RecordBatch> = rows.batches.try_collect().await?;
     let Some(letter) = batches.iter().find(|batch| batch.num_rows() > 0) else {
         return Err(CommandError::Failed {
             message: format!(
@@ -168,7 +168,7 @@ fn describe(letter: &RecordBatch, value: &[u8]) -> String {
             texts.value(0).chars().map(kept).collect()
         } else {
             let options = Default::default();
-            let shown = arrow::util::display::ArrayFormatter::try_new(column, &options);
+            let shown = arrow::util::display::ArrayFormatter::try_new(column.as_ref(), &options);
             shown.map_or_else(|_| String::new(), |shown| shown.value(0).to_string())
         };
         if !shown.is_empty() {

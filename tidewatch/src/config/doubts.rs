@@ -77,9 +77,7 @@ impl Config {
         // Sources may read from the brokers that are set there, and all of them take the further settings.
         let shares = |source: &SourceConfig| source.cluster.is_none();
         let (unused, reason) = match self.bus.kind {
-            BusKind::Embedded if self.sources.iter().any(shares) => {
-                (&kafka_only[1..2], "bus.kind is \"embedded\"")
-            }
+            BusKind::Embedded if self.sources.iter().any(shares) => (&[][..], ""),
             BusKind::Embedded if !self.sources.is_empty() => {
                 (&kafka_only[..3], "bus.kind is \"embedded\"")
             }

@@ -426,7 +426,11 @@ impl Layers {
     ) -> T {
         let value = self.take(path);
         if !allowed(&value) {
-            self.refuse(path, expected);
+            // What is wrong with what holds for several sections is told once, of where it stands.
+            match self.leaves.contains_key(path) {
+                true => self.refuse(path, expected),
+                false => self.refuse(&general(path), expected),
+            }
         }
         value
     }

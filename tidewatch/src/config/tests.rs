@@ -9,6 +9,7 @@ use super::*;
 
 mod every_key;
 mod security;
+mod sources;
 
 fn env(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
     pairs
