@@ -45,7 +45,7 @@ fn corpus(entry: &Entry) -> Vec<Vec<u8>> {
         .collect()
 }
 
-/// Gives an entry an input; `told` says which it is.
+/// Gives an entry an input, and answers how many bytes it allocated in all; `told` says which input it is.
 #[track_caller]
 fn bear(entry: &Entry, input: &[u8], told: &str) -> usize {
     let region = Region::new(ALLOCATOR);
@@ -218,7 +218,8 @@ fn attacks_by_shape_cost_no_more_than_their_size() {
     schemas::quiet_expected_panics();
     for (name, what, input) in attacks() {
         let entry = ENTRIES.iter().find(|entry| entry.name == name).unwrap();
-        bear(entry, &input, what);
+        let allocated = bear(entry, &input, what);
+        println!("{name}: {what}: {allocated} bytes for {}", input.len());
     }
 }
 
@@ -267,6 +268,7 @@ fn compressed_bombs_leave_the_process_small() {
         }
     }
     let peak = process.peak_memory_bytes();
+    println!("{peak} bytes at the peak");
     assert!(peak < MEMORY_MAX, "{peak} bytes at the peak");
     process.stop_cleanly();
 }
