@@ -9,6 +9,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use bus::Bus;
 use bus::embedded::{Clock, EmbeddedBus};
 use ingest::collectors::host::{HostCollector, HostOptions};
+use ingest::collectors::scrape;
 use ingest::foreign::Replayer;
 use ingest::http::Receivers;
 use ingest::sockets::{graphite, statsd};
@@ -193,6 +194,7 @@ impl App {
             CommandError::surroundings(format!("the listening address: {error}"))
         })?;
         let doors = Doors::open(&config.receivers).await?;
+        let scraped = doors::scrape_clients(&config.scrape)?;
 
         let topics = stores::topics(&config);
         let own_times = clock.is_some();
@@ -258,6 +260,14 @@ impl App {
                 interval,
                 publisher,
                 counters,
+                intake.clone(),
+            )));
+        }
+        if !scraped.is_empty() {
+            collectors.push(tokio::spawn(scrape::run(
+                scraped,
+                publisher.clone(),
+                Arc::clone(&counters),
                 intake.clone(),
             )));
         }

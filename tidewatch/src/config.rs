@@ -16,6 +16,7 @@ use sinks::compaction::CompactionPolicy;
 mod doubts;
 mod layers;
 mod read;
+mod scrape;
 mod security;
 mod sources;
 mod template;
@@ -240,6 +241,8 @@ pub struct Config {
     pub ingest: ingest::http::Limits,
     /// Further receivers.
     pub receivers: ReceiversConfig,
+    /// What is scraped.
+    pub scrape: Vec<ingest::collectors::scrape::Job>,
     /// How often this host is measured; `None`: not at all.
     pub host_interval: Option<Duration>,
     /// The stream operators.
@@ -376,7 +379,8 @@ impl Config {
                     if text.is_empty() { "" } else { "\n" }
                 );
             }
-            let key = if key.contains('.') {
+            let is_bare = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+            let key = if key.is_empty() || !key.bytes().all(is_bare) {
                 toml::Value::from(key).to_string()
             } else {
                 key.to_owned()
@@ -400,8 +404,11 @@ fn split<'a>(path: &'a str, leaf: &'a Leaf) -> (&'a str, &'a str, &'a Leaf) {
     let open = ["bus.settings", "archive.options"]
         .iter()
         .find(|table| path.starts_with(&format!("{table}.")));
-    let at = open.map_or_else(|| path.rfind('.').unwrap_or(0), |table| table.len());
-    (&path[..at], path.get(at + 1..).unwrap_or_default(), leaf)
+    let dot = open.map_or_else(|| path.rfind('.'), |table| Some(table.len()));
+    match dot {
+        Some(at) => (&path[..at], path.get(at + 1..).unwrap_or_default(), leaf),
+        None => ("", path, leaf),
+    }
 }
 
 fn is_secret(key: &str) -> bool {

@@ -449,6 +449,15 @@ impl Layers {
         }
     }
 
+    /// Notes what is wrong inside of the value of a key.
+    pub(super) fn note_at(&mut self, path: &str, code: &'static ErrorCode, text: &str) {
+        let origin = self
+            .leaves
+            .get(path)
+            .map_or(Origin::Default, |leaf| leaf.origin.clone());
+        self.note(code, format!("{origin}: {text}"));
+    }
+
     /// Notes that the value of a key can't be used, for a reason that is told elsewhere; once for each key.
     pub(super) fn refuse_because<E: HasCode + fmt::Display>(&mut self, path: &str, error: &E) {
         if let Some(leaf) = self.leaf(path).cloned()
@@ -623,7 +632,7 @@ fn describe_at(path: &str, value: &Value) -> String {
     describe(value)
 }
 
-fn describe(value: &Value) -> String {
+pub(super) fn describe(value: &Value) -> String {
     match value {
         Value::String(text) => format!("the text \"{text}\""),
         Value::Integer(number) => format!("the number {number}"),

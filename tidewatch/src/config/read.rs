@@ -16,6 +16,7 @@ use sinks::aggregates::Retention;
 use sinks::compaction::CompactionPolicy;
 
 use super::layers::{Layers, Size};
+use super::scrape::take_scrape;
 use super::security::{SecuritySection, take_security};
 use super::sources::take_sources;
 use super::units::parse_duration;
@@ -40,6 +41,7 @@ pub(super) fn take_all(layers: &mut Layers) -> Config {
         archive: take_archive(layers),
         ingest: take_ingest(layers),
         receivers: take_receivers(layers),
+        scrape: take_scrape(layers),
         host_interval: {
             let enabled: bool = layers.take("collectors.host.enabled");
             let interval = layers.take_if(

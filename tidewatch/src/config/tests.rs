@@ -7,6 +7,7 @@ use schemas::time::MINUTE;
 
 use super::*;
 
+mod changed;
 mod every_key;
 mod security;
 mod sources;

@@ -116,6 +116,14 @@ pub(super) async fn write(
     }
 }
 
+/// As [`decode`], from JSON.
+///
+/// # Errors
+/// `Undecodable` if the body is no such JSON (it says where) or holds too many samples: discard the batcher.
+pub fn decode_json(body: &[u8], now: Micros, door: &mut Batcher) -> Result<usize, Undecodable> {
+    decode(&json::to_protobuf(body)?, now, door)
+}
+
 async fn write_samples(
     receivers: &Arc<Receivers>,
     form: Form,
