@@ -149,14 +149,6 @@ async fn write_samples(
     take(receivers, headers, body, ask).await
 }
 
-/// The same for a request as JSON.
-///
-/// # Errors
-/// As [`decode`].
-pub fn decode_json(body: &[u8], now: Micros, door: &mut Batcher) -> Result<usize, Undecodable> {
-    decode(&json::to_protobuf(body)?, now, door)
-}
-
 /// An `ExportMetricsServiceResponse`: empty, or with what was rejected.
 fn answer(taken: &Taken) -> Vec<u8> {
     let mut response = Vec::new();
