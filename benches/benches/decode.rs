@@ -3,8 +3,9 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use ingest::collectors::scrape::{Exposition, Format, read_series};
+use ingest::collectors::scrape::{self, Exposition, read_series};
 use ingest::door::{Batcher, Place, Reason, TimeUnit};
+use ingest::foreign::{Format, Reading};
 use ingest::http::{
     LineOptions, LineUnit, decode_line_protocol, decode_otlp, decode_remote_write,
     decode_remote_write_with_symbols,
@@ -220,7 +221,7 @@ fn exposition() -> String {
 
 /// Every line to the door, as a scrape without rules does it.
 fn take_exposition(body: &str, door: &mut Batcher) {
-    let mut lines = Exposition::new(body.as_bytes(), Format::Text);
+    let mut lines = Exposition::new(body.as_bytes(), scrape::Format::Text);
     while let Ok(Some(line)) = lines.next_line() {
         let series = door.series_by_raw(line.series, || {
             let (metric, labels) = read_series(line.series).map_err(|_| Reason::NoMetric)?;
@@ -347,5 +348,43 @@ fn decode(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, decode);
+/// The same lines as Telegraf puts them on a topic: one record each, as line protocol and as its JSON.
+fn foreign_records(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("foreign_records");
+    group.throughput(Throughput::Elements(HOSTS as u64));
+    let lines = lines(|value| format!("{value}i"));
+    let lines = lines.split_inclusive(|byte| *byte == b'\n');
+    let json = (0..HOSTS).map(|host| {
+        let text = |pairs: Vec<String>| pairs.join(",");
+        let tags = tags(host).into_iter();
+        let tags = text(tags.map(|(key, value)| format!("\"{key}\":\"{value}\"")).collect());
+        let fields = METRICS.iter().enumerate();
+        let fields = fields.map(|(index, name)| format!("\"{name}\":{}", value(host, index)));
+        let fields = text(fields.collect());
+        format!("{{\"fields\":{{{fields}}},\"name\":\"cpu\",\"tags\":{{{tags}}},\"timestamp\":{TIME_MS}}}\n")
+            .into_bytes()
+    });
+    let topics: [(Format, Vec<Vec<u8>>); 2] = [
+        (Format::Influx, lines.map(<[u8]>::to_vec).collect()),
+        (Format::TelegrafJson, json.collect()),
+    ];
+    for (format, records) in &topics {
+        let mut warm = Batcher::new(16, 64 << 20, 1_000_000);
+        let reading = Reading {
+            format: *format,
+            unit: LineUnit::Auto,
+        };
+        group.bench_function(format.name(), |bench| {
+            bench.iter(|| {
+                for record in records {
+                    let _ = black_box(reading.decode(black_box(record), 0, &mut warm));
+                }
+                let _ = black_box(warm.finish());
+            });
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, decode, foreign_records);
 criterion_main!(benches);

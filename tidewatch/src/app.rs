@@ -10,6 +10,7 @@ use bus::Bus;
 use bus::embedded::{Clock, EmbeddedBus};
 use ingest::collectors::host::{HostCollector, HostOptions};
 use ingest::collectors::scrape;
+use ingest::foreign::Replayer;
 use ingest::http::Receivers;
 use ingest::sockets::{graphite, statsd};
 use ingest::{IngestCounters, Intake, Publisher};
@@ -32,6 +33,7 @@ use crate::error_codes;
 use crate::http::overview::{BusReport, Wiring};
 use crate::http::{self, Context, Instance};
 use crate::log_watch::LogWatch;
+use crate::sources::{self, Sources};
 use crate::systemd::ServiceManager;
 use crate::tables::{PipelineTables, Running};
 use crate::telemetry::{self, Metric};
@@ -282,11 +284,30 @@ impl App {
             collectors.push(tokio::spawn(graphite::run(
                 config.receivers.graphite_template.clone(),
                 doors.graphite,
-                publisher,
+                publisher.clone(),
                 Arc::clone(&counters),
                 intake.clone(),
             )));
         }
+        let sink = ingest::foreign::Sink {
+            publisher: publisher.clone(),
+            bus: Arc::clone(&log.bus),
+            dead_letters: topics.dead_letters(),
+            counters: Arc::clone(&counters),
+        };
+        if own_times {
+            // A log on a clock of its own is a demo's: what others measure now is not part of it.
+            config.sources.clear();
+        }
+        let sources = Sources::start(&config, &sink, &intake)?;
+        collectors.extend(sources.tasks);
+        let replayer = Replayer::new(
+            Arc::clone(&log.bus),
+            &topics.dead_letters(),
+            publisher,
+            sources.readings,
+            config.ingest.samples_max,
+        );
 
         let watch = LogWatch::default();
         let watching = tokio::spawn(watch.clone().follow(Arc::clone(&log.bus), topics.samples()));
@@ -318,7 +339,11 @@ impl App {
                 embedded: log.embedded.clone(),
             },
             log: watch.clone(),
-            record: Box::new(move || record(&counters, log.embedded.as_deref())),
+            record: Box::new(move || {
+                record(&counters, log.embedded.as_deref());
+                sources::record(&sources.counters);
+            }),
+            replayer,
             metrics: metrics.clone(),
             started,
             tails: Arc::new(Semaphore::new(config.server.tails_max)),

@@ -18,6 +18,7 @@ mod layers;
 mod read;
 mod scrape;
 mod security;
+mod sources;
 mod template;
 #[cfg(test)]
 mod tests;
@@ -25,6 +26,7 @@ mod units;
 
 pub use layers::FlagValue;
 use layers::{Layers, Leaf, Origin, Overridden};
+pub use sources::{ClusterConfig, SourceConfig};
 pub use template::template;
 pub(crate) use units::parse_duration;
 
@@ -231,6 +233,8 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// The log.
     pub bus: BusConfig,
+    /// Topics of others.
+    pub sources: Vec<SourceConfig>,
     /// The archive.
     pub archive: ArchiveConfig,
     /// What receivers take.

@@ -10,6 +10,7 @@ use super::*;
 mod changed;
 mod every_key;
 mod security;
+mod sources;
 
 fn env(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
     pairs

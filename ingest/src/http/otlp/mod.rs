@@ -27,6 +27,7 @@ use crate::door::Batcher;
 
 pub use decode::decode;
 pub(super) use grpc::export;
+pub(crate) use naming::{TEMPORALITY_LABEL, bound_text};
 
 /// Path of the gRPC call.
 pub const EXPORT_PATH: &str = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export";
