@@ -3,9 +3,9 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use ingest::collectors::scrape::{Exposition, Format, read_series};
+use ingest::collectors::scrape::{self, Exposition, read_series};
 use ingest::door::{Batcher, Place, Reason, TimeUnit};
-use ingest::foreign::{self, Reading};
+use ingest::foreign::{Format, Reading};
 use ingest::http::{
     LineOptions, LineUnit, decode_line_protocol, decode_otlp, decode_remote_write,
     decode_remote_write_with_symbols,
@@ -221,7 +221,7 @@ fn exposition() -> String {
 
 /// Every line to the door, as a scrape without rules does it.
 fn take_exposition(body: &str, door: &mut Batcher) {
-    let mut lines = Exposition::new(body.as_bytes(), Format::Text);
+    let mut lines = Exposition::new(body.as_bytes(), scrape::Format::Text);
     while let Ok(Some(line)) = lines.next_line() {
         let series = door.series_by_raw(line.series, || {
             let (metric, labels) = read_series(line.series).map_err(|_| Reason::NoMetric)?;
@@ -364,9 +364,9 @@ fn foreign_records(criterion: &mut Criterion) {
         format!("{{\"fields\":{{{fields}}},\"name\":\"cpu\",\"tags\":{{{tags}}},\"timestamp\":{TIME_MS}}}\n")
             .into_bytes()
     });
-    let topics: [(foreign::Format, Vec<Vec<u8>>); 2] = [
-        (foreign::Format::Influx, lines.map(<[u8]>::to_vec).collect()),
-        (foreign::Format::TelegrafJson, json.collect()),
+    let topics: [(Format, Vec<Vec<u8>>); 2] = [
+        (Format::Influx, lines.map(<[u8]>::to_vec).collect()),
+        (Format::TelegrafJson, json.collect()),
     ];
     for (format, records) in &topics {
         let mut warm = Batcher::new(16, 64 << 20, 1_000_000);

@@ -17,10 +17,10 @@ pub enum Intake {
     Statsd,
     /// Graphite's plaintext.
     Graphite,
-    /// Topics of others.
-    ForeignTopics,
     /// Endpoints that are scraped.
     Scrape,
+    /// Topics of others.
+    ForeignTopics,
     /// The collector of this host.
     Host,
     /// The simulated hosts of the demo.
@@ -36,8 +36,8 @@ impl Intake {
         Intake::Otlp,
         Intake::Statsd,
         Intake::Graphite,
-        Intake::ForeignTopics,
         Intake::Scrape,
+        Intake::ForeignTopics,
         Intake::Host,
         Intake::Fleet,
     ];
@@ -51,8 +51,8 @@ impl Intake {
             Intake::Otlp => "otlp",
             Intake::Statsd => "statsd",
             Intake::Graphite => "graphite",
-            Intake::ForeignTopics => "foreign_topics",
             Intake::Scrape => "scrape",
+            Intake::ForeignTopics => "foreign_topics",
             Intake::Host => "host",
             Intake::Fleet => "fleet",
         }
