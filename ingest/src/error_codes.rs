@@ -60,7 +60,7 @@ schemas::error_codes! {
     SOURCE_AWAY = "TW-INGEST-015", "Foreign topics can't be read",
         means: "Nothing is lost: the group keeps its place, and it is tried again until it works.",
         expected: "Brokers that answer, and the right to read the topics and to join the group.",
-        fix: "Look at the message: is the broker there, do `brokers`, `topics` and the security settings of the source fit?";
+        fix: "See what the message tells: whether the broker is there, and whether `brokers`, `topics` and the security settings of the source fit.";
     SCRAPE_FAILED = "TW-INGEST-016", "A target can't be scraped",
         means: "Its `up` is 0, its series end with stale markers, and it is asked again at the next interval. Logged once, until it can be scraped again.",
         expected: "An answer 200 in time, in the text format or OpenMetrics.",
