@@ -21,6 +21,7 @@ use serde_json::json;
 use super::body::Encoding;
 use super::refusal::{Refusal, partial_message};
 use super::take::{Ask, Framing, Receivers, Taken, take};
+use crate::admission::Sender;
 use crate::counters::Intake;
 
 pub use decode::decode;
@@ -97,6 +98,7 @@ impl Form {
 
 pub(super) async fn write(
     State(receivers): State<Arc<Receivers>>,
+    sender: Sender,
     headers: HeaderMap,
     body: Body,
 ) -> Response {
@@ -107,7 +109,7 @@ pub(super) async fn write(
             return Form::Json.failure(&refusal);
         }
     };
-    match write_samples(&receivers, form, &headers, body).await {
+    match write_samples(&receivers, form, sender, &headers, body).await {
         Ok(taken) => form.success(&taken),
         Err(refusal) => form.failure(&refusal),
     }
@@ -116,6 +118,7 @@ pub(super) async fn write(
 async fn write_samples(
     receivers: &Arc<Receivers>,
     form: Form,
+    sender: Sender,
     headers: &HeaderMap,
     body: Body,
 ) -> Result<Taken, Refusal> {
@@ -135,7 +138,7 @@ async fn write_samples(
         partial: true,
         decode,
     };
-    take(receivers, headers, body, ask).await
+    take(receivers, sender, headers, body, ask).await
 }
 
 /// An `ExportMetricsServiceResponse`: empty, or with what was rejected.
