@@ -28,6 +28,7 @@ pub use template::template;
 pub(crate) use units::parse_duration;
 
 use crate::error_codes;
+use crate::tls::TlsConfig;
 
 /// The text of the defaults.
 pub const DEFAULTS: &str = include_str!("config/defaults.toml");
@@ -98,6 +99,8 @@ pub struct ServerConfig {
     pub request_timeout: Duration,
     /// Readers of `tail` at once.
     pub tails_max: usize,
+    /// TLS, if it is spoken.
+    pub tls: Option<TlsConfig>,
 }
 
 /// Who may use the server.
@@ -232,8 +235,8 @@ pub struct Config {
     pub bus: BusConfig,
     /// The archive.
     pub archive: ArchiveConfig,
-    /// What receivers take.
-    pub ingest: ingest::http::Limits,
+    /// What is taken at most of requests, senders and series.
+    pub limits: ingest::http::Limits,
     /// Further receivers.
     pub receivers: ReceiversConfig,
     /// How often this host is measured; `None`: not at all.
