@@ -53,4 +53,12 @@ schemas::error_codes! {
         means: "The replay did not begin: nothing was fed.",
         expected: "20 bytes per sample on the disk of the data directory.",
         fix: "Make room on that disk, or put the data directory elsewhere.";
+    NOTHING_INSIDE = "TW-INGEST-014", "A record of a foreign topic holds no metrics",
+        means: "Its bytes can be read in the format of the topic, and no sample is in them: logs or traces, another protobuf message, or only comments. It is among the dead letters, and the topic goes on.",
+        expected: "Metrics, in the format that the source is configured for.",
+        fix: "Look at the guess in the table `dead_letters`: send logs and traces to topics of their own, or correct `format` of the source and run `tidewatch dead-letters replay`.";
+    SOURCE_AWAY = "TW-INGEST-015", "Foreign topics can't be read",
+        means: "Nothing is lost: the group keeps its place, and it is tried again until it works.",
+        expected: "Brokers that answer, and the right to read the topics and to join the group.",
+        fix: "Look at the message: is the broker there, do `brokers`, `topics` and the security settings of the source fit?";
 }

@@ -9,6 +9,8 @@ use bus::Bus;
 use bus::embedded::Clock;
 use ingest::admission::Admission;
 use ingest::collectors::host::{HostCollector, HostOptions};
+use ingest::collectors::scrape;
+use ingest::foreign::Replayer;
 use ingest::http::Receivers;
 use ingest::sockets::{graphite, statsd};
 use ingest::{IngestCounters, Publisher};
@@ -31,6 +33,7 @@ use crate::error_codes;
 use crate::http::overview::{BusReport, Wiring};
 use crate::http::{self, Context, Instance};
 use crate::log_watch::LogWatch;
+use crate::sources::{self, Sources};
 use crate::systemd::ServiceManager;
 use crate::tables::{PipelineTables, Running};
 use crate::telemetry;
@@ -202,6 +205,7 @@ impl App {
                 Some(opened.map_err(|error| CommandError::of("server.tls", error))?)
             }
         };
+        let scraped = doors::scrape_clients(&config.scrape)?;
 
         let topics = stores::topics(&config);
         let own_times = clock.is_some();
@@ -272,6 +276,14 @@ impl App {
                 intake.clone(),
             )));
         }
+        if !scraped.is_empty() {
+            collectors.push(tokio::spawn(scrape::run(
+                scraped,
+                publisher.clone(),
+                Arc::clone(&counters),
+                intake.clone(),
+            )));
+        }
         if !doors.statsd.is_empty() {
             collectors.push(tokio::spawn(statsd::run(
                 config.receivers.statsd,
@@ -285,11 +297,30 @@ impl App {
             collectors.push(tokio::spawn(graphite::run(
                 config.receivers.graphite_template.clone(),
                 doors.graphite,
-                publisher,
+                publisher.clone(),
                 Arc::clone(&counters),
                 intake.clone(),
             )));
         }
+        let sink = ingest::foreign::Sink {
+            publisher: publisher.clone(),
+            bus: Arc::clone(&log.bus),
+            dead_letters: topics.dead_letters(),
+            counters: Arc::clone(&counters),
+        };
+        if own_times {
+            // A log on a clock of its own is a demo's: what others measure now is not part of it.
+            config.sources.clear();
+        }
+        let sources = Sources::start(&config, &sink, &intake)?;
+        collectors.extend(sources.tasks);
+        let replayer = Replayer::new(
+            Arc::clone(&log.bus),
+            &topics.dead_letters(),
+            publisher,
+            sources.readings,
+            config.limits.samples_max,
+        );
 
         let watch = LogWatch::default();
         let watching = tokio::spawn(watch.clone().follow(Arc::clone(&log.bus), topics.samples()));
@@ -325,9 +356,11 @@ impl App {
             record: {
                 let admission = Arc::clone(&admission);
                 Box::new(move || {
-                    intake_metrics::record(&counters, &admission, log.embedded.as_deref())
+                    intake_metrics::record(&counters, &admission, log.embedded.as_deref());
+                    sources::record(&sources.counters);
                 })
             },
+            replayer,
             metrics: metrics.clone(),
             started,
             tails: Arc::new(Semaphore::new(config.server.tails_max)),

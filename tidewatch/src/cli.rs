@@ -93,6 +93,9 @@ pub enum Command {
     /// Show which labels have too many values, and release those that were folded.
     #[command(subcommand)]
     Cardinality(commands::cardinality::CardinalityCommand),
+    /// Look at records that could not be decoded, and decode them again.
+    #[command(subcommand)]
+    DeadLetters(commands::dead_letters::DeadLettersCommand),
     /// Work on the topics of a Kafka cluster.
     #[command(subcommand)]
     Topics(TopicsCommand),
@@ -376,6 +379,9 @@ impl Cli {
                 Command::Cardinality(command) => commands::cardinality::run(&config, command).await,
                 Command::Topics(TopicsCommand::Create { .. }) => {
                     commands::topics::create(&config).await
+                }
+                Command::DeadLetters(command) => {
+                    commands::dead_letters::run(&config, command).await
                 }
                 Command::Archive(ArchiveCommand::Files { table }) => {
                     commands::archive::files(&config, table).await

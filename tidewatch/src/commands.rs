@@ -8,6 +8,7 @@ pub(crate) mod archive;
 pub(crate) mod cardinality;
 pub(crate) mod check;
 pub(crate) mod client;
+pub(crate) mod dead_letters;
 pub(crate) mod demo;
 pub(crate) mod detect;
 pub(crate) mod doctor;

@@ -12,6 +12,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
 use axum::{Json, body::Body};
 use bus::Bus;
+use ingest::foreign::Replayer;
 use ingest::http::{ERROR_HEADER, HEALTH_PATH, PING_PATH, Receivers};
 use metrics_exporter_prometheus::PrometheusHandle;
 use pipeline::PartitionStatus;
@@ -30,6 +31,7 @@ pub(crate) use sql::NOTES_HEADER;
 pub(crate) use status::{next_commands, not_ready};
 
 pub(crate) mod cardinality;
+pub(crate) mod dead_letters;
 pub(crate) mod overview;
 pub(crate) mod server;
 mod sql;
@@ -54,6 +56,8 @@ pub(crate) struct Context {
     pub(crate) log: LogWatch,
     /// Brings the gauges of other rooms up to date.
     pub(crate) record: Box<dyn Fn() + Send + Sync>,
+    /// What decodes dead letters again.
+    pub(crate) replayer: Replayer,
     pub(crate) metrics: PrometheusHandle,
     pub(crate) started: Instant,
     /// Readers of `tail` that may still come.
@@ -80,7 +84,7 @@ pub(crate) fn routes(
 ) -> Vec<Route> {
     const QUERY: Need = Need::Scope(Scope::Query);
     const ADMIN: Need = Need::Scope(Scope::Admin);
-    let own: [(_, _, MethodRouter<Arc<Context>>); 10] = [
+    let own: [(_, _, MethodRouter<Arc<Context>>); 11] = [
         ("/", Need::Nothing, get(status::front_page)),
         ("/healthz", Need::Nothing, get(status::healthz)),
         ("/readyz", Need::Nothing, get(status::readyz)),
@@ -91,6 +95,11 @@ pub(crate) fn routes(
         (RELEASE_PATH, ADMIN, post(cardinality::release)),
         ("/api/v1/sql", QUERY, post(sql::sql)),
         ("/api/v1/tail/{what}", QUERY, get(tail::tail)),
+        (
+            dead_letters::REPLAY_PATH,
+            Need::Scope(Scope::Admin),
+            post(dead_letters::replay),
+        ),
     ];
     let own = own.into_iter().map(|(path, need, methods)| {
         Route::new(path, need, methods.with_state(Arc::clone(context)))
@@ -162,7 +171,7 @@ async fn watch(State(context): State<Arc<Context>>, request: Request, next: Next
 
 /// A path as a label: made-up paths must not make series.
 fn route_of(path: &str) -> &'static str {
-    const ROUTES: [&str; 20] = [
+    const ROUTES: [&str; 21] = [
         "/",
         "/healthz",
         "/readyz",
@@ -183,6 +192,7 @@ fn route_of(path: &str) -> &'static str {
         overview::STATUS_PATH,
         CARDINALITY_PATH,
         RELEASE_PATH,
+        dead_letters::REPLAY_PATH,
     ];
     ROUTES
         .into_iter()

@@ -17,6 +17,7 @@ mod intake_metrics;
 mod log_watch;
 mod logs;
 pub mod replay;
+mod sources;
 mod stores;
 mod systemd;
 mod tables;

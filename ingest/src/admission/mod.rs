@@ -7,7 +7,7 @@
 //! A series that is active is let in as it is. Of a new one, each label is looked at: where a label of a metric has had more different values than
 //! `limits.values_max`, a further new one is stored as [`OTHER`], until the label is released. What is then still a new series must fit into the limits of
 //! series, all senders' and its own sender's. Memory is bounded by these limits and by those of `cardinality.rs` and `places.rs`; what is refused leaves
-//! nothing behind. [The reasons](../../../docs/decisions/0024-new-values-are-folded-into-other.md).
+//! nothing behind. [The reasons](../../../docs/decisions/0026-new-values-are-folded-into-other.md).
 
 mod cardinality;
 mod limit;
@@ -84,7 +84,7 @@ pub struct SenderReport {
     pub active_series: usize,
 }
 
-/// Decides what is let in, for all senders of a process. Shared; asked rarely: a decision is remembered by who asked until [`Admission::epoch`] changes.
+/// Decides what is let in, for all senders of a process. Shared; asked rarely: a decision is remembered by who asked until something that it rests on has changed.
 ///
 /// ```
 /// use ingest::admission::{Admission, SeriesLimits};

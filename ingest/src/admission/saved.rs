@@ -5,7 +5,7 @@ use super::cardinality::Kept;
 /// What the file begins with.
 const HEAD: &str = "tidewatch-folded-labels 1 crc32=";
 
-/// Bytes that are not what [`write`] makes.
+/// Bytes that no admission saved.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("expected a file that begins with `{HEAD}` and has that checksum, found {0}")]
 pub struct Unreadable(String);

@@ -10,7 +10,7 @@ use axum::http::{HeaderMap, header};
 use bytes::Bytes;
 use futures::StreamExt;
 
-use super::refusal::Refusal;
+use super::refusal::{Malformed, Refusal, Undecodable};
 use crate::admission::{Hit, Limit, Load, take_up_to};
 
 /// How long a body may take to arrive. 60 s: 16 MiB at 2.2 Mbit/s; longer holds a share of the budget for a stalled client.
@@ -309,18 +309,38 @@ fn unsnap(body: &[u8], bounds: Bounds, share: &mut Share) -> Result<Bytes, Refus
     let malformed = |problem: String| {
         Refusal::malformed(format!("snappy body (block format expected): {problem}"))
     };
-    let length = snap::raw::decompress_len(body).map_err(|error| malformed(error.to_string()))?;
+    let length = snappy_length(body).map_err(malformed)?;
     bounds.check(length)?;
-    // Before any memory is taken: a few bytes can claim any length.
-    if length > body.len().saturating_mul(SNAPPY_RATIO_MAX) {
-        return Err(malformed(format!(
-            "byte 0 claims {length} decompressed bytes, more than {} bytes can hold",
-            body.len()
-        )));
-    }
     share.grow(length)?;
     snap::raw::Decoder::new()
         .decompress_vec(body)
         .map(Bytes::from)
         .map_err(|error| malformed(error.to_string()))
+}
+
+/// The content of a snappy block that is no body of a request, of at most `bytes_max` bytes.
+pub(crate) fn unsnap_block(block: &[u8], bytes_max: usize) -> Result<Vec<u8>, Undecodable> {
+    let malformed = |problem: String| Malformed {
+        byte: 0,
+        field: "snappy block".to_owned(),
+        problem,
+    };
+    let length = snappy_length(block).map_err(malformed)?;
+    if length > bytes_max {
+        return Err(Undecodable::TooLarge(bytes_max));
+    }
+    let decoded = snap::raw::Decoder::new().decompress_vec(block);
+    Ok(decoded.map_err(|error| malformed(error.to_string()))?)
+}
+
+/// How long the content of a snappy block is. Looked at before any memory is taken: a few bytes can claim any length.
+fn snappy_length(block: &[u8]) -> Result<usize, String> {
+    let length = snap::raw::decompress_len(block).map_err(|error| error.to_string())?;
+    if length > block.len().saturating_mul(SNAPPY_RATIO_MAX) {
+        return Err(format!(
+            "byte 0 claims {length} decompressed bytes, more than {} bytes can hold",
+            block.len()
+        ));
+    }
+    Ok(length)
 }
