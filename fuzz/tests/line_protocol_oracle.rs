@@ -10,7 +10,7 @@ use ingest::http::{LineOptions, LineUnit, decode_line_protocol};
 use schemas::SampleBatch;
 
 /// Lines compared, unless `TIDEWATCH_TEST_INPUTS` says how many.
-const LINES: usize = 200_000;
+const LINES: usize = 100_000;
 /// Lines of one body. Each has its number as its time, and all that are refused are told (up to 20).
 const LINES_OF_A_BODY: usize = 20;
 
@@ -41,67 +41,29 @@ impl Line {
             fields.join(",")
         )
     }
-
-    fn any(&self, holds: impl Fn(&str) -> bool) -> bool {
-        let pairs = self.tags.iter().chain(&self.fields);
-        holds(self.measurement) || pairs.flat_map(|(k, v)| [k, v]).any(|text| holds(text))
-    }
 }
 
 /// Where the two differ, and why.
 type Explained = (&'static str, fn(&Line) -> bool);
-const EXPLAINED: &[Explained] = &[
+const EXPLAINED: [Explained; 3] = [
     (
-        "a tag without a value is no label; the other refuses the line",
-        |line| line.tags.iter().any(|(_, value)| value.is_empty()),
-    ),
-    (
-        "`true` and `false` are written in the ways of the specification; the other takes all that begin with such a word",
+        "of two backslashes none escapes the other, as in InfluxDB 1 and 2; the other makes them one in measurements and tags",
         |line| {
-            line.fields
-                .iter()
-                .any(|(_, value)| value.starts_with(['t', 'T', 'f', 'F']))
+            let mut tags = line.tags.iter();
+            line.measurement.contains("\\\\") || tags.any(|(_, value)| value.contains("\\\\"))
         },
     ),
     (
-        "numbers may have a sign `+`, a point first or last; the other refuses some of them",
+        "numbers may have a sign `+`, a point first or last; the other refuses them",
         |line| {
             line.fields.iter().any(|(_, value)| {
-                value.starts_with(['+', '.']) || value.ends_with('.') || value.starts_with("-.")
+                value.starts_with(['+', '.']) || value.starts_with("-.") || value.ends_with('.')
             })
         },
     ),
     (
         "a number beyond a float is refused; the other takes it for infinite",
         |line| line.fields.iter().any(|(_, value)| value.contains("e999")),
-    ),
-    (
-        "a tag that repeats with the same name is refused by both, but only here where its values are empty",
-        |line| line.tags.iter().any(|(_, value)| value.is_empty()),
-    ),
-    (
-        "a backslash before anything but a special character stands for itself, also before another; the other makes two of them one in names and tags",
-        |line| line.any(|text| text.contains('\\')),
-    ),
-    (
-        "what is no line at all: an empty name of a measurement, a tag or a field",
-        |line| {
-            line.measurement.is_empty()
-                || line
-                    .tags
-                    .iter()
-                    .chain(&line.fields)
-                    .any(|(key, _)| key.is_empty())
-        },
-    ),
-    (
-        "quotes in names and tags are plain characters; the other agrees except for `\"` before a field",
-        |line| {
-            line.tags
-                .iter()
-                .any(|(k, v)| k.contains('"') || v.contains('"'))
-                || line.measurement.contains('"')
-        },
     ),
 ];
 

@@ -61,4 +61,16 @@ schemas::error_codes! {
         means: "Nothing is lost: the group keeps its place, and it is tried again until it works.",
         expected: "Brokers that answer, and the right to read the topics and to join the group.",
         fix: "Look at the message: is the broker there, do `brokers`, `topics` and the security settings of the source fit?";
+    SCRAPE_FAILED = "TW-INGEST-016", "A target can't be scraped",
+        means: "Its `up` is 0, its series end with stale markers, and it is asked again at the next interval. Logged once, until it can be scraped again.",
+        expected: "An answer 200 in time, in the text format or OpenMetrics.",
+        fix: "Look at what the message names: address, path and credentials of the `[[scrape]]` table, or the program behind the address.";
+    SCRAPE_MALFORMED = "TW-INGEST-017", "What a target answered can't be read",
+        means: "Nothing of that scrape was stored; its `up` is 0, its series end with stale markers, and it is asked again at the next interval.",
+        expected: "Lines of the format that the content type names, and at most `samples_max` samples.",
+        fix: "Look at the line that the message names, by `curl`; tell who makes the endpoint, or drop series by `metric_relabel`.";
+    SCRAPE_AUTHORITIES = "TW-INGEST-018", "The authorities that targets are trusted by can't be read",
+        means: "Nothing was started.",
+        expected: "A PEM file with at least one certificate.",
+        fix: "Correct `ca_file` of the `[[scrape]]` table, or leave it out to trust those of the system.";
 }

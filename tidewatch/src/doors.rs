@@ -52,9 +52,9 @@ impl Doors {
 /// Each job with a client that trusts whom it says, so that a file of authorities that is missing is told at once.
 pub(crate) fn scrape_clients(jobs: &[Job]) -> Result<Vec<(Job, Clients)>, CommandError> {
     let client = |job: &Job| {
-        let clients = Clients::new(job.ca_file.as_deref()).map_err(|error| {
-            CommandError::surroundings(format!("scrape \"{}\": {error}", job.name))
-        })?;
+        let clients = Clients::new(job.ca_file.as_deref());
+        let action = format!("scrape \"{}\"", job.name);
+        let clients = clients.map_err(|error| CommandError::of(&action, error))?;
         Ok((job.clone(), clients))
     };
     jobs.iter().map(client).collect()

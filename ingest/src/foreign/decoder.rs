@@ -162,6 +162,8 @@ impl Decoder {
     ) -> Result<Decoded, schemas::BatchError> {
         let mut decoded = Decoded::default();
         self.door.begin(&self.sender, now);
+        // Records that broke off after some of their samples.
+        let mut broken = Vec::new();
         for record in records {
             if self.door.samples() >= SAMPLES_PER_APPEND {
                 break;
@@ -192,11 +194,12 @@ impl Decoder {
                 Err(error) if samples == 0 => trouble = Some(self.whole(value, time, &error)),
                 // Some of it stands among the samples of others: those are decoded once more, without it.
                 Err(_) if before > 0 => {
-                    self.decode_again(&records[..decoded.taken], now);
+                    self.decode_again(&records[..decoded.taken], &broken, now);
                     break;
                 }
                 Err(error) => {
                     self.door.discard();
+                    broken.push(decoded.taken);
                     trouble = Some(self.whole(value, time, &error));
                 }
             }
@@ -212,10 +215,14 @@ impl Decoder {
         Ok(decoded)
     }
 
-    fn decode_again<R: SourceRecord>(&mut self, records: &[R], now: Micros) {
+    /// Decodes records anew, but for those that are `broken`, by their index.
+    fn decode_again<R: SourceRecord>(&mut self, records: &[R], broken: &[usize], now: Micros) {
         self.door.discard();
-        for record in records {
-            if let Some(value) = record.value() {
+        for (index, record) in records.iter().enumerate() {
+            if let Some(value) = record
+                .value()
+                .filter(|_| broken.binary_search(&index).is_err())
+            {
                 // What is wrong with them was told the first time.
                 let _ = self
                     .reading

@@ -7,8 +7,9 @@ use schemas::Micros;
 use super::{native_json, telegraf_json};
 use crate::door::{Batcher, TimeUnit};
 use crate::http::{
-    LineOptions, LineUnit, Undecodable, decode_json_lines, decode_line_protocol, decode_otlp,
-    decode_otlp_json, decode_remote_write, decode_remote_write_with_symbols, unsnap_block,
+    LineOptions, LineUnit, Malformed, Undecodable, decode_json_lines, decode_line_protocol,
+    decode_otlp, decode_otlp_json, decode_remote_write, decode_remote_write_with_symbols,
+    unsnap_block,
 };
 
 /// The largest record decompressed, bytes. 32 MiB, as for a request.
@@ -77,6 +78,18 @@ impl fmt::Display for Format {
     }
 }
 
+/// Refuses lines that begin as no line does: behind the framing of a schema registry, or what a compressor writes, a measurement's name could be anything.
+fn check_text(value: &[u8]) -> Result<(), Malformed> {
+    match value.trim_ascii_start().first() {
+        Some(byte) if byte.is_ascii_control() => Err(Malformed {
+            byte: 0,
+            field: "line protocol".to_owned(),
+            problem: format!("expected the name of a measurement, found the byte 0x{byte:02x}"),
+        }),
+        _ => Ok(()),
+    }
+}
+
 /// The unit of times, by the name that a setting has: `auto`, `ns`, `us`, `ms`, `s`.
 pub fn unit_from_name(name: &str) -> Option<LineUnit> {
     Some(match name {
@@ -114,6 +127,7 @@ impl Reading {
             Format::OtlpProto => decode_otlp(value, now, door),
             Format::OtlpJson => decode_otlp_json(value, now, door),
             Format::Influx => {
+                check_text(value)?;
                 let unit = self.unit;
                 decode_line_protocol(value, LineOptions { unit, now }, door)
             }

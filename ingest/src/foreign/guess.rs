@@ -94,7 +94,7 @@ pub(super) fn guess(value: &[u8], configured: Format, now: Micros) -> Guess {
     match head.trim_ascii_start().first() {
         None => words("nothing"),
         Some(b'{' | b'[') => json(value, &holds),
-        _ if std::str::from_utf8(value).is_ok() => text(head),
+        _ if is_text(value) => text(head),
         _ => binary(value, &holds),
     }
 }
@@ -147,6 +147,12 @@ fn json(value: &[u8], holds: &dyn Fn(&str) -> bool) -> Guess {
         }
         Some(byte) => words(format!("{kind}, broken at byte {byte}")),
     }
+}
+
+/// Whether bytes are UTF-8 of characters that people write: protobuf of short fields is UTF-8, too.
+fn is_text(value: &[u8]) -> bool {
+    let is_written = |c: char| !c.is_control() || c.is_whitespace();
+    std::str::from_utf8(value).is_ok_and(|text| text.chars().all(is_written))
 }
 
 fn text(head: &[u8]) -> Guess {

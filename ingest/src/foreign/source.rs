@@ -206,25 +206,33 @@ impl Work {
         Ok(())
     }
 
-    /// Appends until the log takes it all. A record may be appended twice: the same samples are dropped as duplicates, a letter is shown once.
+    /// Appends until the log takes it all, the dead letters first: what is committed has both.
     fn append(&self, decoded: &Decoded) -> Result<(), Cancelled> {
         bus::crash_point("foreign.before_append");
+        self.until_durable(async || append_letters(&self.sink, &decoded.letters).await)?;
+        bus::crash_point("foreign.after_letters");
+        self.until_durable(async || {
+            let records = decoded.records.clone();
+            self.sink.publisher.publish(records).await.map(drop)
+        })
+    }
+
+    /// Appends again and again until it succeeds. Some of it may be appended twice: the same samples are dropped as duplicates, a letter is shown once.
+    fn until_durable(
+        &self,
+        append: impl AsyncFn() -> Result<(), BusError>,
+    ) -> Result<(), Cancelled> {
         let mut wait = RETRY_WAIT_MIN;
         loop {
-            let appending = async {
-                append_letters(&self.sink, &decoded.letters).await?;
-                bus::crash_point("foreign.after_letters");
-                self.sink.publisher.publish(decoded.records.clone()).await
-            };
             let appended = self.runtime.block_on(async {
                 tokio::select! {
                     () = self.cancellation.cancelled() => None,
-                    appended = appending => Some(appended),
+                    appended = append() => Some(appended),
                 }
             });
             match appended {
                 None => return Err(Cancelled),
-                Some(Ok(_)) => return Ok(()),
+                Some(Ok(())) => return Ok(()),
                 Some(Err(error)) => {
                     let totals = self.sink.counters.of(Intake::ForeignTopics);
                     totals.failures.fetch_add(1, Ordering::Relaxed);

@@ -267,6 +267,16 @@ fn good(format: Format) -> Vec<u8> {
 }
 
 #[test]
+fn lines_behind_a_framing_are_no_lines() {
+    for head in [b"\x00\x00\x00\x00\x07".as_slice(), b"\x1f\x8b\x08"] {
+        let framed = [head, b"cpu,host=a v=1 1700000000"].concat();
+        let records = given([Some(framed)]);
+        let (samples, reasons, _) = taken(&mut decoder(Format::Influx, 100), &records);
+        assert_eq!((samples.len(), reasons.len()), (0, 1), "{reasons:?}");
+    }
+}
+
+#[test]
 fn every_format_is_told_from_every_other() {
     for configured in Format::ALL {
         for sent in Format::ALL {

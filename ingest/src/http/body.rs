@@ -309,8 +309,11 @@ fn unsnap(body: &[u8], bounds: Bounds, share: &mut Share) -> Result<Bytes, Refus
     let malformed = |problem: String| {
         Refusal::malformed(format!("snappy body (block format expected): {problem}"))
     };
-    let length = snappy_length(body).map_err(malformed)?;
-    bounds.check(length)?;
+    let claimed = snap::raw::decompress_len(body).map_err(|error| malformed(error.to_string()))?;
+    bounds.check(claimed)?;
+    let length = snappy_length(body, bounds.bytes_max)
+        .map_err(malformed)?
+        .unwrap_or(claimed);
     share.grow(length)?;
     snap::raw::Decoder::new()
         .decompress_vec(body)
@@ -325,22 +328,27 @@ pub(crate) fn unsnap_block(block: &[u8], bytes_max: usize) -> Result<Vec<u8>, Un
         field: "snappy block".to_owned(),
         problem,
     };
-    let length = snappy_length(block).map_err(malformed)?;
-    if length > bytes_max {
+    if snappy_length(block, bytes_max)
+        .map_err(malformed)?
+        .is_none()
+    {
         return Err(Undecodable::TooLarge(bytes_max));
     }
     let decoded = snap::raw::Decoder::new().decompress_vec(block);
     Ok(decoded.map_err(|error| malformed(error.to_string()))?)
 }
 
-/// How long the content of a snappy block is. Looked at before any memory is taken: a few bytes can claim any length.
-fn snappy_length(block: &[u8]) -> Result<usize, String> {
+/// How long the content of a snappy block is; `None` if that is more than `bytes_max`. Looked at before any memory is taken: a few bytes can claim any length.
+fn snappy_length(block: &[u8], bytes_max: usize) -> Result<Option<usize>, String> {
     let length = snap::raw::decompress_len(block).map_err(|error| error.to_string())?;
+    if length > bytes_max {
+        return Ok(None);
+    }
     if length > block.len().saturating_mul(SNAPPY_RATIO_MAX) {
         return Err(format!(
             "byte 0 claims {length} decompressed bytes, more than {} bytes can hold",
             block.len()
         ));
     }
-    Ok(length)
+    Ok(Some(length))
 }

@@ -17,9 +17,11 @@ use hyper_util::rt::TokioExecutor;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
+use schemas::{ErrorCode, Fault, HasCode, HasFault};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{Format, Job, Target};
+use crate::error_codes;
 
 /// OpenMetrics first: it names kinds and ends where it ends.
 const ACCEPT: &str = "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
@@ -62,6 +64,21 @@ pub enum TlsError {
     /// The library refused.
     #[error("TLS: {0}")]
     Library(#[from] rustls::Error),
+}
+
+impl HasFault for TlsError {
+    fn fault(&self) -> Fault {
+        Fault::BadConfig
+    }
+}
+
+impl HasCode for TlsError {
+    fn code(&self) -> &'static ErrorCode {
+        match self {
+            TlsError::Authorities { .. } => &error_codes::SCRAPE_AUTHORITIES,
+            TlsError::Library(_) => Fault::BadConfig.code(),
+        }
+    }
 }
 
 /// Why a scrape brought nothing.

@@ -29,8 +29,11 @@ pub use run::run;
 pub use target::Group;
 
 use fetch::FetchError;
+use schemas::{ErrorCode, Fault, HasCode, HasFault};
 use series::ScrapeError;
 use target::Target;
+
+use crate::error_codes;
 
 /// Why a scrape brought nothing.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +42,24 @@ enum ScrapeFailure {
     Fetch(#[from] FetchError),
     #[error(transparent)]
     Body(#[from] ScrapeError),
+}
+
+impl HasFault for ScrapeFailure {
+    fn fault(&self) -> Fault {
+        match self {
+            ScrapeFailure::Fetch(_) => Fault::Outage,
+            ScrapeFailure::Body(_) => Fault::BadInput,
+        }
+    }
+}
+
+impl HasCode for ScrapeFailure {
+    fn code(&self) -> &'static ErrorCode {
+        match self {
+            ScrapeFailure::Fetch(_) => &error_codes::SCRAPE_FAILED,
+            ScrapeFailure::Body(_) => &error_codes::SCRAPE_MALFORMED,
+        }
+    }
 }
 
 /// Endpoints that are scraped alike.

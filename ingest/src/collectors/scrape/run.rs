@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use schemas::Micros;
+use schemas::{HasCode, Micros};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -239,7 +239,8 @@ impl Scraper {
             Err(problem) => {
                 add(&counters.failures, 1);
                 if was_up != Some(false) {
-                    tracing::warn!(%job, %target, %problem, "a target can't be scraped");
+                    let code = problem.code().id;
+                    tracing::warn!(%job, %target, %problem, code, "a target can't be scraped");
                 }
             }
         }
