@@ -16,10 +16,11 @@ const PAST: i64 = 21 * 1_440;
 /// When the load jumps, minutes after the start with detection: before its warm-up would end.
 const JUMP: i64 = 20;
 
-/// Minutes from (inclusive) to (exclusive) of two hosts: a load with a daily rhythm, which jumps on one of them for three minutes, and a counter.
-fn history(from: i64, to: i64) -> String {
+/// Every so many minutes from (inclusive) to (exclusive), two hosts: a load with a daily rhythm, which jumps on one of them for three minutes, and a
+/// counter.
+fn history(from: i64, to: i64, every: usize) -> String {
     let mut text = String::from("timestamp,metric,host,value\n");
-    for minute in from..to {
+    for minute in (from..to).step_by(every) {
         let time = MARCH + 60 * minute;
         for host in 0..2 {
             let noise = ((minute * 7_919 + host * 31) % 101) as f64 / 100.0;
@@ -79,9 +80,9 @@ fn jumps(events: &[Value]) -> Vec<&Value> {
 fn what_is_turned_on_late_knows_the_past_at_once() {
     let directory = tempfile::tempdir().unwrap();
     let place = directory.path();
-    std::fs::write(place.join("past.csv"), history(0, PAST)).unwrap();
-    std::fs::write(place.join("first.csv"), history(PAST, PAST + 420)).unwrap();
-    std::fs::write(place.join("then.csv"), history(PAST + 420, PAST + 480)).unwrap();
+    std::fs::write(place.join("past.csv"), history(0, PAST, 5)).unwrap();
+    std::fs::write(place.join("first.csv"), history(PAST, PAST + 420, 1)).unwrap();
+    std::fs::write(place.join("then.csv"), history(PAST + 420, PAST + 480, 1)).unwrap();
     const LEARNED: &str = "checkpoints WHERE kind = 'commit' AND start_offset = end_offset";
     const FORECASTS: &str = "forecasts WHERE kind = 'value'";
 
