@@ -1,14 +1,17 @@
-//! Decoding of remote write, OpenTelemetry and line protocol to columns, in samples per second: 1,000 hosts × 10 metrics with 10 tags, as TSBS makes them.
+//! Decoding of remote write, OpenTelemetry, line protocol and the exposition format to columns, in samples per second: 1,000 hosts × 10 metrics with 10 tags, as TSBS makes them.
 
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use ingest::door::{Batcher, TimeUnit};
+use ingest::collectors::scrape::{self, Exposition, read_series};
+use ingest::door::{Batcher, Place, Reason, TimeUnit};
+use ingest::foreign::{Format, Reading};
 use ingest::http::{
     LineOptions, LineUnit, decode_line_protocol, decode_otlp, decode_remote_write,
     decode_remote_write_with_symbols,
 };
 use prost::Message;
+use schemas::Labels;
 
 const HOSTS: usize = 1000;
 const TIME_MS: i64 = 1_700_000_000_000;
@@ -199,6 +202,48 @@ fn lines(field: impl Fn(i64) -> String) -> Vec<u8> {
     text.into_bytes()
 }
 
+/// The same values as an endpoint exposes them: a line each.
+fn exposition() -> String {
+    let mut text = String::new();
+    for (index, metric) in METRICS.iter().enumerate() {
+        text.push_str(&format!("# TYPE cpu_{metric} gauge\n"));
+        for host in 0..HOSTS {
+            let labels: Vec<String> = tags(host)
+                .iter()
+                .map(|(name, value)| format!("{name}=\"{value}\""))
+                .collect();
+            let value = value(host, index);
+            text.push_str(&format!("cpu_{metric}{{{}}} {value}\n", labels.join(",")));
+        }
+    }
+    text
+}
+
+/// Every line to the door, as a scrape without rules does it.
+fn take_exposition(body: &str, door: &mut Batcher) {
+    let mut lines = Exposition::new(body.as_bytes(), scrape::Format::Text);
+    while let Ok(Some(line)) = lines.next_line() {
+        let series = door.series_by_raw(line.series, || {
+            let (metric, labels) = read_series(line.series).map_err(|_| Reason::NoMetric)?;
+            match metric {
+                std::borrow::Cow::Borrowed(metric) => Ok((metric, Labels::try_new(labels)?)),
+                std::borrow::Cow::Owned(_) => Err(Reason::NoMetric),
+            }
+        });
+        if let Ok(series) = series {
+            let _ = door.push(
+                series.metric,
+                series.labels,
+                line.kind,
+                TIME_MS,
+                TimeUnit::Milliseconds,
+                line.value,
+                Place::Collected,
+            );
+        }
+    }
+}
+
 fn decode(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("decode");
     group.throughput(Throughput::Elements((HOSTS * METRICS.len()) as u64));
@@ -282,8 +327,64 @@ fn decode(criterion: &mut Criterion) {
             let _ = black_box(warm.finish());
         });
     });
+    let body = exposition();
+    group.bench_function("exposition", |bench| {
+        bench.iter(|| {
+            take_exposition(black_box(&body), &mut warm);
+            black_box(warm.samples());
+            warm.discard();
+        });
+    });
+    group.bench_function("exposition_cold", |bench| {
+        bench.iter(|| take_exposition(black_box(&body), &mut door()));
+    });
+    // What the crate of that name makes of it, without columns.
+    group.bench_function("exposition_by_prometheus_parse", |bench| {
+        bench.iter(|| {
+            let lines = black_box(&body).lines().map(|line| Ok(line.to_owned()));
+            black_box(prometheus_parse::Scrape::parse(lines).map_or(0, |all| all.samples.len()))
+        });
+    });
     group.finish();
 }
 
-criterion_group!(benches, decode);
+/// The same lines as Telegraf puts them on a topic: one record each, as line protocol and as its JSON.
+fn foreign_records(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("foreign_records");
+    group.throughput(Throughput::Elements(HOSTS as u64));
+    let lines = lines(|value| format!("{value}i"));
+    let lines = lines.split_inclusive(|byte| *byte == b'\n');
+    let json = (0..HOSTS).map(|host| {
+        let text = |pairs: Vec<String>| pairs.join(",");
+        let tags = tags(host).into_iter();
+        let tags = text(tags.map(|(key, value)| format!("\"{key}\":\"{value}\"")).collect());
+        let fields = METRICS.iter().enumerate();
+        let fields = fields.map(|(index, name)| format!("\"{name}\":{}", value(host, index)));
+        let fields = text(fields.collect());
+        format!("{{\"fields\":{{{fields}}},\"name\":\"cpu\",\"tags\":{{{tags}}},\"timestamp\":{TIME_MS}}}\n")
+            .into_bytes()
+    });
+    let topics: [(Format, Vec<Vec<u8>>); 2] = [
+        (Format::Influx, lines.map(<[u8]>::to_vec).collect()),
+        (Format::TelegrafJson, json.collect()),
+    ];
+    for (format, records) in &topics {
+        let mut warm = Batcher::new(16, 64 << 20, 1_000_000);
+        let reading = Reading {
+            format: *format,
+            unit: LineUnit::Auto,
+        };
+        group.bench_function(format.name(), |bench| {
+            bench.iter(|| {
+                for record in records {
+                    let _ = black_box(reading.decode(black_box(record), 0, &mut warm));
+                }
+                let _ = black_box(warm.finish());
+            });
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, decode, foreign_records);
 criterion_main!(benches);

@@ -1,12 +1,14 @@
 //! The log of many processes: Apache Kafka, through librdkafka.
 //!
-//! Three kinds of client, apart from each other so that none waits for another: one idempotent producer (`appender`); shared consumers that read partitions
-//! by explicit assignment (`reader`); and per joined group a consumer that fetches nothing and only tells who owns what (`group`).
+//! Four kinds of client, apart from each other so that none waits for another: one idempotent producer (`appender`); shared consumers that read partitions
+//! by explicit assignment (`reader`); per joined group a consumer that fetches nothing and only tells who owns what (`group`); and per source of foreign topics one that its group
+//! tells what to fetch (`foreign`).
 //! Group offsets are advisory; nothing here ever starts "at the latest" by itself: an offset that is gone is an error with the true range.
 
 mod appender;
 mod client;
 mod fault;
+mod foreign;
 mod group;
 mod inspect;
 mod options;
@@ -17,8 +19,13 @@ mod topics;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use bytes::Bytes;
+use rdkafka::message::{BorrowedMessage, Headers, Message};
 use schemas::{NextOffset, Offset};
 
+pub use foreign::{
+    CommitWait, ForeignOptions, ForeignReader, ForeignRecord, Portion, Progress, Start, is_pattern,
+};
 pub use inspect::{BROKER_VERSION_MIN, BrokerVersion, Cluster, TopicSettingFault, TopicState};
 pub use options::KafkaOptions;
 pub use security::{Certificate, HAS_TLS, Mechanism, Sasl, Secret, Security, Tls};
@@ -70,6 +77,21 @@ impl KafkaBus {
         }
         Ok(())
     }
+}
+
+/// The headers of a message, in order.
+fn headers(message: &BorrowedMessage<'_>) -> Vec<(String, Bytes)> {
+    let headers = message.headers().map(|headers| {
+        headers
+            .iter()
+            .map(|header| (header.key.to_owned(), copied(header.value)))
+            .collect()
+    });
+    headers.unwrap_or_default()
+}
+
+fn copied(bytes: Option<&[u8]>) -> Bytes {
+    bytes.map(Bytes::copy_from_slice).unwrap_or_default()
 }
 
 #[async_trait]

@@ -17,6 +17,10 @@ pub enum Intake {
     Statsd,
     /// Graphite's plaintext.
     Graphite,
+    /// Endpoints that are scraped.
+    Scrape,
+    /// Topics of others.
+    ForeignTopics,
     /// The collector of this host.
     Host,
     /// The simulated hosts of the demo.
@@ -25,13 +29,15 @@ pub enum Intake {
 
 impl Intake {
     /// All of them.
-    pub const ALL: [Intake; 8] = [
+    pub const ALL: [Intake; 10] = [
         Intake::RemoteWrite,
         Intake::LineProtocol,
         Intake::JsonLines,
         Intake::Otlp,
         Intake::Statsd,
         Intake::Graphite,
+        Intake::Scrape,
+        Intake::ForeignTopics,
         Intake::Host,
         Intake::Fleet,
     ];
@@ -45,6 +51,8 @@ impl Intake {
             Intake::Otlp => "otlp",
             Intake::Statsd => "statsd",
             Intake::Graphite => "graphite",
+            Intake::Scrape => "scrape",
+            Intake::ForeignTopics => "foreign_topics",
             Intake::Host => "host",
             Intake::Fleet => "fleet",
         }
@@ -54,9 +62,10 @@ impl Intake {
 /// The totals of one [`Intake`]. All only grow.
 #[derive(Debug, Default)]
 pub struct IntakeCounters {
-    /// Requests begun; for a collector, collections; for a socket, blocks of lines.
+    /// Requests begun; for a collector, collections; for a socket, blocks of lines; for scraping, scrapes; for foreign topics, portions of records.
     pub requests: AtomicU64,
-    /// Requests that were answered with a 4xx or 5xx; for a collector, publications that failed (and are tried again).
+    /// Requests that were answered with a 4xx or 5xx; for a collector and foreign topics, publications that failed (and are tried again);
+    /// scrapes that failed.
     pub failures: AtomicU64,
     /// Samples that are durable in the log.
     pub accepted_samples: AtomicU64,

@@ -53,4 +53,24 @@ schemas::error_codes! {
         means: "The replay did not begin: nothing was fed.",
         expected: "20 bytes per sample on the disk of the data directory.",
         fix: "Make room on that disk, or put the data directory elsewhere.";
+    NOTHING_INSIDE = "TW-INGEST-014", "A record of a foreign topic holds no metrics",
+        means: "Its bytes can be read in the format of the topic, and no sample is in them: logs or traces, another protobuf message, or only comments. It is among the dead letters, and the topic goes on.",
+        expected: "Metrics, in the format that the source is configured for.",
+        fix: "Look at the guess in the table `dead_letters`: send logs and traces to topics of their own, or correct `format` of the source and run `tidewatch dead-letters replay`.";
+    SOURCE_AWAY = "TW-INGEST-015", "Foreign topics can't be read",
+        means: "Nothing is lost: the group keeps its place, and it is tried again until it works.",
+        expected: "Brokers that answer, and the right to read the topics and to join the group.",
+        fix: "Look at the message: is the broker there, do `brokers`, `topics` and the security settings of the source fit?";
+    SCRAPE_FAILED = "TW-INGEST-016", "A target can't be scraped",
+        means: "Its `up` is 0, its series end with stale markers, and it is asked again at the next interval. Logged once, until it can be scraped again.",
+        expected: "An answer 200 in time, in the text format or OpenMetrics.",
+        fix: "Look at what the message names: address, path and credentials of the `[[scrape]]` table, or the program behind the address.";
+    SCRAPE_MALFORMED = "TW-INGEST-017", "What a target answered can't be read",
+        means: "Nothing of that scrape was stored; its `up` is 0, its series end with stale markers, and it is asked again at the next interval.",
+        expected: "Lines of the format that the content type names, and at most `samples_max` samples.",
+        fix: "Look at the line that the message names, by `curl`; tell who makes the endpoint, or drop series by `metric_relabel`.";
+    SCRAPE_AUTHORITIES = "TW-INGEST-018", "The authorities that targets are trusted by can't be read",
+        means: "Nothing was started.",
+        expected: "A PEM file with at least one certificate.",
+        fix: "Correct `ca_file` of the `[[scrape]]` table, or leave it out to trust those of the system.";
 }

@@ -1,6 +1,7 @@
 //! The state as bytes and back: versioned, deterministic, bounded on restore. Integrity is the checkpoint's (SHA-256).
 
 use std::collections::{BTreeMap, HashMap};
+use std::io::Read;
 use std::sync::Arc;
 
 use analytics::{CounterRate, SeriesDetectors};
@@ -180,8 +181,7 @@ impl PartitionState {
                 "it claims {length} bytes; at most {UNPACKED_BYTES_MAX} are unpacked"
             )));
         }
-        let raw = zstd::bulk::decompress(packed, length as usize)
-            .map_err(|error| damaged(&error.to_string()))?;
+        let raw = unpack(packed, length).map_err(|error| damaged(&error.to_string()))?;
         let saved: Saved =
             postcard::from_bytes(&raw).map_err(|error| damaged(&error.to_string()))?;
         Self::from_saved(saved, config)
@@ -297,4 +297,20 @@ impl PartitionState {
             pending: Pending::default(),
         })
     }
+}
+
+/// Unpacks what has `length` bytes. Memory grows with what is there: a damaged header can claim any length.
+fn unpack(packed: &[u8], length: u64) -> std::io::Result<Vec<u8>> {
+    let expected = usize::try_from(length).unwrap_or(usize::MAX);
+    let mut raw = Vec::with_capacity(expected.min(packed.len().saturating_mul(8)));
+    zstd::stream::read::Decoder::with_buffer(packed)?
+        .take(length + 1)
+        .read_to_end(&mut raw)?;
+    if raw.len() != expected {
+        return Err(std::io::Error::other(format!(
+            "it claims {length} bytes and holds {}",
+            raw.len()
+        )));
+    }
+    Ok(raw)
 }

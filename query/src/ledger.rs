@@ -52,15 +52,24 @@ pub fn checkpoints_schema() -> SchemaRef {
     ]))
 }
 
-/// The columns of `dead_letters`, one row for each record that could not be decoded. The source is null where it is not known.
+/// The columns of `dead_letters`, one row for each record that could not be decoded, or not all of it. What is not known is null, so all of a source but its place
+/// for a record of our own log; `headers` are those of the record's sender, JSON `[["name","value"],…]`.
 pub fn dead_letters_schema() -> SchemaRef {
     Arc::new(Schema::new(vec![
+        Field::new("id", DataType::Utf8, false),
         Field::new("time", time_type(), false),
         Field::new("reason", DataType::Utf8, false),
+        Field::new("error_code", DataType::Utf8, true),
+        Field::new("source", DataType::Utf8, true),
         Field::new("source_topic", DataType::Utf8, true),
         Field::new("source_partition", DataType::Int32, true),
         Field::new("source_offset", DataType::Int64, true),
+        Field::new("source_time", time_type(), true),
+        Field::new("configured_format", DataType::Utf8, true),
+        Field::new("guessed_format", DataType::Utf8, true),
+        Field::new("replayed_at", time_type(), true),
         Field::new("key", DataType::Binary, true),
+        Field::new("headers", DataType::Utf8, false),
         Field::new("value", DataType::Binary, true),
     ]))
 }

@@ -69,3 +69,17 @@ pub const HEADER_SOURCE_PARTITION: &str = "tidewatch-source-partition";
 pub const HEADER_SOURCE_OFFSET: &str = "tidewatch-source-offset";
 /// Header of a dead letter: its append time there, milliseconds since 1970.
 pub const HEADER_SOURCE_TIME: &str = "tidewatch-source-time";
+/// Header of a dead letter: the source of the configuration that read it; a record of our own log has none.
+pub const HEADER_SOURCE: &str = "tidewatch-source";
+/// Header of a dead letter: the format that the source is configured for.
+pub const HEADER_CONFIGURED_FORMAT: &str = "tidewatch-configured-format";
+/// Header of a dead letter: what its bytes look like.
+pub const HEADER_GUESSED_FORMAT: &str = "tidewatch-guessed-format";
+/// Header of a dead letter: the code of the error.
+pub const HEADER_ERROR_CODE: &str = "tidewatch-error-code";
+/// Header of a dead letter whose value was too large to be kept whole: how many bytes it had.
+pub const HEADER_VALUE_BYTES: &str = "tidewatch-value-bytes";
+/// Header of a note among the dead letters: its value names letters, one id per line, that were replayed as the format that this header names.
+pub const HEADER_REPLAYED_AS: &str = "tidewatch-replayed-as";
+/// What the names of all headers of ours begin with.
+pub const HEADER_PREFIX: &str = "tidewatch-";

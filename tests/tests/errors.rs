@@ -14,6 +14,7 @@ const INSIDE_OTHERS: &[&str] = &[
     "Reason",
     "RowError",
     "NoTemplate",
+    "RuleError",
 ];
 
 /// The text of every Rust file of the rooms that make up the program.

@@ -9,6 +9,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use bus::Bus;
 use bus::embedded::{Clock, EmbeddedBus};
 use ingest::collectors::host::{HostCollector, HostOptions};
+use ingest::collectors::scrape;
+use ingest::foreign::Replayer;
 use ingest::http::Receivers;
 use ingest::sockets::{graphite, statsd};
 use ingest::{IngestCounters, Intake, Publisher};
@@ -31,6 +33,7 @@ use crate::error_codes;
 use crate::http::overview::{BusReport, Wiring};
 use crate::http::{self, Context, Instance};
 use crate::log_watch::LogWatch;
+use crate::sources::{self, Sources};
 use crate::systemd::ServiceManager;
 use crate::tables::{PipelineTables, Running};
 use crate::telemetry::{self, Metric};
@@ -191,6 +194,7 @@ impl App {
             CommandError::surroundings(format!("the listening address: {error}"))
         })?;
         let doors = Doors::open(&config.receivers).await?;
+        let scraped = doors::scrape_clients(&config.scrape)?;
 
         let topics = stores::topics(&config);
         let own_times = clock.is_some();
@@ -259,6 +263,14 @@ impl App {
                 intake.clone(),
             )));
         }
+        if !scraped.is_empty() {
+            collectors.push(tokio::spawn(scrape::run(
+                scraped,
+                publisher.clone(),
+                Arc::clone(&counters),
+                intake.clone(),
+            )));
+        }
         if !doors.statsd.is_empty() {
             collectors.push(tokio::spawn(statsd::run(
                 config.receivers.statsd,
@@ -272,11 +284,30 @@ impl App {
             collectors.push(tokio::spawn(graphite::run(
                 config.receivers.graphite_template.clone(),
                 doors.graphite,
-                publisher,
+                publisher.clone(),
                 Arc::clone(&counters),
                 intake.clone(),
             )));
         }
+        let sink = ingest::foreign::Sink {
+            publisher: publisher.clone(),
+            bus: Arc::clone(&log.bus),
+            dead_letters: topics.dead_letters(),
+            counters: Arc::clone(&counters),
+        };
+        if own_times {
+            // A log on a clock of its own is a demo's: what others measure now is not part of it.
+            config.sources.clear();
+        }
+        let sources = Sources::start(&config, &sink, &intake)?;
+        collectors.extend(sources.tasks);
+        let replayer = Replayer::new(
+            Arc::clone(&log.bus),
+            &topics.dead_letters(),
+            publisher,
+            sources.readings,
+            config.ingest.samples_max,
+        );
 
         let watch = LogWatch::default();
         let watching = tokio::spawn(watch.clone().follow(Arc::clone(&log.bus), topics.samples()));
@@ -308,7 +339,11 @@ impl App {
                 embedded: log.embedded.clone(),
             },
             log: watch.clone(),
-            record: Box::new(move || record(&counters, log.embedded.as_deref())),
+            record: Box::new(move || {
+                record(&counters, log.embedded.as_deref());
+                sources::record(&sources.counters);
+            }),
+            replayer,
             metrics: metrics.clone(),
             started,
             tails: Arc::new(Semaphore::new(config.server.tails_max)),

@@ -90,6 +90,9 @@ pub enum Command {
     /// Make, list and revoke the tokens by which others send and ask.
     #[command(subcommand)]
     Token(commands::token::TokenCommand),
+    /// Look at records that could not be decoded, and decode them again.
+    #[command(subcommand)]
+    DeadLetters(commands::dead_letters::DeadLettersCommand),
     /// Work on the topics of a Kafka cluster.
     #[command(subcommand)]
     Topics(TopicsCommand),
@@ -383,6 +386,9 @@ impl Cli {
                 Command::Health(args) => commands::health::run(&config, args).await,
                 Command::Topics(TopicsCommand::Create { .. }) => {
                     commands::topics::create(&config).await
+                }
+                Command::DeadLetters(command) => {
+                    commands::dead_letters::run(&config, command).await
                 }
                 Command::Archive(ArchiveCommand::Files { table }) => {
                     commands::archive::files(&config, table).await

@@ -7,6 +7,7 @@ use crate::error::CommandError;
 pub(crate) mod archive;
 pub(crate) mod check;
 pub(crate) mod client;
+pub(crate) mod dead_letters;
 pub(crate) mod demo;
 pub(crate) mod detect;
 pub(crate) mod doctor;

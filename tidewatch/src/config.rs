@@ -19,7 +19,9 @@ use sinks::compaction::CompactionPolicy;
 mod doubts;
 mod layers;
 mod read;
+mod scrape;
 mod security;
+mod sources;
 mod template;
 #[cfg(test)]
 mod tests;
@@ -27,6 +29,7 @@ mod units;
 
 pub use layers::FlagValue;
 use layers::{Layers, Leaf, Origin, Overridden};
+pub use sources::{ClusterConfig, SourceConfig};
 pub use template::template;
 pub(crate) use units::parse_duration;
 
@@ -242,12 +245,16 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// The log.
     pub bus: BusConfig,
+    /// Topics of others.
+    pub sources: Vec<SourceConfig>,
     /// The archive.
     pub archive: ArchiveConfig,
     /// What receivers take.
     pub ingest: ingest::http::Limits,
     /// Further receivers.
     pub receivers: ReceiversConfig,
+    /// What is scraped.
+    pub scrape: Vec<ingest::collectors::scrape::Job>,
     /// How often this host is measured; `None`: not at all.
     pub host_interval: Option<Duration>,
     /// The stream operators.
@@ -410,7 +417,8 @@ impl Config {
                     if text.is_empty() { "" } else { "\n" }
                 );
             }
-            let key = if key.contains('.') {
+            let is_bare = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+            let key = if key.is_empty() || !key.bytes().all(is_bare) {
                 toml::Value::from(key).to_string()
             } else {
                 key.to_owned()
@@ -449,8 +457,11 @@ fn split<'a>(path: &'a str, leaf: &'a Leaf) -> (&'a str, &'a str, &'a Leaf) {
     let open = ["bus.settings", "archive.options"]
         .iter()
         .find(|table| path.starts_with(&format!("{table}.")));
-    let at = open.map_or_else(|| path.rfind('.').unwrap_or(0), |table| table.len());
-    (&path[..at], path.get(at + 1..).unwrap_or_default(), leaf)
+    let dot = open.map_or_else(|| path.rfind('.'), |table| Some(table.len()));
+    match dot {
+        Some(at) => (&path[..at], path.get(at + 1..).unwrap_or_default(), leaf),
+        None => ("", path, leaf),
+    }
 }
 
 fn is_secret(key: &str) -> bool {

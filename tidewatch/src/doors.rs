@@ -1,7 +1,8 @@
-//! The addresses that receivers listen on besides the server's own, and what is told where one can't be had.
+//! The addresses that receivers listen on besides the server's own, the clients that scrape, and what is told where one can't be had.
 
 use std::net::SocketAddr;
 
+use ingest::collectors::scrape::{Clients, Job};
 use ingest::sockets::Bound;
 use tokio::net::TcpListener;
 
@@ -46,6 +47,17 @@ impl Doors {
         }
         Ok(doors)
     }
+}
+
+/// Each job with a client that trusts whom it says, so that a file of authorities that is missing is told at once.
+pub(crate) fn scrape_clients(jobs: &[Job]) -> Result<Vec<(Job, Clients)>, CommandError> {
+    let client = |job: &Job| {
+        let clients = Clients::new(job.ca_file.as_deref());
+        let action = format!("scrape \"{}\"", job.name);
+        let clients = clients.map_err(|error| CommandError::of(&action, error))?;
+        Ok((job.clone(), clients))
+    };
+    jobs.iter().map(client).collect()
 }
 
 /// Listens; `by` is how another address is chosen.

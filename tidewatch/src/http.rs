@@ -12,6 +12,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
 use axum::{Json, body::Body};
 use bus::Bus;
+use ingest::foreign::Replayer;
 use ingest::http::{ERROR_HEADER, HEALTH_PATH, PING_PATH, Receivers};
 use metrics_exporter_prometheus::PrometheusHandle;
 use pipeline::PartitionStatus;
@@ -28,6 +29,7 @@ use crate::telemetry::{self, Metric};
 pub(crate) use sql::NOTES_HEADER;
 pub(crate) use status::{next_commands, not_ready};
 
+pub(crate) mod dead_letters;
 pub(crate) mod overview;
 pub(crate) mod server;
 mod sql;
@@ -52,6 +54,8 @@ pub(crate) struct Context {
     pub(crate) log: LogWatch,
     /// Brings the gauges of other rooms up to date.
     pub(crate) record: Box<dyn Fn() + Send + Sync>,
+    /// What decodes dead letters again.
+    pub(crate) replayer: Replayer,
     pub(crate) metrics: PrometheusHandle,
     pub(crate) started: Instant,
     /// Readers of `tail` that may still come.
@@ -77,7 +81,7 @@ pub(crate) fn routes(
     receivers: Vec<(&'static str, MethodRouter)>,
 ) -> Vec<Route> {
     const QUERY: Need = Need::Scope(Scope::Query);
-    let own: [(_, _, MethodRouter<Arc<Context>>); 8] = [
+    let own: [(_, _, MethodRouter<Arc<Context>>); 9] = [
         ("/", Need::Nothing, get(status::front_page)),
         ("/healthz", Need::Nothing, get(status::healthz)),
         ("/readyz", Need::Nothing, get(status::readyz)),
@@ -86,6 +90,11 @@ pub(crate) fn routes(
         (overview::STATUS_PATH, QUERY, get(overview::overview)),
         ("/api/v1/sql", QUERY, post(sql::sql)),
         ("/api/v1/tail/{what}", QUERY, get(tail::tail)),
+        (
+            dead_letters::REPLAY_PATH,
+            Need::Scope(Scope::Admin),
+            post(dead_letters::replay),
+        ),
     ];
     let own = own.into_iter().map(|(path, need, methods)| {
         Route::new(path, need, methods.with_state(Arc::clone(context)))
@@ -157,7 +166,7 @@ async fn watch(State(context): State<Arc<Context>>, request: Request, next: Next
 
 /// A path as a label: made-up paths must not make series.
 fn route_of(path: &str) -> &'static str {
-    const ROUTES: [&str; 18] = [
+    const ROUTES: [&str; 19] = [
         "/",
         "/healthz",
         "/readyz",
@@ -176,6 +185,7 @@ fn route_of(path: &str) -> &'static str {
         "/api/v1/tail/anomalies",
         INSTANCE_PATH,
         overview::STATUS_PATH,
+        dead_letters::REPLAY_PATH,
     ];
     ROUTES
         .into_iter()

@@ -15,6 +15,7 @@ mod http;
 mod log_watch;
 mod logs;
 pub mod replay;
+mod sources;
 mod stores;
 mod systemd;
 mod tables;

@@ -1,17 +1,17 @@
 //! Opens what the settings name: data directory, log, topics, archive, aggregate store. Says which setting is wrong when it can't.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bus::embedded::{Clock, EmbeddedBus, EmbeddedOptions};
-use bus::kafka::{KafkaBus, KafkaOptions, Secret};
+use bus::kafka::{ForeignOptions, KafkaBus, KafkaOptions, Secret, Security};
 use bus::{Bus, BusError, TopicSpec};
 use schemas::{Fault, Topics};
 use sinks::Archive;
 use sinks::aggregates::AggregateStore;
 
-use crate::config::{BusKind, Config};
+use crate::config::{BusKind, Config, SourceConfig};
 use crate::error::CommandError;
 use crate::error_codes;
 
@@ -125,19 +125,59 @@ pub(crate) fn kafka_options(config: &Config) -> Result<KafkaOptions, CommandErro
         .into_iter()
         .map(|topic| (topic, config.bus.partitions))
         .collect();
-    options.security = config.bus.security.clone();
-    if let (Some(sasl), Some(file)) = (&mut options.security.sasl, &config.bus.password_file) {
-        sasl.password = read_secret("bus.security.password_file", file)?;
-    }
-    let tls = options.security.tls.as_mut();
-    if let (Some(own), Some(file)) = (
-        tls.and_then(|tls| tls.certificate.as_mut()),
-        &config.bus.key_password_file,
-    ) {
-        own.key_password = read_secret("bus.security.key_password_file", file)?;
-    }
+    let files = (&config.bus.password_file, &config.bus.key_password_file);
+    options.security = with_secrets(&config.bus.security, files, "bus.security")?;
     options.extra = config.bus.settings.clone();
     Ok(options)
+}
+
+/// The settings of the client that reads a source, with the secrets that stand in files.
+pub(crate) fn source_options(
+    config: &Config,
+    source: &SourceConfig,
+) -> Result<ForeignOptions, CommandError> {
+    let kafka = match &source.cluster {
+        None => KafkaOptions {
+            partitions_expected: BTreeMap::new(),
+            ..kafka_options(config)?
+        },
+        Some(cluster) => {
+            let section = format!("sources.kafka.{}", source.name);
+            let files = (&cluster.password_file, &cluster.key_password_file);
+            KafkaOptions {
+                security: with_secrets(&cluster.security, files, &section)?,
+                extra: config.bus.settings.clone(),
+                ..KafkaOptions::new(&cluster.brokers)
+            }
+        }
+    };
+    Ok(ForeignOptions {
+        kafka,
+        topics: source.topics.clone(),
+        ignored: topics(config).all().to_vec(),
+        group: source.group.clone(),
+        start: source.start,
+    })
+}
+
+/// Security settings of a section, with the passwords in the files of the password and of the key's password.
+fn with_secrets(
+    security: &Security,
+    (password_file, key_password_file): (&Option<PathBuf>, &Option<PathBuf>),
+    section: &str,
+) -> Result<Security, CommandError> {
+    let mut security = security.clone();
+    if let (Some(sasl), Some(file)) = (&mut security.sasl, password_file) {
+        sasl.password = read_secret(&format!("{section}.password_file"), file)?;
+    }
+    let tls = security.tls.as_mut();
+    if let (Some(own), Some(file)) = (
+        tls.and_then(|tls| tls.certificate.as_mut()),
+        key_password_file,
+    ) {
+        own.key_password = read_secret(&format!("{section}.key_password_file"), file)?;
+    }
+    Ok(security)
 }
 
 /// The secret in a file, without the line end that editors leave behind it.

@@ -80,6 +80,12 @@ metric_enum! {
     IngestDroppedSamplesTotal = Counter "tidewatch_ingest_dropped_samples_total",
     /// Bytes of bodies as sent, by intake.
     IngestBodyBytesTotal = Counter "tidewatch_ingest_body_bytes_total",
+    /// Records of foreign topics whose samples or dead letters are durable, by source.
+    SourceRecordsTotal = Counter "tidewatch_source_records_total",
+    /// Records of foreign topics without a value, by source.
+    SourceTombstonesTotal = Counter "tidewatch_source_tombstones_total",
+    /// Records of foreign topics that went to the dead letters, by source.
+    SourceDeadLettersTotal = Counter "tidewatch_source_dead_letters_total",
     /// Bytes of requests being worked on.
     IngestInFlightBytes = Gauge "tidewatch_ingest_in_flight_bytes",
     /// Requests being worked on.

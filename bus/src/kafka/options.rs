@@ -180,7 +180,7 @@ impl KafkaOptions {
         self.with_extra(config)
     }
 
-    fn with_extra(&self, mut config: ClientConfig) -> ClientConfig {
+    pub(super) fn with_extra(&self, mut config: ClientConfig) -> ClientConfig {
         for (name, value) in &self.extra {
             config.set(name, value);
         }

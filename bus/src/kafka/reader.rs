@@ -9,12 +9,11 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::consumer::base_consumer::PartitionQueue;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
-use rdkafka::message::{BorrowedMessage, Headers, Message};
+use rdkafka::message::{BorrowedMessage, Message};
 use rdkafka::{Offset as KafkaOffset, TopicPartitionList};
 use schemas::Offset;
 use tokio::sync::Notify;
@@ -358,18 +357,11 @@ impl Drop for KafkaReader {
 }
 
 fn to_record(message: &BorrowedMessage<'_>, offset: u64) -> LogRecord {
-    let copy = |bytes: Option<&[u8]>| bytes.map(Bytes::copy_from_slice).unwrap_or_default();
-    let headers = message.headers().map(|headers| {
-        headers
-            .iter()
-            .map(|header| (header.key.to_owned(), copy(header.value)))
-            .collect()
-    });
     LogRecord {
         offset: Offset(offset),
         append_time_ms: message.timestamp().to_millis().unwrap_or(0),
-        key: copy(message.key()),
-        value: copy(message.payload()),
-        headers: headers.unwrap_or_default(),
+        key: super::copied(message.key()),
+        value: super::copied(message.payload()),
+        headers: super::headers(message),
     }
 }

@@ -1,4 +1,5 @@
-//! What this process measures itself, and what it makes up where there is nothing to measure.
+//! What this process measures itself or fetches, and what it makes up where there is nothing to measure.
 
 pub mod fleet;
 pub mod host;
+pub mod scrape;

@@ -271,6 +271,11 @@ impl Batcher {
         self.rejections.add(samples, place, reason);
     }
 
+    /// What was refused since this was last asked, for those who put several requests into one.
+    pub(crate) fn take_rejections(&mut self) -> Rejections {
+        std::mem::take(&mut self.rejections)
+    }
+
     /// What was refused so far in this request.
     pub fn rejections(&self) -> &Rejections {
         &self.rejections

@@ -32,6 +32,11 @@ pub enum Place {
         /// Position of the data point.
         index: usize,
     },
+    /// The n-th object of a body of JSON, from 0.
+    Object {
+        /// Position of the object.
+        index: usize,
+    },
     /// Not in a body: collected here.
     Collected,
 }
@@ -42,6 +47,7 @@ impl fmt::Display for Place {
             Place::Series { index, byte } => write!(f, "series {index} (byte {byte})"),
             Place::Line { line, column } => write!(f, "line {line}, column {column}"),
             Place::DataPoint { index } => write!(f, "data point {index}"),
+            Place::Object { index } => write!(f, "object {index}"),
             Place::Collected => f.write_str("collected"),
         }
     }

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use futures::StreamExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::refusal::Refusal;
+use super::refusal::{Malformed, Refusal, Undecodable};
 
 /// How long a body may take to arrive. 60 s: 16 MiB at 2.2 Mbit/s; longer holds a share of the budget for a stalled client.
 const BODY_TIME_MAX: Duration = Duration::from_secs(60);
@@ -257,20 +257,44 @@ fn unsnap(body: &[u8], bytes_max: usize, share: &mut Share) -> Result<Bytes, Ref
     let malformed = |problem: String| {
         Refusal::malformed(format!("snappy body (block format expected): {problem}"))
     };
-    let length = snap::raw::decompress_len(body).map_err(|error| malformed(error.to_string()))?;
-    if length > bytes_max {
+    let Some(length) = snappy_length(body, bytes_max).map_err(malformed)? else {
         return Err(expands_too_far(Encoding::Snappy, bytes_max));
-    }
-    // Before any memory is taken: a few bytes can claim any length.
-    if length > body.len().saturating_mul(SNAPPY_RATIO_MAX) {
-        return Err(malformed(format!(
-            "byte 0 claims {length} decompressed bytes, more than {} bytes can hold",
-            body.len()
-        )));
-    }
+    };
     share.grow(length)?;
     snap::raw::Decoder::new()
         .decompress_vec(body)
         .map(Bytes::from)
         .map_err(|error| malformed(error.to_string()))
+}
+
+/// The content of a snappy block that is no body of a request, of at most `bytes_max` bytes.
+pub(crate) fn unsnap_block(block: &[u8], bytes_max: usize) -> Result<Vec<u8>, Undecodable> {
+    let malformed = |problem: String| Malformed {
+        byte: 0,
+        field: "snappy block".to_owned(),
+        problem,
+    };
+    if snappy_length(block, bytes_max)
+        .map_err(malformed)?
+        .is_none()
+    {
+        return Err(Undecodable::TooLarge(bytes_max));
+    }
+    let decoded = snap::raw::Decoder::new().decompress_vec(block);
+    Ok(decoded.map_err(|error| malformed(error.to_string()))?)
+}
+
+/// How long the content of a snappy block is; `None` if that is more than `bytes_max`. Looked at before any memory is taken: a few bytes can claim any length.
+fn snappy_length(block: &[u8], bytes_max: usize) -> Result<Option<usize>, String> {
+    let length = snap::raw::decompress_len(block).map_err(|error| error.to_string())?;
+    if length > bytes_max {
+        return Ok(None);
+    }
+    if length > block.len().saturating_mul(SNAPPY_RATIO_MAX) {
+        return Err(format!(
+            "byte 0 claims {length} decompressed bytes, more than {} bytes can hold",
+            block.len()
+        ));
+    }
+    Ok(Some(length))
 }

@@ -17,11 +17,14 @@ use std::sync::Arc;
 use axum::Router;
 use axum::routing::{MethodRouter, get, post};
 
+pub(crate) use body::unsnap_block;
 pub use influx::decode as decode_line_protocol;
 pub use influx::{LineOptions, LineUnit};
 pub use json_lines::decode as decode_json_lines;
 pub use otlp::decode as decode_otlp;
+pub use otlp::decode_json as decode_otlp_json;
 pub use otlp::{EXPORT_PATH, METRICS_PATH};
+pub(crate) use otlp::{TEMPORALITY_LABEL, bound_text};
 pub use prometheus::decode as decode_remote_write;
 pub use prometheus::decode_with_symbols as decode_remote_write_with_symbols;
 pub use refusal::{ERROR_HEADER, Malformed, Undecodable};

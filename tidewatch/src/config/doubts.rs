@@ -6,7 +6,7 @@ use std::time::Duration;
 use bus::kafka::Mechanism;
 
 use super::layers::{ENV_PREFIX, Origin};
-use super::{BusKind, Config, DEFAULTS};
+use super::{BusKind, Config, DEFAULTS, SourceConfig};
 
 /// Keys that mean something with SASL only.
 const SASL_ONLY: [&str; 4] = [
@@ -74,7 +74,13 @@ impl Config {
             "bus.settings.",
         ];
         let embedded_only = ["bus.retention_size", "bus.free_space_min"];
+        // Sources may read from the brokers that are set there, and all of them take the further settings.
+        let shares = |source: &SourceConfig| source.cluster.is_none();
         let (unused, reason) = match self.bus.kind {
+            BusKind::Embedded if self.sources.iter().any(shares) => (&[][..], ""),
+            BusKind::Embedded if !self.sources.is_empty() => {
+                (&kafka_only[..3], "bus.kind is \"embedded\"")
+            }
             BusKind::Embedded => (&kafka_only[..], "bus.kind is \"embedded\""),
             BusKind::Kafka => (&embedded_only[..], "bus.kind is \"kafka\""),
         };

@@ -15,6 +15,28 @@ use crate::error_codes;
 /// Tables whose keys are free: what they hold goes on to a library. With each: what stands for `_` of an environment variable.
 const OPEN_TABLES: [(&str, &str); 2] = [("bus.settings", "."), ("archive.options", "_")];
 
+/// Sections that hold further ones under names of the user's own, each with the same keys: `sources.kafka.NAME.topics` is `sources.kafka.topics` for NAME.
+const NAMED_SECTIONS: [&str; 1] = ["sources.kafka"];
+
+/// The section, the name and the key of a path below a named section.
+fn named(path: &str) -> Option<(&'static str, &str, &str)> {
+    NAMED_SECTIONS.into_iter().find_map(|section| {
+        let (name, key) = path
+            .strip_prefix(section)?
+            .strip_prefix('.')?
+            .split_once('.')?;
+        Some((section, name, key))
+    })
+}
+
+/// The path whose default holds for a path.
+fn general(path: &str) -> String {
+    named(path).map_or_else(
+        || path.to_owned(),
+        |(section, _, key)| format!("{section}.{key}"),
+    )
+}
+
 /// Prefix of the environment variables that are settings.
 pub(super) const ENV_PREFIX: &str = "TIDEWATCH__";
 
@@ -159,7 +181,17 @@ impl Layers {
                 continue;
             };
             match (value.get_ref(), plain) {
-                (DeValue::Table(inner), Value::Table(plain)) if self.is_section(&path) => {
+                (DeValue::Table(inner), Value::Table(plain))
+                    if self.is_section(&path) || self.is_named_section(&path) =>
+                {
+                    if inner.is_empty() && self.is_named_section(&path) {
+                        self.note(
+                            &error_codes::CONFIG_RANGE,
+                            format!(
+                                "{key_origin}: `[{path}]` is empty: expected its keys below it"
+                            ),
+                        );
+                    }
                     self.add_table(&path, name, text, inner, plain)
                 }
                 (_, plain) if self.is_section(&path) => {
@@ -200,7 +232,7 @@ impl Layers {
                 ),
                 None => path,
             };
-            let value = from_text(self.defaults.get(&path), &text);
+            let value = from_text(self.defaults.get(&general(&path)), &text);
             let origin = Origin::Env(name);
             if self.knows(&path) {
                 self.set(path, value, origin);
@@ -223,7 +255,7 @@ impl Layers {
 
     /// Whether a key is one of ours, or stands in a table whose keys are free.
     fn knows(&self, path: &str) -> bool {
-        self.defaults.contains_key(path)
+        self.defaults.contains_key(&general(path))
             || OPEN_TABLES
                 .iter()
                 .any(|(table, _)| path.starts_with(&format!("{table}.")))
@@ -246,7 +278,12 @@ impl Layers {
     }
 
     fn note_unknown(&mut self, path: &str, value: &Value, origin: &Origin) {
-        let nearest = self.nearest(path, matches!(value, Value::Table(_)));
+        let mut nearest = self.nearest(&general(path), matches!(value, Value::Table(_)));
+        if let Some((section, name, _)) = named(path)
+            && let Some(key) = nearest.strip_prefix(section)
+        {
+            nearest = format!("{section}.{name}{key}");
+        }
         let as_written = |path: &str| match origin {
             Origin::Env(_) => format!(
                 "{ENV_PREFIX}{}",
@@ -321,8 +358,39 @@ impl Layers {
         self.sections().contains(path)
     }
 
+    /// Whether a path is a section of the user's own: not a key, and right below a section that holds such.
+    fn is_named_section(&self, path: &str) -> bool {
+        path.rsplit_once('.')
+            .is_some_and(|(parent, _)| NAMED_SECTIONS.contains(&parent))
+            && !self.defaults.contains_key(path)
+    }
+
+    /// The names below a section that holds named ones, in order.
+    pub(super) fn names(&self, section: &str) -> Vec<String> {
+        let names: BTreeSet<&str> = self
+            .leaves
+            .keys()
+            .filter_map(|path| named(path))
+            .filter(|(of, _, _)| *of == section)
+            .map(|(_, name, _)| name)
+            .collect();
+        names.into_iter().map(str::to_owned).collect()
+    }
+
+    /// What is in force for a key: its own value, or that of the section around a named one.
+    fn leaf(&self, path: &str) -> Option<&Leaf> {
+        self.leaves
+            .get(path)
+            .or_else(|| self.leaves.get(&general(path)))
+    }
+
     /// The value of a key. A value of a wrong type is a problem, noted; then the type's own default stands in.
     pub(super) fn take<T: Setting>(&mut self, path: &str) -> T {
+        let general = general(path);
+        let path = match self.leaves.contains_key(path) {
+            true => path,
+            false => &general,
+        };
         self.taken.insert(path.to_owned());
         let Some(leaf) = self.leaves.get(path) else {
             self.note(
@@ -340,8 +408,10 @@ impl Layers {
                     T::EXPECTED,
                     describe_at(path, &leaf.value)
                 );
-                self.note(&error_codes::CONFIG_TYPE, text);
-                self.blamed.insert(path.to_owned());
+                // What holds for several sections is taken as often, and told once.
+                if self.blamed.insert(path.to_owned()) {
+                    self.note(&error_codes::CONFIG_TYPE, text);
+                }
                 T::default()
             }
         }
@@ -356,14 +426,18 @@ impl Layers {
     ) -> T {
         let value = self.take(path);
         if !allowed(&value) {
-            self.refuse(path, expected);
+            // What is wrong with what holds for several sections is told once, of where it stands.
+            match self.leaves.contains_key(path) {
+                true => self.refuse(path, expected),
+                false => self.refuse(&general(path), expected),
+            }
         }
         value
     }
 
     /// Notes that the value of a key is not what is expected; once for each key.
     pub(super) fn refuse(&mut self, path: &str, expected: &str) {
-        if let Some(leaf) = self.leaves.get(path)
+        if let Some(leaf) = self.leaf(path).cloned()
             && self.blamed.insert(path.to_owned())
         {
             let text = format!(
@@ -375,9 +449,18 @@ impl Layers {
         }
     }
 
+    /// Notes what is wrong inside of the value of a key.
+    pub(super) fn note_at(&mut self, path: &str, code: &'static ErrorCode, text: &str) {
+        let origin = self
+            .leaves
+            .get(path)
+            .map_or(Origin::Default, |leaf| leaf.origin.clone());
+        self.note(code, format!("{origin}: {text}"));
+    }
+
     /// Notes that the value of a key can't be used, for a reason that is told elsewhere; once for each key.
     pub(super) fn refuse_because<E: HasCode + fmt::Display>(&mut self, path: &str, error: &E) {
-        if let Some(leaf) = self.leaves.get(path)
+        if let Some(leaf) = self.leaf(path).cloned()
             && self.blamed.insert(path.to_owned())
         {
             let text = format!("{}: {error}", leaf.origin);
@@ -549,7 +632,7 @@ fn describe_at(path: &str, value: &Value) -> String {
     describe(value)
 }
 
-fn describe(value: &Value) -> String {
+pub(super) fn describe(value: &Value) -> String {
     match value {
         Value::String(text) => format!("the text \"{text}\""),
         Value::Integer(number) => format!("the number {number}"),

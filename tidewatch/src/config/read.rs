@@ -17,7 +17,9 @@ use sinks::aggregates::Retention;
 use sinks::compaction::CompactionPolicy;
 
 use super::layers::{Layers, Size};
-use super::security::take_security;
+use super::scrape::take_scrape;
+use super::security::{SecuritySection, take_security};
+use super::sources::take_sources;
 use super::units::parse_duration;
 use super::{
     AccessConfig, ArchiveConfig, BusConfig, BusKind, CalendarConfig, Config, LogConfig, LogFormat,
@@ -27,7 +29,7 @@ use super::{
 /// Takes every setting. What is wrong with them is noted in the layers, and something harmless stands in.
 pub(super) fn take_all(layers: &mut Layers) -> Config {
     let (checkpoint, tick_interval) = take_checkpoint(layers);
-    Config {
+    let mut config = Config {
         server: take_server(layers),
         access: take_access(layers),
         data_dir: PathBuf::from(layers.take_if(
@@ -35,10 +37,12 @@ pub(super) fn take_all(layers: &mut Layers) -> Config {
             "the name of a directory",
             |dir: &String| !dir.is_empty(),
         )),
+        sources: Vec::new(),
         bus: take_bus(layers),
         archive: take_archive(layers),
         ingest: take_ingest(layers),
         receivers: take_receivers(layers),
+        scrape: take_scrape(layers),
         host_interval: {
             let enabled: bool = layers.take("collectors.host.enabled");
             let interval = layers.take_if(
@@ -58,7 +62,9 @@ pub(super) fn take_all(layers: &mut Layers) -> Config {
         effective: BTreeMap::new(),
         overridden: Vec::new(),
         near_misses: Vec::new(),
-    }
+    };
+    config.sources = take_sources(layers, &config.bus);
+    config
 }
 
 /// Whether a duration lies within bounds, milliseconds, both inclusive.
@@ -180,15 +186,33 @@ fn take_memory(layers: &mut Layers, path: &str, least: u64) -> usize {
     usize::try_from(take_bytes(layers, path, least)).unwrap_or(usize::MAX)
 }
 
+/// What a name in Kafka looks like.
+pub(super) const NAME: &str = "a name of 1 to 200 of the characters A-Z a-z 0-9 . _ -";
+
+/// Whether a text can name a topic or a group.
+pub(super) fn is_name(name: &str) -> bool {
+    (1..=200).contains(&name.len())
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
+        && !name.starts_with('.')
+}
+
+/// What a list of brokers looks like.
+pub(super) const BROKERS: &str = "`host:port`, separated by commas";
+
+/// Whether a text lists brokers.
+pub(super) fn are_brokers(brokers: &str) -> bool {
+    !brokers.is_empty()
+        && brokers.split(',').all(|broker| {
+            broker
+                .trim()
+                .rsplit_once(':')
+                .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
+        })
+}
+
 fn take_bus(layers: &mut Layers) -> BusConfig {
-    const NAME: &str = "a name of 1 to 200 of the characters A-Z a-z 0-9 . _ -";
-    let is_name = |name: &String| {
-        (1..=200).contains(&name.len())
-            && name
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
-            && !name.starts_with('.')
-    };
     let kind: String = layers.take_if("bus.kind", "\"embedded\" or \"kafka\"", |kind: &String| {
         ["embedded", "kafka"].contains(&kind.as_str())
     });
@@ -197,32 +221,27 @@ fn take_bus(layers: &mut Layers) -> BusConfig {
         "a whole number from 1 to 4096",
         |count: &u32| (1..=4096).contains(count),
     );
-    let brokers = layers.take_if(
-        "bus.brokers",
-        "`host:port`, separated by commas",
-        |brokers: &String| {
-            !brokers.is_empty()
-                && brokers.split(',').all(|broker| {
-                    broker
-                        .trim()
-                        .rsplit_once(':')
-                        .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
-                })
-        },
-    );
+    let brokers = layers.take_if("bus.brokers", BROKERS, |brokers: &String| {
+        are_brokers(brokers)
+    });
     let kind = if kind == "kafka" {
         BusKind::Kafka
     } else {
         BusKind::Embedded
     };
     let settings = layers.take_open("bus.settings");
-    let (security, password_file, key_password_file) = take_security(layers, kind, &settings);
+    let section = SecuritySection {
+        path: "bus.security",
+        is_complete: true,
+        is_used: kind == BusKind::Kafka,
+    };
+    let (security, password_file, key_password_file) = take_security(layers, &section, &settings);
     BusConfig {
         kind,
         brokers,
         partitions,
-        group: layers.take_if("bus.group", NAME, is_name),
-        topic_prefix: layers.take_if("bus.topic_prefix", NAME, is_name),
+        group: layers.take_if("bus.group", NAME, |name: &String| is_name(name)),
+        topic_prefix: layers.take_if("bus.topic_prefix", NAME, |name: &String| is_name(name)),
         retention: layers.take_if(
             "bus.retention",
             "a duration of at least \"1m\"",

@@ -1,50 +1,65 @@
-//! Takes the section `bus.security`: which keys belong to which protocol, and which of them go together.
+//! Takes the section `bus.security`, or the keys of the same names of a source: which keys belong to which protocol, and which of them go together.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use bus::BusError;
 use bus::kafka::{Certificate, Mechanism, Sasl, Secret, Security, Tls};
 
-use super::BusKind;
 use super::layers::Layers;
 
 const PROTOCOLS: [&str; 4] = ["plaintext", "ssl", "sasl_plaintext", "sasl_ssl"];
+
+/// A section of keys that say how brokers are spoken to.
+pub(super) struct SecuritySection<'a> {
+    /// Its path: `bus.security`.
+    pub(super) path: &'a str,
+    /// Whether the keys must fit together: not where they are only what others fall back on.
+    pub(super) is_complete: bool,
+    /// Whether this program must be able to do what they say.
+    pub(super) is_used: bool,
+}
 
 /// TLS and SASL, with the files of the password and of the key's password, which are read when they are needed.
 /// `further`: the other settings of librdkafka, which may not say the same again.
 pub(super) fn take_security(
     layers: &mut Layers,
-    kind: BusKind,
+    section: &SecuritySection<'_>,
     further: &BTreeMap<String, String>,
 ) -> (Security, Option<PathBuf>, Option<PathBuf>) {
+    let at = |key: &str| format!("{}.{key}", section.path);
     let protocol: String = layers.take_if(
-        "bus.security.protocol",
+        &at("protocol"),
         "\"plaintext\", \"ssl\", \"sasl_plaintext\" or \"sasl_ssl\"",
         |protocol: &String| PROTOCOLS.contains(&protocol.as_str()),
     );
     let mechanism: String = layers.take_if(
-        "bus.security.mechanism",
+        &at("mechanism"),
         "\"PLAIN\", \"SCRAM-SHA-256\" or \"SCRAM-SHA-512\"",
         |name: &String| mechanism(name).is_some(),
     );
-    let username: String = layers.take("bus.security.username");
-    let (password, password_file) = take_secret(layers, "bus.security.password");
-    let ca_file = take_file(layers, "bus.security.ca_file");
-    let certificate_file = take_file(layers, "bus.security.certificate_file");
-    let key_file = take_file(layers, "bus.security.key_file");
-    let (key_password, key_password_file) = take_secret(layers, "bus.security.key_password");
+    let username: String = layers.take(&at("username"));
+    let (password, password_file) = take_secret(layers, &at("password"));
+    let ca_file = take_file(layers, &at("ca_file"));
+    let certificate_file = take_file(layers, &at("certificate_file"));
+    let key_file = take_file(layers, &at("key_file"));
+    let (key_password, key_password_file) = take_secret(layers, &at("key_password"));
 
     let has_sasl = protocol.starts_with("sasl_");
-    if has_sasl && username.is_empty() {
+    if section.is_complete && has_sasl && username.is_empty() {
         layers.refuse(
-            "bus.security.username",
-            "the name of a user, because `bus.security.protocol` has SASL",
+            &at("username"),
+            &format!("the name of a user, because `{}` has SASL", at("protocol")),
         );
     }
-    if has_sasl && password.is_empty() && password_file.is_none() {
+    if section.is_complete && has_sasl && password.is_empty() && password_file.is_none() {
         layers.refuse(
-            "bus.security.password",
-            "a password, or a file that holds it in `bus.security.password_file`, because `bus.security.protocol` has SASL",
+            &at("password"),
+            &format!(
+                "a password, or a file that holds it in `{}`, because `{}` has SASL",
+                at("password_file"),
+                at("protocol")
+            ),
         );
     }
     let certificate = match (certificate_file, key_file) {
@@ -53,18 +68,15 @@ pub(super) fn take_security(
             key_file,
             key_password,
         }),
-        (Some(_), None) => {
-            layers.refuse("bus.security.key_file", "the key of `certificate_file`");
+        (Some(_), None) if section.is_complete => {
+            layers.refuse(&at("key_file"), "the key of `certificate_file`");
             None
         }
-        (None, Some(_)) => {
-            layers.refuse(
-                "bus.security.certificate_file",
-                "the certificate of `key_file`",
-            );
+        (None, Some(_)) if section.is_complete => {
+            layers.refuse(&at("certificate_file"), "the certificate of `key_file`");
             None
         }
-        (None, None) => None,
+        _ => None,
     };
     let security = Security {
         tls: protocol.ends_with("ssl").then_some(Tls {
@@ -78,9 +90,9 @@ pub(super) fn take_security(
         }),
     };
     // Told here too, so that `tidewatch check` knows it.
-    if kind == BusKind::Kafka {
+    if section.is_used {
         if let Err(error) = security.check(&BTreeMap::new()) {
-            layers.refuse_because("bus.security.protocol", &error);
+            layers.refuse_because(&at("protocol"), &of_section(error, section.path));
         }
         for (name, value) in further {
             let alone = BTreeMap::from([(name.clone(), value.clone())]);
@@ -90,6 +102,16 @@ pub(super) fn take_security(
         }
     }
     (security, password_file, key_password_file)
+}
+
+/// An error that names a setting of `bus.security`, as one of the section that it was made in.
+fn of_section(error: BusError, section: &str) -> BusError {
+    match error {
+        BusError::NoTls { setting } => BusError::NoTls {
+            setting: setting.replace("bus.security", section),
+        },
+        error => error,
+    }
 }
 
 fn mechanism(name: &str) -> Option<Mechanism> {

@@ -7,8 +7,10 @@ use schemas::time::MINUTE;
 
 use super::*;
 
+mod changed;
 mod every_key;
 mod security;
+mod sources;
 
 fn env(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
     pairs

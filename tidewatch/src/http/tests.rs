@@ -46,6 +46,11 @@ pub(crate) async fn context(dir: &Path, phases: &[Phase]) -> Arc<Context> {
         .enumerate()
         .map(|(number, phase)| partition(number as u32, phase.clone()))
         .collect();
+    let bus: Arc<dyn Bus> = bus;
+    let publisher = ingest::Publisher::new(Arc::clone(&bus), &topics.samples(), 2);
+    let sources = std::collections::BTreeMap::new();
+    let letters = topics.dead_letters();
+    let replayer = Replayer::new(Arc::clone(&bus), &letters, publisher, sources, 1_000);
     Arc::new(Context {
         instance: Instance {
             version: "0".into(),
@@ -71,6 +76,7 @@ pub(crate) async fn context(dir: &Path, phases: &[Phase]) -> Arc<Context> {
         },
         log: LogWatch::default(),
         record: Box::new(|| {}),
+        replayer,
         metrics: telemetry::install(),
         started: Instant::now(),
         tails: Arc::new(Semaphore::new(1)),

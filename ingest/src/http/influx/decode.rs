@@ -30,7 +30,7 @@ pub enum LineUnit {
 }
 
 impl LineUnit {
-    fn of(self, time: i64) -> TimeUnit {
+    pub(crate) fn of(self, time: i64) -> TimeUnit {
         match (self, time.unsigned_abs()) {
             (LineUnit::Fixed(unit), _) => unit,
             (LineUnit::Auto, 0..5_000_000_000) => TimeUnit::Seconds,

@@ -16,15 +16,18 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use schemas::Micros;
 use serde_json::json;
 
 use super::body::Encoding;
-use super::refusal::{Refusal, partial_message};
+use super::refusal::{Refusal, Undecodable, partial_message};
 use super::take::{Ask, Framing, Receivers, Taken, take};
 use crate::counters::Intake;
+use crate::door::Batcher;
 
 pub use decode::decode;
 pub(super) use grpc::export;
+pub(crate) use naming::{TEMPORALITY_LABEL, bound_text};
 
 /// Path of the gRPC call.
 pub const EXPORT_PATH: &str = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export";
@@ -113,6 +116,14 @@ pub(super) async fn write(
     }
 }
 
+/// As [`decode`], from JSON.
+///
+/// # Errors
+/// `Undecodable` if the body is no such JSON (it says where) or holds too many samples: discard the batcher.
+pub fn decode_json(body: &[u8], now: Micros, door: &mut Batcher) -> Result<usize, Undecodable> {
+    decode(&json::to_protobuf(body)?, now, door)
+}
+
 async fn write_samples(
     receivers: &Arc<Receivers>,
     form: Form,
@@ -126,7 +137,7 @@ async fn write_samples(
     )?;
     let decode = move |body: &[u8], now, door: &mut _| match form {
         Form::Protobuf => decode(body, now, door),
-        Form::Json => decode(&json::to_protobuf(body)?, now, door),
+        Form::Json => decode_json(body, now, door),
     };
     let ask = Ask {
         intake: Intake::Otlp,

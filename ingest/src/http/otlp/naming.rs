@@ -12,7 +12,7 @@ use crate::door::{Batcher, Reason, SeriesRef};
 /// Begins every key, so that none equals the bytes that another protocol names a series by: no protobuf message begins with it.
 const KEY_MARK: u8 = 0x00;
 /// The label that tells increases from running totals.
-pub(super) const TEMPORALITY_LABEL: &str = "temporality";
+pub(crate) const TEMPORALITY_LABEL: &str = "temporality";
 /// The label that names the instrumentation scope.
 const SCOPE_LABEL: &str = "otel.scope.name";
 
@@ -61,13 +61,17 @@ pub(super) struct Bound {
 }
 
 impl Bound {
-    /// As Prometheus writes it: `0.005`, `10`, `+Inf`.
     fn text(self) -> String {
-        if self.value == f64::INFINITY {
-            "+Inf".to_owned()
-        } else {
-            self.value.to_string()
-        }
+        bound_text(self.value)
+    }
+}
+
+/// A bound as Prometheus writes it: `0.005`, `10`, `+Inf`.
+pub(crate) fn bound_text(value: f64) -> String {
+    if value == f64::INFINITY {
+        "+Inf".to_owned()
+    } else {
+        value.to_string()
     }
 }
 

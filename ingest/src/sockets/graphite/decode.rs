@@ -109,7 +109,7 @@ impl Template {
 }
 
 /// Decodes lines into a batcher; `now` is the time of lines that have none, or −1. A line that can't be read is a rejection.
-pub(super) fn decode(lines: &[u8], now: Micros, template: &Template, door: &mut Batcher) {
+pub fn decode(lines: &[u8], now: Micros, template: &Template, door: &mut Batcher) {
     for (index, line) in lines.split(|byte| *byte == b'\n').enumerate() {
         let line = line.trim_ascii();
         if line.is_empty() {

@@ -12,7 +12,7 @@ use super::{Bound, Protocol};
 use crate::counters::{IngestCounters, Intake};
 use crate::door::{Batcher, Publisher};
 
-pub use decode::Template;
+pub use decode::{Template, decode};
 
 /// Receives until cancelled; samples are published as they come.
 pub async fn run(

@@ -62,6 +62,13 @@ pub async fn run(
     .await;
 }
 
+/// Takes whole lines that come within one interval, of at most `series_max` series, and tells at `tick` what was gathered.
+pub fn decode(lines: &[u8], tick: Micros, series_max: usize, door: &mut Batcher) {
+    let mut receiver = Receiver::new(series_max);
+    receiver.take(lines, tick, door);
+    receiver.flush(tick, door);
+}
+
 struct Receiver {
     aggregate: Aggregate,
     skipped: usize,

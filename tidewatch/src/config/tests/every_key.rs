@@ -23,7 +23,7 @@ fn settings() -> Vec<(String, String, Value)> {
     paths
         .iter()
         .map(|path| {
-            let (section, key) = path.rsplit_once('.').unwrap();
+            let (section, key) = path.rsplit_once('.').unwrap_or(("", path));
             (section.to_owned(), key.to_owned(), find(path))
         })
         .collect()
@@ -32,12 +32,23 @@ fn settings() -> Vec<(String, String, Value)> {
 /// The one problem of a file with one line in one section.
 #[track_caller]
 fn only_problem(section: &str, line: &str) -> ConfigProblem {
-    let file = format!("# a comment\n\n[{section}]\n  {line}\n");
+    let head = match section {
+        "" => String::new(),
+        section => format!("[{section}]"),
+    };
+    let file = format!("# a comment\n\n{head}\n  {line}\n");
     let Err(ConfigErrors(problems)) = read(&file, &[]) else {
         panic!("`{line}` in [{section}] was taken")
     };
     assert_eq!(problems.len(), 1, "`{line}` in [{section}]: {problems:#?}");
     problems.into_iter().next().unwrap()
+}
+
+/// The path of a key, which may stand in no section.
+fn join(section: &str, key: &str) -> String {
+    format!("{section}.{key}")
+        .trim_start_matches('.')
+        .to_owned()
 }
 
 fn is_duration(value: &Value) -> bool {
@@ -76,7 +87,8 @@ fn a_wrong_type_is_told_for_every_key() {
     for (section, key, default) in settings() {
         for wrong in wrong_types(&default) {
             let problem = only_problem(&section, &format!("{key} = {wrong}"));
-            let place = format!("t.toml:4:{}: `{section}.{key}`: ", 6 + key.len());
+            let path = join(&section, &key);
+            let place = format!("t.toml:4:{}: `{path}`: ", 6 + key.len());
             assert!(
                 problem.text.starts_with(&place)
                     && problem.text.contains("expected ")
@@ -148,18 +160,19 @@ fn a_misspelt_name_leads_to_the_right_one_for_every_key() {
     let known = known_paths(DEFAULTS);
     for (section, key, default) in settings() {
         for wrong in misspelt(&key) {
-            if known.contains(&format!("{section}.{wrong}")) {
+            if known.contains(&join(&section, &wrong)) {
                 continue;
             }
             let problem = only_problem(&section, &format!("{wrong} = {default}"));
             assert!(
-                problem
-                    .text
-                    .starts_with(&format!("t.toml:4:3: unknown key `{section}.{wrong}`")),
+                problem.text.starts_with(&format!(
+                    "t.toml:4:3: unknown key `{}`",
+                    join(&section, &wrong)
+                )),
                 "{problem}"
             );
             // `retention_1` is as near to `retention_1m` as to `retention_1h`: no farther than the right one is right.
-            let (right, wrong) = (format!("{section}.{key}"), format!("{section}.{wrong}"));
+            let (right, wrong) = (join(&section, &key), join(&section, &wrong));
             let distance = |name: &str| strsim::damerau_levenshtein(name, &wrong);
             let nearest = suggested(&problem);
             assert!(
@@ -174,11 +187,8 @@ fn a_misspelt_name_leads_to_the_right_one_for_every_key() {
 fn a_misspelt_or_wrong_variable_is_told_for_every_key() {
     for (section, key, default) in settings() {
         let variable = |key: &str| {
-            format!(
-                "TIDEWATCH__{}__{}",
-                section.to_ascii_uppercase().replace('.', "__"),
-                key.to_ascii_uppercase()
-            )
+            let path = join(&section, key).to_ascii_uppercase();
+            format!("TIDEWATCH__{}", path.replace('.', "__"))
         };
         let name = variable(&format!("{key}q"));
         let Err(ConfigErrors(problems)) = read("", &[(&name, &default.to_string())]) else {
@@ -223,6 +233,7 @@ fn a_misspelt_section_leads_to_the_right_one() {
     let mut sections: Vec<String> = settings()
         .into_iter()
         .map(|(section, _, _)| section)
+        .filter(|section| !section.is_empty())
         .chain(["bus.settings".to_owned(), "archive.options".to_owned()])
         .collect();
     sections.dedup();

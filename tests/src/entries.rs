@@ -1,0 +1,106 @@
+//! Where bytes from outside enter: every decoder and every format of file, each as a function that must bear any input. Shared by the test
+//! `hostile_input` and the targets in `fuzz/`.
+
+use bytes::Bytes;
+use ingest::collectors::scrape::{Exposition, Format, read_groups, read_series};
+use ingest::door::{Batcher, TimeUnit};
+use ingest::http;
+use ingest::sockets::{graphite, statsd};
+use processors::{PartitionState, ProcessingConfig};
+use schemas::{Checkpoint, SampleBatch};
+
+/// Now, for lines without a time: 2027-01-15, microseconds.
+const NOW: i64 = 1_800_000_000_000_000;
+/// What a receiver takes of one request.
+const SAMPLES_MAX: usize = 1_000_000;
+/// Label sets remembered in one call.
+const MEMO_BYTES_MAX: usize = 1 << 20;
+
+/// A decoder, or a reader of a format.
+#[derive(Debug, Clone, Copy)]
+pub struct Entry {
+    /// Its name, that of its target and of its corpus.
+    pub name: &'static str,
+    /// Takes any bytes; errors are of no interest here, panics and memory are.
+    pub run: fn(&[u8]),
+}
+
+/// All of them.
+pub const ENTRIES: [Entry; 14] = [
+    entry("remote_write", |body| {
+        decode(|door| drop(http::decode_remote_write(body, door)));
+    }),
+    entry("remote_write_2", |body| {
+        decode(|door| drop(http::decode_remote_write_with_symbols(body, door)));
+    }),
+    entry("otlp", |body| {
+        decode(|door| drop(http::decode_otlp(body, NOW, door)));
+    }),
+    entry("otlp_json", |body| {
+        decode(|door| drop(http::decode_otlp_json(body, NOW, door)));
+    }),
+    entry("line_protocol", |body| {
+        for unit in [
+            http::LineUnit::Auto,
+            http::LineUnit::Fixed(TimeUnit::Nanoseconds),
+        ] {
+            let options = http::LineOptions { unit, now: NOW };
+            decode(|door| drop(http::decode_line_protocol(body, options, door)));
+        }
+    }),
+    entry("json_lines", |body| {
+        decode(|door| drop(http::decode_json_lines(body, NOW, door)));
+    }),
+    entry("statsd", |body| {
+        decode(|door| statsd::decode(body, NOW, 1000, door));
+    }),
+    entry("graphite", |body| {
+        let templates = ["metric*", "host.metric*"];
+        for template in templates.iter().filter_map(|text| text.parse().ok()) {
+            decode(|door| graphite::decode(body, NOW, &template, door));
+        }
+    }),
+    entry("exposition", |body| {
+        for format in [Format::Text, Format::OpenMetrics] {
+            let mut lines = Exposition::new(body, format);
+            while let Ok(Some(line)) = lines.next_line() {
+                drop(read_series(line.series));
+            }
+        }
+    }),
+    entry("scrape_targets", |text| drop(read_groups(text))),
+    entry("record", |bytes| {
+        drop(SampleBatch::decode(&Bytes::copy_from_slice(bytes)));
+    }),
+    entry("link", |bytes| drop(Checkpoint::decode(bytes))),
+    entry("snapshot", |bytes| {
+        for file in [bytes, &packed(bytes)] {
+            drop(PartitionState::decode(file, ProcessingConfig::default()));
+        }
+    }),
+    entry("calendar", |bytes| {
+        let text = String::from_utf8_lossy(bytes);
+        drop(analytics::calendar::Calendar::parse(&text, "Europe/Berlin"));
+    }),
+];
+
+const fn entry(name: &'static str, run: fn(&[u8])) -> Entry {
+    Entry { name, run }
+}
+
+/// A snapshot's file of these bytes: what stands behind its compression, which few changes of a whole file reach.
+fn packed(state: &[u8]) -> Vec<u8> {
+    let mut file = PartitionState::new(ProcessingConfig::default()).encode();
+    // Magic and version stay; then come the length and the compressed bytes.
+    file.truncate(12);
+    file.extend_from_slice(&(state.len() as u64).to_le_bytes());
+    file.extend(zstd::bulk::compress(state, 1).unwrap_or_default());
+    file
+}
+
+/// Decodes into a door of its own, and writes what came in as records.
+fn decode(take: impl FnOnce(&mut Batcher)) {
+    let mut door = Batcher::new(4, MEMO_BYTES_MAX, SAMPLES_MAX);
+    take(&mut door);
+    drop(door.finish());
+}
