@@ -9,7 +9,7 @@ use super::format::{Format, Reading};
 use super::guess::guess;
 use crate::door::Batcher;
 use crate::http::LineUnit;
-use crate::memory_bus::{Row, rows_of_all};
+use crate::memory_bus::{MemoryBus, Row, rows_of_all};
 
 const NOW: i64 = 1_800_000_000_000_000;
 
@@ -81,7 +81,8 @@ fn decoder(format: Format, samples_max: usize) -> Decoder {
         format,
         unit: LineUnit::Auto,
     };
-    Decoder::new("s", reading, 1, 1 << 20, samples_max)
+    let publisher = MemoryBus::new().publisher(1);
+    Decoder::new("s", reading, &publisher, 1 << 20, samples_max)
 }
 
 /// All that comes of some records: samples, reasons with the offset they are of, and tombstones.

@@ -318,6 +318,11 @@ fn take_rule(reader: &mut Reader<'_>) -> Option<Rule> {
         replacement: reader.text("replacement", &defaults.replacement),
         action: named(&action).unwrap_or(defaults.action),
     };
+    let written = reader.table.get("action");
+    if written.is_some_and(|value| value.as_str() != Some(&action)) {
+        // Told already; what else is missing depends on it.
+        return None;
+    }
     match Rule::try_new(text) {
         Ok(rule) => Some(rule),
         Err(error) => {
