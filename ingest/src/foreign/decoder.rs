@@ -8,7 +8,9 @@ use super::format::Reading;
 use super::guess::guess;
 use super::letter::{Origin, StoredLetter, Trouble};
 use crate::admission::Sender;
-use crate::door::{Batcher, PartitionRecord, Publisher, Rejections, TooManySamples};
+use crate::door::{
+    Batcher, PartitionRecord, Publisher, Reason, Rejection, Rejections, TooManySamples,
+};
 use crate::error_codes;
 
 /// Samples after which what was decoded is appended before more is. 250,000: some 6 MB of columns, a dozen records.
@@ -253,11 +255,13 @@ impl Decoder {
             .first()
             .map_or_else(String::new, ToString::to_string);
         let refused = rejections.samples();
+        let is_limit = |refused: &Rejection| matches!(refused.reason, Reason::Limit(_));
+        let is_readable = samples > 0 || rejections.first().iter().any(is_limit);
         Trouble {
             code: &error_codes::PARTIAL,
             configured: self.reading.format,
-            // What was read in part is of the format that was configured.
-            guess: (samples == 0).then(|| guess(value, self.reading.format, now)),
+            // What was read in part, or refused for a limit, is of the format that was configured.
+            guess: (!is_readable).then(|| guess(value, self.reading.format, now)),
             message: match samples {
                 0 => format!("nothing could be taken: {first}"),
                 _ => format!("{samples} samples were stored, {refused} rejected: {first}"),
