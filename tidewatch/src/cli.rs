@@ -298,6 +298,17 @@ impl Cli {
                     set("--insecure-listen", "server.insecure_listen", true.into());
                 }
             }
+            Command::Detect(DetectArgs {
+                calendar: Some(file),
+                ..
+            })
+            | Command::Forecast(ForecastArgs {
+                calendar: Some(file),
+                ..
+            }) => {
+                let file = file.to_string_lossy().into_owned();
+                set("--calendar", "calendar.file", file.into());
+            }
             Command::Topics(TopicsCommand::Create {
                 partitions: Some(partitions),
             }) => {

@@ -5,10 +5,10 @@ use std::fmt::Write;
 use schemas::ErrorCode;
 
 schemas::error_codes! {
-    CONFIG_UNREADABLE = "TW-CONFIG-001", "The configuration file can't be read",
+    CONFIG_UNREADABLE = "TW-CONFIG-001", "A file of the configuration can't be read",
         means: "Nothing was started.",
         expected: "A file of UTF-8 text that this user may read.",
-        fix: "Correct the path behind `--config`, or the rights of the file.";
+        fix: "Correct the path behind `--config`, or the setting that the message names, or the rights of the file.";
     CONFIG_SYNTAX = "TW-CONFIG-002", "The configuration file is no TOML",
         means: "Nothing of the file was used, and nothing was started.",
         expected: "TOML: `[section]`, then `key = value`; texts in quotes.",

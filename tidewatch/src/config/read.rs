@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use analytics::calendar::Zone;
 use analytics::peers::PeersConfig;
 use analytics::{DetectorConfig, Watch};
 use ingest::admission::SeriesLimits;
@@ -22,8 +23,8 @@ use super::security::{SecuritySection, take_security};
 use super::sources::take_sources;
 use super::units::parse_duration;
 use super::{
-    AccessConfig, ArchiveConfig, BusConfig, BusKind, Config, LogConfig, LogFormat, ReceiversConfig,
-    ServerConfig,
+    AccessConfig, ArchiveConfig, BusConfig, BusKind, CalendarConfig, Config, LogConfig, LogFormat,
+    ReceiversConfig, ServerConfig,
 };
 use crate::tls::TlsConfig;
 
@@ -54,6 +55,7 @@ pub(super) fn take_all(layers: &mut Layers) -> Config {
             enabled.then_some(interval)
         },
         processing: take_processing(layers),
+        calendar: take_calendar(layers),
         checkpoint,
         tick_interval,
         retention: take_retention(layers),
@@ -381,10 +383,11 @@ fn take_processing(layers: &mut Layers) -> ProcessingConfig {
     let peers = take_peers(layers, detection.alarms_per_month);
     let forecasting = take_forecasting(layers);
     let mut time = |path: &str| micros(layers.take(path));
-    let (lateness, future_max, late_max) = (
+    let (lateness, future_max, late_max, warm_start) = (
         time("processing.lateness"),
         time("processing.future_max"),
         time("processing.late_max"),
+        time("detection.warm_start"),
     );
     if late_max < lateness {
         layers.refuse(
@@ -401,6 +404,21 @@ fn take_processing(layers: &mut Layers) -> ProcessingConfig {
         detection: enabled.then_some(detection),
         peers: peers.filter(|_| enabled),
         forecasting,
+        warm_start,
+        // Read when everything else is known to be right.
+        calendar: None,
+        time_zone: Zone::named(&layers.take::<String>("calendar.time_zone")).unwrap_or_default(),
+    }
+}
+
+fn take_calendar(layers: &mut Layers) -> CalendarConfig {
+    CalendarConfig {
+        file: PathBuf::from(layers.take::<String>("calendar.file")),
+        time_zone: layers.take_if(
+            "calendar.time_zone",
+            "a name of the IANA database, such as \"Europe/Berlin\"",
+            |name: &String| Zone::named(name).is_some(),
+        ),
     }
 }
 
@@ -482,6 +500,11 @@ fn take_peers(layers: &mut Layers, alarms_per_month: f64) -> Option<PeersConfig>
         alarms_per_month,
         ..PeersConfig::default()
     };
+    if layers.is_clean()
+        && let Err(error) = config.validate()
+    {
+        layers.refuse_because("detection.peers_min", &error);
+    }
     compared.then_some(config)
 }
 
