@@ -73,4 +73,8 @@ schemas::error_codes! {
         means: "Nothing was started.",
         expected: "A PEM file with at least one certificate.",
         fix: "Correct `ca_file` of the `[[scrape]]` table, or leave it out to trust those of the system.";
+    FOLDED_LABELS = "TW-INGEST-019", "The file of folded labels can't be read",
+        means: "It was set aside, and the instance started without it: new values of labels that were folded are stored as they are, until there are too many again.",
+        expected: "The file `folded-labels` of the data directory, as an instance wrote it.",
+        fix: "Look at the disk, which may be damaging other files, too. Nothing else has to be done; remove the file that was set aside.";
 }

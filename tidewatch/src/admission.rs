@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ingest::admission::{Admission, SeriesLimits};
+use schemas::HasCode;
 use tracing::warn;
 
 use crate::access::write_private;
@@ -39,7 +40,7 @@ pub(crate) fn open(limits: SeriesLimits, data_dir: &Path) -> Result<Arc<Admissio
             if let Err(error) = admission.restore(&saved) {
                 let aside = data_dir.join(DAMAGED);
                 std::fs::rename(&path, &aside).map_err(failed)?;
-                warn!(%error, file = %path.display(), aside = %aside.display(), "the folded labels can't be read and are set aside; labels with too many values are folded anew");
+                warn!(code = error.code().id, %error, file = %path.display(), aside = %aside.display(), "the folded labels can't be read and are set aside; labels with too many values are folded anew");
             }
         }
     }

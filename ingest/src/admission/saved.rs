@@ -1,6 +1,9 @@
 //! The form in which folded labels outlive the process: a line with version and checksum, then JSON. Opens no file.
 
+use schemas::{ErrorCode, Fault, HasCode, HasFault};
+
 use super::cardinality::Kept;
+use crate::error_codes;
 
 /// What the file begins with.
 const HEAD: &str = "tidewatch-folded-labels 1 crc32=";
@@ -9,6 +12,18 @@ const HEAD: &str = "tidewatch-folded-labels 1 crc32=";
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("expected a file that begins with `{HEAD}` and has that checksum, found {0}")]
 pub struct Unreadable(String);
+
+impl HasFault for Unreadable {
+    fn fault(&self) -> Fault {
+        Fault::Corruption
+    }
+}
+
+impl HasCode for Unreadable {
+    fn code(&self) -> &'static ErrorCode {
+        &error_codes::FOLDED_LABELS
+    }
+}
 
 fn checksum(text: &[u8]) -> String {
     let mut crc = flate2::Crc::new();
