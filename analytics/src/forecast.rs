@@ -30,6 +30,7 @@ mod grid;
 mod history;
 mod ledger;
 mod mstl_ets;
+mod profiles;
 mod regression;
 
 pub use answer::{Band, COVERAGES, ForecastStep, Method, SeriesForecast, TrainedOn};
@@ -37,10 +38,11 @@ pub use bounds::Bounds;
 pub use config::{ForecastConfig, ForecastConfigError, HORIZON_STEPS_MAX};
 pub use forecaster::Forecaster;
 pub use ledger::{
-    CLAIMS_MAX, Claim, ClaimScore, ForecastLedger, ProbabilityRecord, PublishedForecast,
-    ScoredForecast, TrackRecord, pinball_loss,
+    ForecastLedger, ProbabilityRecord, PublishedForecast, STATEMENTS_MAX, ScoredForecast,
+    Statement, StatementScore, TrackRecord, pinball_loss,
 };
 pub use mstl_ets::{MstlEtsError, forecast_by_mstl_ets};
+pub use profiles::forecast_by_profiles;
 
 #[cfg(test)]
 mod tests;

@@ -19,6 +19,7 @@ mod publish;
 mod recovery;
 mod supervisor;
 mod turns;
+mod warm_start;
 
 pub use error::PipelineError;
 pub use live::{HotRows, PartitionView};

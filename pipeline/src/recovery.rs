@@ -1,4 +1,4 @@
-//! From nothing but the chain to a running partition: claim, sweep, restore, and where to read on.
+//! From nothing but the chain to a running partition: claim, sweep, restore, learn the past, and where to read on.
 
 use std::sync::Arc;
 
@@ -9,6 +9,7 @@ use sinks::Chain;
 use tracing::{info, warn};
 
 use crate::live::Live;
+use crate::warm_start::learn_past;
 use crate::{PipelineError, PipelineOptions};
 
 /// A partition that is ours and ready to read.
@@ -29,7 +30,8 @@ pub(crate) async fn recover(
     let topic = options.topics.samples();
     let log_id = options.bus.log_id(&topic).await?;
     crash_point("claim.before_link");
-    let chain = Chain::claim(&options.archive, &topic, partition, &log_id, &options.owner).await?;
+    let mut chain =
+        Chain::claim(&options.archive, &topic, partition, &log_id, &options.owner).await?;
     crash_point("claim.after_link");
     let swept = options
         .archive
@@ -43,7 +45,7 @@ pub(crate) async fn recover(
         .await?;
     crash_point("claim.after_sweep");
 
-    let state = match chain.snapshot() {
+    let mut state = match chain.snapshot() {
         Some(at) => {
             let bytes = options.archive.get_snapshot(at).await?;
             let state = PartitionState::decode(&bytes, options.processing.clone())?;
@@ -83,6 +85,7 @@ pub(crate) async fn recover(
             });
         }
     };
+    learn_past(options, partition, &mut chain, &mut state).await?;
     let state = state.with_committed_until(chain.end());
     let from = state.next_offset();
     let reader = options.bus.reader(&topic, partition, from).await?;

@@ -1,6 +1,9 @@
 //! What can be set about processing, with the limits that bound its state.
 
+use std::sync::Arc;
+
 use analytics::DetectorConfig;
+use analytics::calendar::{Calendar, Zone};
 use analytics::peers::PeersConfig;
 use schemas::Micros;
 use schemas::time::{DAY, MINUTE};
@@ -26,6 +29,12 @@ pub struct ProcessingConfig {
     pub peers: Option<PeersConfig>,
     /// Forecasts; `None` turns them off.
     pub forecasting: Option<ForecastingConfig>,
+    /// What is known beforehand of days and hours unlike others; for detection and forecasts alike.
+    pub calendar: Option<Arc<Calendar>>,
+    /// How far back detectors and forecasts that were off learn the past of their series when they are turned on, ≥ 0; 0: not at all.
+    pub warm_start: Micros,
+    /// Where the hours of the day and of the week are counted that detection compares.
+    pub time_zone: Zone,
 }
 
 impl Default for ProcessingConfig {
@@ -39,6 +48,9 @@ impl Default for ProcessingConfig {
             detection: Some(DetectorConfig::default()),
             peers: Some(PeersConfig::default()),
             forecasting: Some(ForecastingConfig::default()),
+            calendar: None,
+            warm_start: 28 * DAY,
+            time_zone: Zone::default(),
         }
     }
 }

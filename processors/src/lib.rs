@@ -9,12 +9,14 @@
 //!
 //! [`PartitionState`] is the whole of it: the same records give the same state, byte for byte, whatever the batch boundaries.
 
+mod calendar;
 mod config;
 mod correlation;
 pub mod error_codes;
 mod forecasting;
 pub mod late;
 mod levels;
+mod past;
 mod resource_forest;
 mod resources;
 mod series_table;
@@ -26,5 +28,6 @@ mod window;
 
 pub use config::ProcessingConfig;
 pub use forecasting::{ForecastingConfig, HORIZON_H_MAX};
+pub use past::{PastLearner, PastWindow, Unlearned};
 pub use snapshot::SnapshotError;
 pub use state::{PartitionState, Pending, Scored};

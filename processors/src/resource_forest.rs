@@ -21,12 +21,14 @@
 
 use std::collections::BTreeMap;
 
+use analytics::calendar::Effects;
 use analytics::forest::{ForestError, ResourceFinding, StreamingConfig, StreamingForest};
 use analytics::{CounterRate, DetectorConfig, SeriesDetectors, Watch};
 use schemas::time::{DAY, HOUR, MINUTE};
 use schemas::{Anomaly, Direction, Kind, Micros, Resolution};
 use serde::{Deserialize, Serialize};
 
+use crate::calendar::SeriesCalendar;
 use crate::series_table::SeriesTable;
 use crate::window::SealedRollup;
 use rows::{Mean, Row, relate};
@@ -126,8 +128,13 @@ pub(crate) struct ResourceForests {
     minute: Option<Micros>,
 }
 
-/// The resource (by index) that an event is about, its time, and the event.
-pub(crate) type Found = (u32, Micros, Anomaly);
+/// What a minute brings.
+#[derive(Debug, Default)]
+pub(crate) struct Found {
+    pub(crate) events: Vec<Anomaly>,
+    /// How many were skipped because the calendar says so.
+    pub(crate) skipped: u64,
+}
 
 impl ResourceForests {
     /// Takes the rollups of a sealed 10 s window. Windows come in the order of their time; [`ResourceForests::close_before`] first.
@@ -162,21 +169,19 @@ impl ResourceForests {
         time: Micros,
         config: &DetectorConfig,
         table: &SeriesTable,
-    ) -> Vec<Found> {
+        calendar: &mut SeriesCalendar,
+    ) -> Found {
+        let mut found = Found::default();
         let Some(end) = self.minute.map(|minute| minute + MINUTE) else {
-            return Vec::new();
+            return found;
         };
         if end > time {
-            return Vec::new();
+            return found;
         }
         self.minute = None;
-        let mut found = Vec::new();
         for class in 0..self.classes.len() {
-            // A forest's rows always have its features: see `choose`.
-            found.extend(
-                self.close_class(class, end, config, table)
-                    .unwrap_or_default(),
-            );
+            // A forest's rows always have its features (see `choose`), so none is refused.
+            let _ = self.close_class(class, end, config, table, calendar, &mut found);
         }
         if self.classes.iter().any(|class| class.choice_at <= end) {
             self.choose(end, table);
@@ -359,10 +364,12 @@ impl ResourceForests {
         end: Micros,
         config: &DetectorConfig,
         table: &SeriesTable,
-    ) -> Result<Vec<Found>, ForestError> {
+        calendar: &mut SeriesCalendar,
+        found: &mut Found,
+    ) -> Result<(), ForestError> {
         let class = &mut self.classes[index];
         let Some(forest) = &mut class.forest else {
-            return Ok(Vec::new());
+            return Ok(());
         };
         let mut rows: Vec<Row<'_>> = self
             .members
@@ -371,7 +378,7 @@ impl ResourceForests {
             .filter_map(|member| Row::close(member, table))
             .collect();
         if rows.len() <= SIBLINGS_MIN {
-            return Ok(Vec::new());
+            return Ok(());
         }
         // In an order that does not depend on who spoke first.
         rows.sort_unstable_by_key(|row| row.hash);
@@ -382,16 +389,25 @@ impl ResourceForests {
             band_absolute_min: SCORE_BAND,
             ..config.clone()
         };
-        let mut found = Vec::new();
+        let effects: Vec<Effects> = rows
+            .iter()
+            .map(|row| calendar.effects_on_resource(table.resources(), row.member.resource, end))
+            .collect();
         if let Some(grown) = forest.forest() {
             let scores = rows.iter().map(|row| grown.score_row(&row.values));
             let scores: Vec<f64> = scores.collect::<Result<_, _>>()?;
             let siblings = rows.len() - 1;
-            for (row, score) in rows.iter_mut().zip(scores) {
+            for ((row, score), effects) in rows.iter_mut().zip(scores).zip(&effects) {
                 let score = row.member.smooth(score);
-                let observation = row.member.scores.observe(&config, end, score);
+                let scores = &mut row.member.scores;
+                let ahead_s = calendar.utc_offset_s(end);
+                let observation = scores.observe_during(&config, end, ahead_s, effects, score);
                 let odd = score > class.score_min && observation.direction == Direction::High;
-                if !(observation.announce && odd) || forest.filled() < 1.0 {
+                if !odd || forest.filled() < 1.0 {
+                    continue;
+                }
+                found.skipped += u64::from(observation.skipped);
+                if !observation.announce {
                     continue;
                 }
                 let contributions = grown.explain(&row.values)?.contributions;
@@ -406,12 +422,15 @@ impl ResourceForests {
                     completeness: row.completeness(),
                     features: row.shares(&class.features, &contributions, &usual),
                 };
-                found.push((row.member.resource, end, finding.event()));
+                let mut event = finding.event();
+                calendar.name_events(&mut event, end);
+                found.events.push(event);
             }
         }
         let share =
             f64::from(forest.config().reservoir_rows) / (rows.len() as f64 * REMEMBERED_MINUTES);
-        for row in &mut rows {
+        let learned = rows.iter_mut().zip(&effects);
+        for (row, _) in learned.filter(|(_, effects)| effects.learn) {
             forest.keep(&row.values, share)?;
             row.learn();
         }
@@ -424,6 +443,6 @@ impl ResourceForests {
             class.refit_at = end + REFIT_EVERY;
             class.score_min = forest.score_exceeded_by(ODD_SHARE)?.unwrap_or(1.0);
         }
-        Ok(found)
+        Ok(())
     }
 }

@@ -13,6 +13,7 @@ use schemas::time::MINUTE;
 use schemas::{Anomaly, Kind, Micros, Resolution};
 use serde::{Deserialize, Serialize};
 
+use crate::calendar::SeriesCalendar;
 use crate::series_table::SeriesTable;
 use crate::state::completeness;
 use crate::window::{INTERVAL_UNKNOWN, SealedRollup};
@@ -155,6 +156,7 @@ impl SiblingGroups {
         time: Micros,
         config: &PeersConfig,
         table: &SeriesTable,
+        calendar: &mut SeriesCalendar,
     ) -> Vec<Anomaly> {
         let saved = &mut self.saved;
         let Some(minute) = saved.minute.filter(|minute| minute + MINUTE <= time) else {
@@ -172,6 +174,11 @@ impl SiblingGroups {
                 .get(group as usize)
                 .is_some_and(|siblings| siblings.count >= config.members_min);
             if let Some((value, complete)) = open.close().filter(|_| enough) {
+                // Whom the calendar excuses is not compared, nor an example to others.
+                let effects = calendar.effects(table.directory(), series, minute);
+                if effects.skip_alarms || !effects.learn {
+                    continue;
+                }
                 values.push((group, series, value, complete));
             }
         }

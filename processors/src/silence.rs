@@ -15,6 +15,7 @@ use schemas::{
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_128;
 
+use crate::calendar::SeriesCalendar;
 use crate::resources::Resources;
 
 /// A pass over all resources takes so much log time.
@@ -102,7 +103,10 @@ pub(crate) struct View<'a> {
     pub(crate) directory: &'a SeriesDirectory,
     pub(crate) resources: &'a Resources,
     pub(crate) detectors: &'a mut [SeriesDetectors],
+    pub(crate) calendar: &'a mut SeriesCalendar,
     pub(crate) told: &'a mut Vec<Anomaly>,
+    /// How many alarms were skipped because the calendar says so.
+    pub(crate) skipped: &'a mut u64,
 }
 
 impl Silences {
@@ -155,8 +159,11 @@ impl Silences {
         let Some(due) = overdue_at(view, &spoke, series).filter(|due| *due < time) else {
             return;
         };
-        if heard >= due {
-            tell_series(view, series, due);
+        let told_at = view.calendar.after_skip(view.directory, series, due);
+        if told_at >= time {
+            *view.skipped += u64::from(heard >= due);
+        } else if heard >= told_at {
+            tell_series(view, series, told_at);
         } else if spoke.last < time {
             self.look_at_resource(view, resource, time);
         }
@@ -190,8 +197,8 @@ impl Silences {
         };
         for position in 0..view.resources.series(resource).len() {
             let series = view.resources.series(resource)[position];
-            let due = overdue_at(view, &spoke, series);
-            if let Some(due) = due.filter(|due| *due < watermark && *due <= spoke.last) {
+            let due = due_before(view, &spoke, series, watermark);
+            if let Some(due) = due.filter(|due| *due <= spoke.last) {
                 tell_series(view, series, due);
             }
         }
@@ -206,12 +213,14 @@ impl Silences {
             return;
         }
         let members = view.resources.series(resource);
-        let mut dues: Vec<Micros> = members
-            .iter()
-            .filter_map(|series| overdue_at(view, &spoke, *series))
+        let mut dues: Vec<Micros> = Vec::new();
+        for series in members {
+            let due = overdue_at(view, &spoke, *series);
             // One that was silent long before the others is no voice of the resource any more.
-            .filter(|due| *due > spoke.last)
-            .collect();
+            if let Some(due) = due.filter(|due| *due > spoke.last) {
+                dues.push(view.calendar.after_skip(view.directory, *series, due));
+            }
+        }
         if dues.len() < SERIES_MIN {
             return;
         }
@@ -239,6 +248,13 @@ fn overdue_at(view: &View<'_>, spoke: &Spoke, series: u32) -> Option<Micros> {
         return Some(spoke.since.saturating_add(due - detectors.last_time()));
     }
     Some(due)
+}
+
+/// As [`overdue_at`], if that is before `now`: at the end of what the calendar says to skip.
+fn due_before(view: &mut View<'_>, spoke: &Spoke, series: u32, now: Micros) -> Option<Micros> {
+    let due = overdue_at(view, spoke, series).filter(|due| *due < now)?;
+    let told_at = view.calendar.after_skip(view.directory, series, due);
+    (told_at < now).then_some(told_at)
 }
 
 fn tell_series(view: &mut View<'_>, series: u32, due: Micros) {

@@ -12,6 +12,7 @@ use schemas::{
 use serde::{Deserialize, Serialize};
 
 use crate::ProcessingConfig;
+use crate::calendar::SeriesCalendar;
 use crate::correlation::Correlation;
 use crate::error_codes;
 use crate::forecasting::{Forecasting, SavedForecasting};
@@ -26,7 +27,7 @@ use crate::window::OpenWindow;
 /// First bytes of a snapshot, then the version.
 const MAGIC: &[u8; 8] = b"TWSTATE\0";
 /// The version written and read.
-const VERSION: u32 = 3;
+const VERSION: u32 = 4;
 /// The most bytes a snapshot may unpack to. 16 GiB: 2 million series with a minute of one-second samples stay below 8.
 const UNPACKED_BYTES_MAX: u64 = 16 << 30;
 /// Magic, version, unpacked length.
@@ -274,6 +275,7 @@ impl PartitionState {
         let forecasting = Forecasting::restore(saved.forecasting, table.directory(), resource_of)
             .ok_or_else(|| damaged("a forecast is of no series"))?;
         Ok(PartitionState {
+            calendar: SeriesCalendar::new(&config),
             config,
             table,
             per_series: PerSeries {

@@ -10,8 +10,9 @@ use schemas::{
 };
 
 use crate::ProcessingConfig;
+use crate::calendar::SeriesCalendar;
 use crate::correlation::{Correlation, MOVE_SCORE, Unusual};
-use crate::forecasting::{Forecasting, Measure};
+use crate::forecasting::{self, Forecasting, Measure};
 use crate::late::LateSample;
 use crate::levels::{LEVELS, Level};
 use crate::resource_forest::ResourceForests;
@@ -149,6 +150,7 @@ pub(crate) fn rate_of(kinds: &[Kind], series: u32, rollup: &Rollup) -> Option<f6
 #[derive(Debug, Clone)]
 pub struct PartitionState {
     pub(crate) config: ProcessingConfig,
+    pub(crate) calendar: SeriesCalendar,
     pub(crate) table: SeriesTable,
     pub(crate) per_series: PerSeries,
     /// Open 10 s windows by start.
@@ -170,6 +172,7 @@ impl PartitionState {
     /// The state before the first record of a partition.
     pub fn new(config: ProcessingConfig) -> Self {
         PartitionState {
+            calendar: SeriesCalendar::new(&config),
             config,
             table: SeriesTable::default(),
             per_series: PerSeries::default(),
@@ -254,7 +257,9 @@ impl PartitionState {
                 directory: self.table.directory(),
                 resources: self.table.resources(),
                 detectors: &mut self.per_series.detectors,
+                calendar: &mut self.calendar,
                 told: &mut self.pending.anomalies,
+                skipped: &mut self.pending.counts.skipped_alarms,
             };
             self.silences.look(&mut view, watermark);
         }
@@ -302,12 +307,16 @@ impl PartitionState {
             return;
         };
         // What contributes is in the event, and what moved at its time may be forgotten when its minute closes.
-        let events = self.forests.close_before(time, config, &self.table);
-        self.pending
-            .anomalies
-            .extend(events.into_iter().map(|(_, _, event)| event));
+        let calendar = &mut self.calendar;
+        let found = self
+            .forests
+            .close_before(time, config, &self.table, calendar);
+        self.pending.anomalies.extend(found.events);
+        self.pending.counts.skipped_alarms += found.skipped;
         if let Some(config) = &self.config.peers {
-            let events = self.siblings.close_before(time, config, &self.table);
+            let events = self
+                .siblings
+                .close_before(time, config, &self.table, calendar);
             self.pending.anomalies.extend(events);
         }
     }
@@ -423,6 +432,7 @@ impl PartitionState {
                     Kind::Counter => self.per_series.rates[slot].observe(time, value),
                 };
                 let measure = measure.filter(|measure| measure.is_finite());
+                let effects = self.calendar.effects(resolver.directory(), series, time);
                 if let Some(config) = &self.config.forecasting
                     && value.is_finite()
                 {
@@ -431,10 +441,15 @@ impl PartitionState {
                         time,
                         value,
                         measure,
+                        lesson: effects.lesson(),
                     };
-                    let told = &mut self.pending;
-                    self.forecasting
-                        .observe(config, resolver.directory(), sample, told);
+                    let mut view = forecasting::View {
+                        config,
+                        directory: resolver.directory(),
+                        calendar: &mut self.calendar,
+                        told: &mut self.pending,
+                    };
+                    self.forecasting.observe(&mut view, sample);
                 }
                 if let Some(config) = &self.config.detection {
                     // As long as nothing can be missing, nothing is looked up.
@@ -444,14 +459,19 @@ impl PartitionState {
                             directory: resolver.directory(),
                             resources: resolver.resources(),
                             detectors: &mut self.per_series.detectors,
+                            calendar: &mut self.calendar,
                             told: &mut self.pending.anomalies,
+                            skipped: &mut counts.skipped_alarms,
                         };
                         self.silences.end_silence(&mut view, resource, series, time);
                     }
                     self.silences.hear(config, resource, time);
                     if let Some(measure) = measure {
+                        let detectors = &mut self.per_series.detectors[slot];
+                        let ahead_s = self.calendar.utc_offset_s(time);
                         let observation =
-                            self.per_series.detectors[slot].observe(config, time, measure);
+                            detectors.observe_during(config, time, ahead_s, &effects, measure);
+                        counts.skipped_alarms += u64::from(observation.skipped);
                         scored(Scored::of(
                             resolver.id_of(series),
                             time,
@@ -472,13 +492,14 @@ impl PartitionState {
                             let expected_distance = f64::from(self.per_series.interval[slot]);
                             let completeness =
                                 (expected_distance / (time - last_time) as f64).min(1.0);
-                            let event = anomaly_event(
+                            let mut event = anomaly_event(
                                 resolver.of(series),
                                 time,
                                 measure,
                                 &observation,
                                 completeness,
                             );
+                            self.calendar.name_events(&mut event, time);
                             self.correlation.wait(resource, series, time, event);
                         }
                     }

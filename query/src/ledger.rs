@@ -44,6 +44,7 @@ pub fn checkpoints_schema() -> SchemaRef {
         number("replaced"),
         number("revised"),
         number("dead_letters"),
+        number("skipped_alarms"),
         Field::new("watermark", time_type(), true),
         Field::new("log_clock", time_type(), true),
         text("snapshot", true),
@@ -127,6 +128,7 @@ pub(crate) fn checkpoint_rows(links: &[Checkpoint]) -> Result<RecordBatch> {
         number(&|link| link.counts.replaced),
         number(&|link| link.counts.revised),
         number(&|link| link.counts.dead_letters),
+        number(&|link| link.counts.skipped_alarms),
         time(&|link| link.watermark.0),
         time(&|link| link.log_clock),
         text(&|link| {

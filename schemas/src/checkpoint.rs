@@ -131,6 +131,9 @@ pub struct Counts {
     pub revised: u64,
     /// Records that could not be decoded and went to the dead letters (their samples can't be counted).
     pub dead_letters: u64,
+    /// Anomalies that were not announced because the calendar says so. Links written before there were calendars say nothing of it.
+    #[serde(default)]
+    pub skipped_alarms: u64,
 }
 
 impl Counts {
@@ -144,6 +147,7 @@ impl Counts {
         self.replaced += other.replaced;
         self.revised += other.revised;
         self.dead_letters += other.dead_letters;
+        self.skipped_alarms += other.skipped_alarms;
     }
 
     /// Whether every sample read is accounted for.

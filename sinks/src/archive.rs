@@ -36,7 +36,7 @@ mod write;
 pub use error::ArchiveError;
 pub use inspect::UnfitFile;
 pub use names::FileName;
-pub use read::{ArchivedRollup, ArchivedSample, Wanted};
+pub use read::{ArchivedRollup, ArchivedSample, Batches, Wanted};
 pub use write::EncodedFiles;
 
 pub(crate) use encode::LEVEL_COMPACTION;

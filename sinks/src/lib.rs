@@ -21,7 +21,7 @@ pub mod compaction;
 pub mod error_codes;
 
 pub use archive::{
-    Archive, ArchiveError, ArchivedRollup, ArchivedSample, EncodedFiles, FileName,
+    Archive, ArchiveError, ArchivedRollup, ArchivedSample, Batches, EncodedFiles, FileName,
     SNAPSHOT_BYTES_MAX, UnfitFile, Wanted,
 };
 pub use chain::{

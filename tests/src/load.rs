@@ -77,6 +77,8 @@ pub struct Load {
     last_refusal: Option<Answer>,
     sent: u64,
     spikes_every: Option<u64>,
+    /// From each request to the next, at least.
+    step_ms: i64,
 }
 
 impl Load {
@@ -90,6 +92,7 @@ impl Load {
             last_refusal: None,
             sent: 0,
             spikes_every: None,
+            step_ms: 1,
         }
     }
 
@@ -99,12 +102,19 @@ impl Load {
         self
     }
 
-    /// Sends the next request: every series at the present time (at least a millisecond after the last).
+    /// Puts an hour between the times of two requests, so that days of it are soon there. They lie ahead of the clock: `processing.future_max`
+    /// must allow that.
+    pub fn hourly(mut self) -> Self {
+        self.step_ms = 3_600_000;
+        self
+    }
+
+    /// Sends the next request: every series at the present time (at least a millisecond after the last, or an hour).
     pub fn send(&mut self, to: &Tidewatch) -> Outcome {
         let now_ms = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .map_or(0, |d| d.as_millis() as i64);
-        self.last_time_ms = now_ms.max(self.last_time_ms + 1);
+        self.last_time_ms = now_ms.max(self.last_time_ms + self.step_ms);
         self.sent += 1;
         let spike = self
             .spikes_every

@@ -3,6 +3,7 @@
 //! ```text
 //! at 0s                                   the log clock of what follows, from 2026-01-01T00:00:00Z
 //! send cpu{host=a} 0s:1 3s:3 | mem{host=a} 0s:7     one record; `p1 cpu{…}` names a partition other than 0; `nan`, `inf`, `-0` are values
+//! future 3d                               samples may be so far ahead of the log clock; 10 min where nothing is said
 //! tick 150s                               a record without samples at that log clock, to partition 0
 //! garbage                                 a record that is no batch
 //! checkpoint                              everything so far becomes final
@@ -71,6 +72,8 @@ enum Step {
 /// A parsed scenario.
 #[derive(Debug, Clone, Default)]
 pub struct Scenario {
+    /// How far ahead of the log clock samples may be, where it is not the default.
+    future_max: Option<Micros>,
     steps: Vec<Step>,
     expectations: Vec<String>,
 }
@@ -91,6 +94,7 @@ impl Scenario {
             let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
             match word {
                 "at" => at = micros(rest),
+                "future" => scenario.future_max = Some(micros(rest)),
                 "send" => {
                     let (partition, rest) =
                         rest.strip_prefix("p1 ").map_or((0, rest), |rest| (1, rest));
@@ -110,7 +114,7 @@ impl Scenario {
                 "crash" => scenario.steps.push(Step::Crash),
                 "expect" => scenario.expectations.push(rest.to_owned()),
                 _ => panic!(
-                    "scenario line `{line}`: expected at, send, tick, garbage, checkpoint, compact, crash or expect"
+                    "scenario line `{line}`: expected at, future, send, tick, garbage, checkpoint, compact, crash or expect"
                 ),
             }
         }
@@ -134,6 +138,7 @@ impl Scenario {
         }
         Scenario {
             steps,
+            future_max: self.future_max,
             expectations: self.expectations.clone(),
         }
     }
@@ -291,6 +296,7 @@ impl Scenario {
             &stage.directory.join(format!("aggregates-{incarnation}")),
             Retention::default(),
         );
+        let defaults = ProcessingConfig::default();
         let options = PipelineOptions {
             bus: Arc::clone(&stage.bus),
             topics: topics.clone(),
@@ -300,7 +306,10 @@ impl Scenario {
             archive: archive.clone(),
             aggregates: Arc::new(aggregates.expect("the aggregate store can be opened")),
             archived_rollups: Resolution::ALL.to_vec(),
-            processing: ProcessingConfig::default(),
+            processing: ProcessingConfig {
+                future_max: self.future_max.unwrap_or(defaults.future_max),
+                ..defaults
+            },
             checkpoint: CheckpointPolicy {
                 interval: Duration::from_secs(3600),
                 samples_max: stage.commit_samples,

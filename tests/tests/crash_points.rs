@@ -70,6 +70,65 @@ fn c2_every_crash_point_on_kafka() {
     });
 }
 
+/// Where a forecast or its score could be lost or doubled: between its topic, its file and its link.
+const FORECAST_POINTS: [&str; 6] = [
+    "publish.after_events:2",
+    "checkpoint.after_samples:2",
+    "checkpoint.after_files:2",
+    "checkpoint.after_snapshot:2",
+    "checkpoint.before_link:2",
+    "checkpoint.after_link:2",
+];
+
+#[test]
+fn c3_forecasts_and_their_scores_outlive_every_crash_once() {
+    if !tests::audit::is_available("crash_points of forecasts") {
+        return;
+    }
+    let points = FORECAST_POINTS.iter().map(|name| (*name).to_owned());
+    at_each(points.collect(), |point| {
+        let directory = tempfile::tempdir().unwrap();
+        let config = tests::FAST_CONFIG.replace(
+            "[processing]\n",
+            "[forecast]\ninterval = \"1h\"\nhorizons = [\"1h\", \"3h\"]\n\n[processing]\nfuture_max = \"1000d\"\n",
+        );
+        let launch = Launch::new(directory.path()).config(config);
+        let mut load = Load::new(20).hourly();
+        // A day of hours, after which each hour brings a forecast of each series, and the scores of those before.
+        let mut first = launch.start_ready();
+        for _ in 0..30 {
+            load.send(&first);
+        }
+        first.kill_nine();
+        dies_under(point, &launch, &mut load);
+        let mut again = launch.start_ready();
+        again.wait_for_partitions(4);
+        load.resend(&again);
+        for _ in 0..10 {
+            load.send(&again);
+        }
+        again.stop_cleanly();
+        Book::of(&load, directory.path()).audit(&format!("after a crash at {point}"));
+        // What is forecast and scored follows from the samples alone: each hour after the first day, each series, two horizons.
+        let hours = load.acknowledged_samples() / 20;
+        for (table, least) in [
+            ("forecasts", 40 * (hours - 26)),
+            ("forecast_scores", 40 * (hours - 31)),
+        ] {
+            let count = format!("SELECT count(*) AS n FROM {table}");
+            let found = run_command(
+                directory.path(),
+                &["sql", "--data-dir", "data", "-f", "csv", &count],
+            );
+            let found: usize = found.trim().trim_start_matches("n\n").parse().unwrap();
+            assert!(
+                found >= least,
+                "{hours} hours, {table}: {found} of at least {least}, after {point}"
+            );
+        }
+    });
+}
+
 /// A start as a consumer group of one, with topics of its own.
 fn on_kafka(directory: &Path, brokers: &str, prefix: &str) -> Launch {
     let config = format!(
@@ -126,7 +185,18 @@ fn dies_and_recovers(point: &str, launch: &Launch, partitions: usize) -> Load {
         load.send(&first);
     }
     first.kill_nine();
+    dies_under(point, launch, &mut load);
 
+    let mut again = launch.start_ready();
+    again.wait_for_partitions(partitions);
+    load.resend(&again);
+    load.repeat_last(&again, 3);
+    again.stop_cleanly();
+    load
+}
+
+/// Starts, and sends until it has died at `point`.
+fn dies_under(point: &str, launch: &Launch, load: &mut Load) {
     let mut doomed = launch.clone().crash_at(point).start();
     doomed.wait_until(HIT_TIMEOUT, |address| {
         tests::http::get(address, "/readyz").is_ok_and(|answer| answer.is_success())
@@ -147,11 +217,4 @@ fn dies_and_recovers(point: &str, launch: &Launch, partitions: usize) -> Load {
         ended_by(status, SIGABRT),
         "at `{point}` the program ended with {status} instead of dying there"
     );
-
-    let mut again = launch.start_ready();
-    again.wait_for_partitions(partitions);
-    load.resend(&again);
-    load.repeat_last(&again, 3);
-    again.stop_cleanly();
-    load
 }

@@ -128,6 +128,86 @@ fn detect_gives_the_scores_and_events_of_the_stream() {
 }
 
 #[test]
+fn the_calendar_means_the_same_to_detect_and_to_the_stream() {
+    let directory = tempfile::tempdir().unwrap();
+    let place = directory.path();
+    std::fs::write(place.join("h.csv"), history()).unwrap();
+    // The jump of the third day, at 6:40.
+    let maintenance = "[[event]]\nname = \"maintenance\"\nstart = 2026-03-03T06:30:00\nduration = \"30m\"\n\
+        labels = { host = \"h0\" }\nskip_alarms = true\nno_learn = true\n";
+    std::fs::write(place.join("c.toml"), maintenance).unwrap();
+    let detect = |more: &[&str]| {
+        let arguments = [&["detect", "h.csv", "--events", "e.ndjson"], more].concat();
+        let output = run(place, &arguments);
+        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{errors}");
+        let events = objects(&std::fs::read_to_string(place.join("e.ndjson")).unwrap());
+        let jump = |event: &&Value| {
+            event["time"] == "2026-03-03T06:40:00.000000Z" && event["metric"] == "load"
+        };
+        (events.iter().filter(jump).count(), errors)
+    };
+    assert_eq!(detect(&[]).0, 1);
+    let (jumps, said_of_it) = detect(&["--calendar", "c.toml", "-o", "detected.ndjson"]);
+    assert_eq!(jumps, 0);
+    assert!(
+        said_of_it.contains("1 more were skipped because the calendar says so"),
+        "{said_of_it}"
+    );
+    std::fs::write(place.join("t.toml"), "[calendar]\nfile = \"c.toml\"\n").unwrap();
+    let replay = [
+        "replay",
+        "h.csv",
+        "--data-dir",
+        "d",
+        "--config",
+        "t.toml",
+        "--scores",
+        "r.ndjson",
+    ];
+    let told = said(place, &replay);
+    assert!(told.contains("1 more skipped"), "{told}");
+    let read = |name: &str| by_sample(objects(&std::fs::read_to_string(place.join(name)).unwrap()));
+    assert!(
+        read("detected.ndjson") == read("r.ndjson"),
+        "the scores differ"
+    );
+    let count = "SELECT sum(skipped_alarms) AS n FROM checkpoints";
+    let rows = said(place, &["sql", "--data-dir", "d", "-f", "csv", count]);
+    assert_eq!(rows.trim(), "n\n1");
+}
+
+#[test]
+fn a_calendar_that_is_wrong_is_refused_with_its_line() {
+    let directory = tempfile::tempdir().unwrap();
+    let place = directory.path();
+    std::fs::write(place.join("c.toml"), "[[event]]\nname = \"x\"\n").unwrap();
+    std::fs::write(place.join("t.toml"), "[calendar]\nfile = \"c.toml\"\n").unwrap();
+    std::fs::write(
+        place.join("absent.toml"),
+        "[calendar]\nfile = \"none.ics\"\n",
+    )
+    .unwrap();
+    for (config, code, why) in [
+        (
+            "t.toml",
+            "TW-CALENDAR-001",
+            "t.toml:2:8: `calendar.file`: c.toml: calendar, line ",
+        ),
+        (
+            "absent.toml",
+            "TW-CONFIG-001",
+            "absent.toml:2:8: `calendar.file`: none.ics: can't be read: ",
+        ),
+    ] {
+        let output = run(place, &["check", "--config", config]);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(said.contains(code) && said.contains(why), "{said}");
+    }
+}
+
+#[test]
 fn two_columns_are_a_series_of_the_file() {
     let directory = tempfile::tempdir().unwrap();
     let place = directory.path();

@@ -77,6 +77,37 @@ fn c3_an_event_keeps_its_id_whatever_happens() {
     check("c3_an_event_keeps_its_id_whatever_happens", &text);
 }
 
+/// Three days of hours of a load and of a disk that fills; the last ones one record each.
+#[test]
+fn c3_forecasts_and_their_scores_are_there_once_whatever_happens() {
+    use std::fmt::Write as _;
+    let mut text = String::from("future 4d");
+    let hours = |text: &mut String, from: i64, to: i64| {
+        for (series, first, slope) in [
+            ("load{host=a}", 10, 0),
+            ("disk_used_percent{host=a}", 20, 1),
+        ] {
+            write!(text, " {series}").unwrap();
+            for hour in from..to {
+                write!(text, " {hour}h:{}", first + slope * hour + hour % 5).unwrap();
+            }
+            if slope == 0 {
+                text.push_str(" |");
+            }
+        }
+    };
+    for (from, to) in [(0, 30), (30, 48), (48, 60), (60, 61), (61, 66), (66, 72)] {
+        text.push_str("\nsend");
+        hours(&mut text, from, to);
+    }
+    // Of each series every six hours from the second day on, three horizons; the disk's time to full hourly.
+    text.push_str("\nexpect samples 144\nexpect forecasts 112\nexpect forecast_scores 167");
+    check(
+        "c3_forecasts_and_their_scores_are_there_once_whatever_happens",
+        &text,
+    );
+}
+
 macro_rules! scenarios {
     ($($name:ident: $text:literal)*) => { $(#[test] fn $name() { check(stringify!($name), $text); })* };
 }

@@ -2,10 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
+use std::io::Read as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
+use analytics::calendar::{Calendar, TEXT_BYTES_MAX};
 use bus::kafka::Security;
 use pipeline::CheckpointPolicy;
 use processors::ProcessingConfig;
@@ -31,6 +34,7 @@ pub use template::template;
 pub(crate) use units::parse_duration;
 
 use crate::error_codes;
+use crate::tls::TlsConfig;
 
 /// The text of the defaults.
 pub const DEFAULTS: &str = include_str!("config/defaults.toml");
@@ -101,6 +105,8 @@ pub struct ServerConfig {
     pub request_timeout: Duration,
     /// Readers of `tail` at once.
     pub tails_max: usize,
+    /// TLS, if it is spoken.
+    pub tls: Option<TlsConfig>,
 }
 
 /// Who may use the server.
@@ -222,6 +228,15 @@ impl Config {
     }
 }
 
+/// The calendar of days unlike others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CalendarConfig {
+    /// The file; empty: none.
+    pub file: PathBuf,
+    /// The zone of times that name none, a name of the IANA database.
+    pub time_zone: String,
+}
+
 /// All settings, checked.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -237,8 +252,8 @@ pub struct Config {
     pub sources: Vec<SourceConfig>,
     /// The archive.
     pub archive: ArchiveConfig,
-    /// What receivers take.
-    pub ingest: ingest::http::Limits,
+    /// What is taken at most of requests, senders and series.
+    pub limits: ingest::http::Limits,
     /// Further receivers.
     pub receivers: ReceiversConfig,
     /// What is scraped.
@@ -247,6 +262,8 @@ pub struct Config {
     pub host_interval: Option<Duration>,
     /// The stream operators.
     pub processing: ProcessingConfig,
+    /// Where the calendar in `processing` comes from.
+    pub calendar: CalendarConfig,
     /// When progress is made final.
     pub checkpoint: CheckpointPolicy,
     /// After so long without a record a tick is appended.
@@ -264,7 +281,7 @@ pub struct Config {
 }
 
 impl Config {
-    /// Reads a file (if any) and this process's environment, then lays the flags over them.
+    /// Reads a file (if any) and this process's environment, then lays the flags over them; reads the calendar that they name.
     ///
     /// # Errors
     /// `ConfigErrors` with every problem found, each with where the value was set.
@@ -288,12 +305,36 @@ impl Config {
                 value.to_string_lossy().into_owned(),
             ))
         });
-        Config::from_layers(
+        let mut config = Config::from_layers(
             text.as_ref()
                 .map(|(name, text)| (name.as_str(), text.as_str())),
             env,
             flags,
-        )
+        )?;
+        config.processing.calendar = config
+            .read_calendar()
+            .map_err(|problem| ConfigErrors(vec![problem]))?;
+        Ok(config)
+    }
+
+    /// The calendar of the file that the settings name, if they do.
+    fn read_calendar(&self) -> Result<Option<Arc<Calendar>>, ConfigProblem> {
+        const PATH: &str = "calendar.file";
+        let CalendarConfig { file, time_zone } = &self.calendar;
+        if file.as_os_str().is_empty() {
+            return Ok(None);
+        }
+        let problem = |code, told: String| {
+            let origin = self.effective.get(PATH).map(|leaf| leaf.origin.to_string());
+            let origin = origin.unwrap_or_default();
+            let text = format!("{origin}: `{PATH}`: {}: {told}", file.display());
+            ConfigProblem { code, text }
+        };
+        let text = read_text(file, TEXT_BYTES_MAX)
+            .map_err(|error| problem(&error_codes::CONFIG_UNREADABLE, error))?;
+        let calendar = Calendar::parse(&text, time_zone)
+            .map_err(|error| problem(error.code(), error.to_string()))?;
+        Ok(Some(Arc::new(calendar)))
     }
 
     /// As [`Config::load`], from texts: the file's name and content, and variables.
@@ -396,6 +437,21 @@ impl Config {
             };
         }
         text
+    }
+}
+
+/// A text file of at most so many bytes, or why it can't be read.
+fn read_text(file: &Path, bytes_max: usize) -> Result<String, String> {
+    let mut text = String::new();
+    let opened = std::fs::File::open(file);
+    let read = opened.and_then(|file| {
+        let mut limited = file.take(bytes_max as u64 + 1);
+        limited.read_to_string(&mut text)
+    });
+    match read {
+        Err(error) => Err(format!("can't be read: {error}")),
+        Ok(length) if length > bytes_max => Err(format!("is longer than {bytes_max} bytes")),
+        Ok(_) => Ok(text),
     }
 }
 

@@ -5,10 +5,10 @@ use std::fmt::Write;
 use schemas::ErrorCode;
 
 schemas::error_codes! {
-    CONFIG_UNREADABLE = "TW-CONFIG-001", "The configuration file can't be read",
+    CONFIG_UNREADABLE = "TW-CONFIG-001", "A file of the configuration can't be read",
         means: "Nothing was started.",
         expected: "A file of UTF-8 text that this user may read.",
-        fix: "Correct the path behind `--config`, or the rights of the file.";
+        fix: "Correct the path behind `--config`, or the setting that the message names, or the rights of the file.";
     CONFIG_SYNTAX = "TW-CONFIG-002", "The configuration file is no TOML",
         means: "Nothing of the file was used, and nothing was started.",
         expected: "TOML: `[section]`, then `key = value`; texts in quotes.",
@@ -109,6 +109,14 @@ schemas::error_codes! {
         means: "The topic was made by someone else, or changed.",
         expected: "message.timestamp.type=LogAppendTime, cleanup.policy=delete, max.message.bytes of at least 4 MiB and 128 KiB.",
         fix: "Change it by `kafka-configs.sh --alter`; the check tells the whole command.";
+    SERVER_TLS = "TW-TLS-001", "The certificate of this server can't be used",
+        means: "A server that speaks TLS shows a certificate and proves that it has its key. The program does not start; one that runs goes on with what it had.",
+        expected: "Two PEM files that belong together, `server.tls.certificate_file` (our own certificate first) and `server.tls.key_file` (not encrypted), of a certificate that is valid now.",
+        fix: "Correct what the message names. `openssl x509 -in FILE -noout -subject -dates` shows a certificate; with `server.tls.self_signed = true` one is made.";
+    PLAIN_HTTP = "TW-TLS-002", "Plain HTTP was sent to a port that speaks TLS",
+        means: "Nothing was read of the request.",
+        expected: "`https://` and a client that trusts the certificate of this server.",
+        fix: "Change the address of the sender to https://. For a certificate of our own making give it `tls/certificate.pem` of the data directory as authority.";
 }
 
 /// All codes of all rooms, in the order of the book.

@@ -74,15 +74,25 @@ impl CalendarClock {
         if scope == ScopeId::NONE {
             return Effects::default();
         }
+        self.answer(scope, time).effects
+    }
+
+    /// Until when what holds at a time is known to hold, exclusive; always after `time`. It may hold longer.
+    pub fn holds_until(&mut self, scope: ScopeId, time: Micros) -> Micros {
+        self.answer(scope, time).valid_until
+    }
+
+    #[inline]
+    fn answer(&mut self, scope: ScopeId, time: Micros) -> EffectsDuring {
         let answers = &mut self.scopes[scope.0 as usize];
         if answers.answers[0].is_valid_at(time) {
-            return answers.answers[0].effects;
+            return answers.answers[0];
         }
         answers.answers.swap(0, 1);
         if !answers.answers[0].is_valid_at(time) {
             answers.answers[0] = self.calendar.effects_during(&answers.events, time);
         }
-        answers.answers[0].effects
+        answers.answers[0]
     }
 
     /// The calendar behind it.

@@ -86,6 +86,8 @@ pub struct Effects {
     pub learn: bool,
     /// The day of the week whose seasonal profile stands for this day's; `None`: its own.
     pub use_profile_of: Option<DayOfWeek>,
+    /// Days from this day, in the event's zone, to the next one with that profile, 0–6.
+    pub profile_days_ahead: u8,
 }
 
 impl Default for Effects {
@@ -95,11 +97,21 @@ impl Default for Effects {
             threshold_factor: 1.0,
             learn: true,
             use_profile_of: None,
+            profile_days_ahead: 0,
         }
     }
 }
 
 impl Effects {
+    /// What forecasts make of a sample under these effects.
+    pub fn lesson(&self) -> Lesson {
+        match (self.learn, self.use_profile_of) {
+            (false, _) => Lesson::Ignore,
+            (true, Some(_)) => Lesson::Score,
+            (true, None) => Lesson::Learn,
+        }
+    }
+
     /// Adds an event that stands later in the text: the largest factor holds, and the last profile named.
     pub(super) fn add(&mut self, event: &EventEffects) {
         self.skip_alarms |= event.skip_alarms;
@@ -109,6 +121,18 @@ impl Effects {
             .max(event.threshold_factor.unwrap_or(1.0));
         self.use_profile_of = event.use_profile_of.or(self.use_profile_of);
     }
+}
+
+/// What a sample is to a forecast, from all to nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+pub enum Lesson {
+    /// It is learned, and what was forecast of it is scored.
+    #[default]
+    Learn,
+    /// What was forecast of it is scored, but its day is no example of its kind.
+    Score,
+    /// It says nothing of what is usual, nor of how good forecasts are.
+    Ignore,
 }
 
 /// Effects and the stretch of time that they are known to hold for.

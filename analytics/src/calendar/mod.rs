@@ -36,8 +36,9 @@ mod toml_text;
 mod zones;
 
 pub use clock::{CalendarClock, ScopeId};
-pub use effects::{DayOfWeek, Effects, EffectsDuring};
+pub use effects::{DayOfWeek, Effects, EffectsDuring, Lesson};
 pub use error::CalendarError;
+pub use zones::{Zone, ZoneClock};
 
 use effects::EventEffects;
 use schedule::{Coverage, Schedule};
@@ -52,7 +53,7 @@ pub const TEXT_BYTES_MAX: usize = 4 << 20;
 pub const EVENTS_MAX: usize = 5_000;
 
 /// One event: whom it concerns, when it is, what it does.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 struct Event {
     name: String,
     scope: Scope,
@@ -61,7 +62,7 @@ struct Event {
 }
 
 /// What is known beforehand of days and hours that are unlike others.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Calendar {
     events: Vec<Event>,
 }
@@ -151,6 +152,7 @@ impl Calendar {
             (during.valid_from, during.valid_until) = (time, time.saturating_add(1));
             return during;
         }
+        let mut profile = None;
         for &index in events {
             let event = &self.events[usize::from(index)];
             let Coverage { holds, from, until } = event.schedule.around(time);
@@ -158,7 +160,19 @@ impl Calendar {
             during.valid_until = during.valid_until.min(until);
             if holds {
                 during.effects.add(&event.effects);
+                profile = event
+                    .effects
+                    .use_profile_of
+                    .map(|of| (of, event))
+                    .or(profile);
             }
+        }
+        if let Some((of, event)) = profile {
+            // How far away that day is changes at midnight, however long the event lasts.
+            let (today, midnights) = event.schedule.day_at(time);
+            during.effects.profile_days_ahead = (of as u8 + 7 - today) % 7;
+            during.valid_from = during.valid_from.max(midnights.start);
+            during.valid_until = during.valid_until.min(midnights.end);
         }
         during
     }

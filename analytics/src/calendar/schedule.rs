@@ -1,15 +1,17 @@
 //! When an event takes place: single occurrences, a rule, and the exceptions from it.
 
+use std::ops::Range;
+
+use jiff::SignedDuration;
 use jiff::civil::{Date, DateTime};
 use jiff::tz::{Offset, TimeZone};
-use jiff::{SignedDuration, Timestamp};
 use schemas::Micros;
 use schemas::time::{DAY, SECOND};
 
 use super::error::Complaint;
 use super::length::Length;
 use super::recurrence::{LAST_DAY, Recurrence, RuleEnd};
-use super::zones;
+use super::zones::{self, timestamp};
 
 /// How far ahead and behind an answer is looked for. 8 days: a weekly event then costs a handful of answers a week, and an answer looks
 /// at some twenty days.
@@ -128,7 +130,7 @@ impl Coverage {
 }
 
 /// When an event takes place.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct Schedule {
     /// The zone that the rule counts days in.
     zone: TimeZone,
@@ -143,7 +145,7 @@ pub(super) struct Schedule {
     except_days: Vec<Date>,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 struct Rule {
     recurrence: Recurrence,
     /// The last day with a start, inclusive.
@@ -275,6 +277,22 @@ impl Schedule {
         Some((begin, self.length.end(zone, start)?))
     }
 
+    /// The day of the week (Monday: 0) that a time is on in the event's zone, and the midnights that it lies between.
+    pub(super) fn day_at(&self, time: Micros) -> (u8, Range<Micros>) {
+        let offset = self.zone.to_offset(timestamp(time));
+        let date = offset.to_datetime(timestamp(time)).date();
+        let midnight = |date: Date| zones::instant(&self.zone, date.at(0, 0, 0, 0));
+        let from = midnight(date).unwrap_or(time);
+        let next = date.saturating_add(SignedDuration::from_hours(24));
+        let until = midnight(next).unwrap_or(time);
+        // Of the day at the end of jiff's years there is no next one; an answer must hold at least for what was asked.
+        let until = until.max(time.saturating_add(1));
+        (
+            date.weekday().to_monday_zero_offset() as u8,
+            from.min(time)..until,
+        )
+    }
+
     /// Whether the event takes place at a time, within [`TIME_MIN`](schemas::time::TIME_MIN) and `TIME_MAX`, or a day beside.
     pub(super) fn around(&self, time: Micros) -> Coverage {
         let mut coverage = Coverage {
@@ -321,12 +339,7 @@ fn check_year(civil: DateTime) -> Result<(), Complaint> {
     ))
 }
 
-/// The date in UTC; times that jiff does not know are cut to those it does.
+/// The date in UTC.
 fn utc_date(time: Micros) -> Date {
-    let timestamp = Timestamp::from_microsecond(time).unwrap_or(if time < 0 {
-        Timestamp::MIN
-    } else {
-        Timestamp::MAX
-    });
-    Offset::UTC.to_datetime(timestamp).date()
+    Offset::UTC.to_datetime(timestamp(time)).date()
 }

@@ -312,12 +312,16 @@ impl CapacityForecaster {
     }
 
     /// Whether the middle path is lower in a month, by more than one per cent; of a rhythm, whether its peaks are, beyond their error.
+    ///
+    /// What rises day by day and is lower in a month only because a restart or a clean-up is among its steps is not shrinking: near the top of
+    /// its first cycles every way leads down for a while.
     fn shrinks(&self, paths: &Paths<'_>) -> bool {
         if let Some(rhythm) = &paths.rhythm {
             let month = 30.0 * (rhythm.slope + 2.0 * rhythm.slope_error);
             return month < -0.01 * rhythm.level;
         }
         paths.burst.is_none()
+            && self.growth_per_day(paths) <= 0.0
             && self
                 .levels(&[30.0])
                 .first()

@@ -108,6 +108,25 @@ fn a_shape_has_its_answer(#[case] answer: CapacityAnswer, #[case] shape: fn(f64)
     );
 }
 
+/// A leak that weekly restarts give back: whatever the day, it is not called shrinking, neither before a rhythm is believed nor after.
+#[test]
+fn a_leak_with_weekly_restarts_does_not_shrink() {
+    for begins_at in [0.0, 60.0, 120.0] {
+        for days in (4..36).step_by(3) {
+            let memory = fed(24 * days + 9, HOUR, 100.0, |hours| {
+                30.0 + 45.0 * ((hours + begins_at) / 168.0).fract() + jitter(hours)
+            });
+            let forecast = memory.forecast();
+            assert_ne!(
+                forecast.answer,
+                CapacityAnswer::Shrinking,
+                "after {days} days: {}",
+                forecast.sentence
+            );
+        }
+    }
+}
+
 #[test]
 fn a_larger_ceiling_moves_the_date_at_once_and_is_told() {
     let mut disk = fed(24 * 20, HOUR, 100.0, |hours| 50.0 + hours / 12.0);

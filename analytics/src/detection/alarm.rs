@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::config::DetectorConfig;
+use crate::calendar::Effects;
 
 /// A vote counts from this many digits on. 1.5: one sample in thirty is this unusual to a detector, and nothing is to be learned from it.
 pub(crate) const DIGITS_COUNTED_FROM: f32 = 1.5;
@@ -48,6 +49,8 @@ pub(crate) struct AlarmControl {
     recurrences: u8,
     /// Stories seen, 0–2.
     stories: u8,
+    /// Whether the calendar has kept back the present story.
+    skipped: bool,
 }
 
 /// What is made of evidence.
@@ -57,6 +60,8 @@ pub(crate) struct Verdict {
     pub(crate) score: f32,
     /// What a digit of evidence adds to the score before any restraint.
     pub(crate) per_digit: f32,
+    /// Whether an alarm is not told because the calendar says so; once per story.
+    pub(crate) skipped: bool,
 }
 
 impl AlarmControl {
@@ -72,35 +77,50 @@ impl AlarmControl {
         }
     }
 
-    /// Judges the sum of what votes bring beyond [`DIGITS_COUNTED_FROM`]. `interval_s`: the series' own. `may_alarm`: whether nothing else
-    /// speaks against an alarm.
+    /// Judges the sum of what votes bring beyond [`DIGITS_COUNTED_FROM`]. `interval_s`: the series' own. `effects`: of the calendar.
+    /// `may_alarm`: whether nothing else speaks against an alarm. `away`: whether the sample itself is far from what was expected, and not only
+    /// those before it.
     pub(crate) fn judge(
         &mut self,
         config: &DetectorConfig,
         evidence: f32,
         interval_s: f32,
+        effects: &Effects,
         may_alarm: bool,
+        away: bool,
     ) -> Verdict {
         // So many digits make a sample as rare as alarms may be among the samples of a month. At least 1.5, for series with few samples.
         let allowed = config.alarms_per_month.max(1e-3) as f32;
         let digits = libm::log10f(MONTH_S / interval_s.max(1e-3) / allowed).max(1.5);
-        let needed = DIGITS_PER_DIGIT * (digits - 1.0) * libm::expf(self.stretch);
+        let needed = DIGITS_PER_DIGIT
+            * (digits - 1.0)
+            * libm::expf(self.stretch)
+            * effects.threshold_factor as f32;
         let score = evidence / needed;
         let mut verdict = Verdict {
             score,
             per_digit: 1.0 / needed,
+            skipped: false,
         };
         if score <= 1.0 {
             return verdict;
         }
         // Who wants no rest wants to hear of everything again.
-        let recurs = self.note_story(interval_s) && config.rest_s > 0.0;
+        let begins = self.note_story(interval_s);
+        self.skipped &= !begins;
+        let recurs = self.recurrences >= RECURRENCES_MIN && config.rest_s > 0.0;
         let worse = self.rest_s <= 0.0 || evidence > WORSE * self.told;
-        if may_alarm && worse && !recurs {
+        // Of a story that was kept back, evidence lingers for an hour after its end. It is told only if it goes on.
+        let goes_on = away || !self.skipped;
+        let alarm = may_alarm && worse && !recurs && goes_on;
+        if alarm && !effects.skip_alarms {
             self.rest_s = config.rest_s as f32;
             self.told = evidence;
             self.stretch = (self.stretch + STRETCH_STEP).min(STRETCH_MAX);
         } else {
+            // No rest: what lasts longer than the calendar said is told then.
+            verdict.skipped = alarm && begins;
+            self.skipped |= alarm;
             verdict.score = restrained(score);
         }
         verdict
@@ -112,7 +132,7 @@ impl AlarmControl {
         self.stretch = (self.stretch + STRETCH_STEP).min(STRETCH_MAX);
     }
 
-    /// Takes note that there is evidence now, and says whether its story has come at like distances before.
+    /// Takes note that there is evidence now, and says whether a story begins with it.
     fn note_story(&mut self, interval_s: f32) -> bool {
         // Evidence within ten minutes or ten samples goes on with the story.
         let goes_on = self.stories > 0 && self.since_evidence_s <= (10.0 * interval_s).max(600.0);
@@ -131,7 +151,7 @@ impl AlarmControl {
             self.since_story_s = 0.0;
             self.stories = (self.stories + 1).min(2);
         }
-        self.recurrences >= RECURRENCES_MIN
+        !goes_on
     }
 }
 

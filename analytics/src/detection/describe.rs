@@ -57,6 +57,7 @@ impl SeriesDetectors {
             completeness: f64::from(self.presence.completeness()),
             lasting_s: 0.0,
             announce: false,
+            skipped: false,
         }
     }
 

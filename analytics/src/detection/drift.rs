@@ -22,7 +22,17 @@ pub(crate) struct Drift {
     /// Days since 1970, local time.
     day: i32,
     days: u8,
-    told: bool,
+    telling: Telling,
+}
+
+/// Whether the present drift was told.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+enum Telling {
+    #[default]
+    Nothing,
+    Told,
+    /// It waits for the next sample.
+    Postponed,
 }
 
 /// What has crept, and how far.
@@ -33,7 +43,8 @@ pub(crate) struct Crept {
 }
 
 impl Drift {
-    /// Adds a sample. At the first one of a day, says whether the days before have crept by at least `least`; told once.
+    /// Adds a sample. At the first one of a day, says whether the days before have crept by at least `least`; told once, or again with the
+    /// next sample if it was postponed.
     #[inline]
     pub(crate) fn observe(
         &mut self,
@@ -42,12 +53,12 @@ impl Drift {
         elapsed_s: f32,
         least: f64,
     ) -> Option<Crept> {
-        let mut crept = None;
+        let mut crept = (self.telling == Telling::Postponed).then(|| self.tell());
         if day != self.day {
             // A day of which less than half was seen says little of its mean; the sample after a gap stands for at most an hour.
             if self.covered_s >= 43_200.0 {
                 self.push(self.mean as f32);
-                crept = self.judge(least);
+                crept = self.judge(least).or(crept);
             }
             (self.day, self.mean, self.covered_s) = (day, 0.0, 0.0);
         }
@@ -79,13 +90,23 @@ impl Drift {
             }
         }
         if pairs.abs() < PAIRS_OVER {
-            self.told = false;
+            self.telling = Telling::Nothing;
         }
-        let (from, to) = (f64::from(self.means[0]), f64::from(self.means[DAYS - 1]));
-        let crept = pairs.abs() >= PAIRS_MIN && (to - from).abs() >= least && !self.told;
-        if crept {
-            self.told = true;
+        let far = f64::from(self.means[DAYS - 1]) - f64::from(self.means[0]);
+        let crept = pairs.abs() >= PAIRS_MIN && far.abs() >= least;
+        (crept && self.telling != Telling::Told).then(|| self.tell())
+    }
+
+    fn tell(&mut self) -> Crept {
+        self.telling = Telling::Told;
+        Crept {
+            from: f64::from(self.means[0]),
+            to: f64::from(self.means[DAYS - 1]),
         }
-        crept.then_some(Crept { from, to })
+    }
+
+    /// What was just said could not be told.
+    pub(crate) fn postpone(&mut self) {
+        self.telling = Telling::Postponed;
     }
 }

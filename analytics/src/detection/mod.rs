@@ -32,6 +32,7 @@ use schemas::time::{DAY, SECOND};
 use schemas::{AnomalyKind, Direction, Micros};
 use serde::{Deserialize, Serialize};
 
+use crate::calendar::Effects;
 use alarm::{AlarmControl, DIGITS_COUNTED_FROM};
 use drift::Drift;
 use level::{Distances, Levels};
@@ -133,14 +134,66 @@ impl SeriesDetectors {
         utc_offset_s: i32,
         value: f64,
     ) -> Observation {
+        self.observe_during(config, time, utc_offset_s, &Effects::default(), value)
+    }
+
+    /// As [`SeriesDetectors::observe_local`], under what the calendar says of this time:
+    /// - `skip_alarms`: what would be announced is [`Observation::skipped`] instead; a flat line or a drift waits for the end of the event.
+    /// - `threshold_factor`: so much more evidence is needed.
+    /// - not `learn`: the sample is judged and forgotten; what lasts as long as the event (a flat line, a drift) is not looked for.
+    /// - `use_profile_of`: the day is judged by the seasons of that day of the week, and learned as one.
+    pub fn observe_during(
+        &mut self,
+        config: &DetectorConfig,
+        time: Micros,
+        utc_offset_s: i32,
+        effects: &Effects,
+        value: f64,
+    ) -> Observation {
+        let local = time
+            .saturating_add(Micros::from(utc_offset_s) * SECOND)
+            .saturating_add(Micros::from(effects.profile_days_ahead) * DAY);
+        if effects.learn {
+            return self.judge(config, time, local, effects, value);
+        }
+        if self.is_unknown_at(time) {
+            // Of this series nothing is known, and nothing is to become known.
+            let mut unknown = SeriesDetectors::default();
+            return unknown.judge(config, time, local, effects, value);
+        }
+        let before = self.clone();
+        let observation = self.judge(config, time, local, effects, value);
+        let (time, alarms) = (self.time, self.alarms);
+        *self = SeriesDetectors {
+            time,
+            alarms,
+            ..before
+        };
+        self.presence.end_silence();
+        observation
+    }
+
+    /// Whether a sample at this time would be the first one that is remembered.
+    fn is_unknown_at(&self, time: Micros) -> bool {
+        self.time == Micros::MIN || time.saturating_sub(self.time) > FORGET
+    }
+
+    /// `local`: the time by which seasons are told.
+    fn judge(
+        &mut self,
+        config: &DetectorConfig,
+        time: Micros,
+        local: Micros,
+        effects: &Effects,
+        value: f64,
+    ) -> Observation {
         let usable = value.is_finite();
         let value = if usable {
             value.clamp(-VALUE_MAX, VALUE_MAX)
         } else {
             self.levels.fast()
         };
-        let known = self.time != Micros::MIN;
-        if usable && (!known || time.saturating_sub(self.time) > FORGET) {
+        if usable && self.is_unknown_at(time) {
             *self = SeriesDetectors::default();
             self.time = time;
             self.levels = Levels::new(value);
@@ -151,8 +204,8 @@ impl SeriesDetectors {
             return self.unjudged(config, value);
         }
         self.time = time;
-        let local = time.saturating_add(Micros::from(utc_offset_s) * SECOND);
-        self.step(config, local, elapsed as f64 / SECOND as f64, value)
+        let elapsed_s = elapsed as f64 / SECOND as f64;
+        self.step(config, local, elapsed_s, effects, value)
     }
 
     /// Whether the series is silent for longer than it ever is: ten of its intervals, twice its longest gap of late, and
@@ -221,6 +274,7 @@ impl SeriesDetectors {
         config: &DetectorConfig,
         local: Micros,
         elapsed_s: f64,
+        effects: &Effects,
         value: f64,
     ) -> Observation {
         let elapsed = elapsed_s as f32;
@@ -257,10 +311,17 @@ impl SeriesDetectors {
         let may_alarm = trust >= 1.0 && observation.completeness >= config.completeness_min;
         if evidence > 0.0 {
             let interval_s = self.presence.interval_s();
-            let verdict = self
-                .alarms
-                .judge(config, evidence, interval_s, may_alarm && watched);
+            let counts = |detector: Detector| digits[detector as usize] > DIGITS_COUNTED_FROM;
+            let verdict = self.alarms.judge(
+                config,
+                evidence,
+                interval_s,
+                effects,
+                may_alarm && watched,
+                counts(Detector::RobustZScore) || counts(Detector::Seasonal),
+            );
             observation.score = f64::from(verdict.score);
+            observation.skipped = verdict.skipped;
             self.fill_votes(
                 &mut observation,
                 &before,
@@ -278,6 +339,7 @@ impl SeriesDetectors {
             value,
             &before,
             may_alarm,
+            effects.skip_alarms,
         );
         self.take_over_level(residual, elapsed, floor);
         self.learned_s = (self.learned_s + elapsed).min(1e9);
@@ -352,6 +414,7 @@ impl SeriesDetectors {
         value: f64,
         before: &Levels,
         may_alarm: bool,
+        skip: bool,
     ) {
         // Below this a change is rounding, and above it a creeping level has left its usual noise.
         let least = self.floor(config).max(f64::from(before.scale()));
@@ -359,6 +422,12 @@ impl SeriesDetectors {
         let crept = self.drift.observe(day, value, elapsed, least);
         let standing = self.presence.move_or_stand(value != before.last(), elapsed);
         if !may_alarm || observation.score > 1.0 {
+            return;
+        }
+        if skip {
+            if crept.is_some() {
+                self.drift.postpone();
+            }
             return;
         }
         if let Some(standing_s) = standing {

@@ -67,7 +67,7 @@ impl Presence {
     /// A sample came.
     #[inline]
     pub(crate) fn arrive(&mut self, elapsed_s: f32) {
-        self.silence_told = false;
+        self.end_silence();
         if self.interval_s == 0.0 {
             self.interval_s = elapsed_s;
             return;
@@ -89,6 +89,11 @@ impl Presence {
         let most = 0.05 * self.interval_s;
         self.interval_s =
             (self.interval_s + (elapsed_s - self.interval_s).clamp(-most, most)).max(1e-6);
+    }
+
+    /// A sample came, whatever is learned of it.
+    pub(crate) fn end_silence(&mut self) {
+        self.silence_told = false;
     }
 
     /// Takes note whether the value moved. Returns how long it stands still, once, when that becomes a flat line.

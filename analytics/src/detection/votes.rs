@@ -84,7 +84,7 @@ pub struct Observation {
     pub raw_score: f64,
     /// 0–1 normal, above 1 anomalous, at most [`SCORE_MAX`]: the sum of the votes over what the rate of alarms allows. At most 1 where an
     /// alarm would be unwarranted: before the warm-up ends, while samples are missing, on a side that is not watched, in the rest after an
-    /// alarm (unless this is worse), and when the same has come at the same distance several times.
+    /// alarm (unless this is worse), when the same has come at the same distance several times, and while the calendar says so.
     pub score: f64,
     /// Distance from the expectation in usual deviations, ≥ 0, at most [`SCORE_MAX`].
     pub sigmas: f64,
@@ -112,4 +112,6 @@ pub struct Observation {
     pub lasting_s: f64,
     /// Whether an event should be sent now. True exactly when `score` is above 1.
     pub announce: bool,
+    /// Whether one would be sent now, did the calendar not say to skip it. Once per story.
+    pub skipped: bool,
 }

@@ -11,6 +11,7 @@ use super::config::{ForecastConfig, ForecastConfigError, HORIZON_STEPS_MAX};
 use super::experts::Experts;
 use super::grid::{OpenStep, VALUE_MAX};
 use super::history::{History, Provenance};
+use crate::calendar::Lesson;
 
 /// Steps after which outliers are cut. 24: before that there is no usual error to speak of.
 const PLAIN_STEPS: u32 = 24;
@@ -88,6 +89,12 @@ impl Forecaster {
     /// Steps without a sample are holes: what was expected stands in for them, and nothing is learned from it. After a silence of two
     /// seasons the series is learned anew.
     pub fn observe(&mut self, time: Micros, value: f64) {
+        self.observe_as(time, value, Lesson::Learn);
+    }
+
+    /// As [`Forecaster::observe`], for a sample of a day that may be no example of its kind. A step with one that is not to be learned is
+    /// a hole.
+    pub fn observe_as(&mut self, time: Micros, value: f64, lesson: Lesson) {
         if !value.is_finite() {
             return;
         }
@@ -95,7 +102,7 @@ impl Forecaster {
         let index = time.div_euclid(self.step_us());
         let Some(mut open) = self.open else {
             (self.first_step, self.last_step) = (index, index.saturating_sub(1));
-            self.open = Some(OpenStep::new(index, time, value));
+            self.open = Some(OpenStep::new(index, time, value, lesson));
             self.samples = 1;
             return;
         };
@@ -104,21 +111,23 @@ impl Forecaster {
         }
         self.samples += 1;
         if index == open.index {
-            open.add(time, value);
+            open.add(time, value, lesson);
             self.open = Some(open);
             return;
         }
-        self.close(open.index, Some(open.mean()));
         let holes = index.saturating_sub(open.index) - 1;
-        if holes > self.holes_max() {
+        // What begins with a hole has not begun.
+        let begun = self.history.len() > 0 || open.learned().is_some();
+        if holes > self.holes_max() || !begun {
             *self = Forecaster::empty(self.config.clone());
-            self.observe(time, value);
+            self.observe_as(time, value, lesson);
             return;
         }
+        self.close(open.index, open.learned());
         for hole in 1..=holes {
             self.close(open.index + hole, None);
         }
-        self.open = Some(open.next(index, time, value));
+        self.open = Some(open.next(index, time, value, lesson));
     }
 
     /// What the next `steps` steps (1 to [`HORIZON_STEPS_MAX`], cut to that) are expected to be; `None` before the first sample.
@@ -133,9 +142,10 @@ impl Forecaster {
         self.answer(Method::SeasonalNaive, steps)
     }
 
-    /// The step under way: its start, and the mean of its samples so far; `None` before the first sample.
+    /// The step under way: its start, and the mean of its samples so far; `None` before the first sample, and where one of them says nothing
+    /// of how good forecasts are.
     pub fn open_step(&self) -> Option<(Micros, f64)> {
-        let open = self.open?;
+        let open = self.open.filter(|open| open.lesson < Lesson::Ignore)?;
         Some((open.index.saturating_mul(self.step_us()), open.mean()))
     }
 
@@ -241,9 +251,13 @@ impl Forecaster {
 
     fn answer(&self, method: Method, steps: u32) -> Option<SeriesForecast> {
         let open = self.open?;
-        if open.is_full(self.step_us()) || self.history.len() == 0 {
+        let begins = self.history.len() == 0;
+        if begins && open.learned().is_none() {
+            return None;
+        }
+        if open.is_full(self.step_us()) || begins {
             let mut closed = self.clone();
-            closed.close(open.index, Some(open.mean()));
+            closed.close(open.index, open.learned());
             return Some(closed.answer_from_history(method, steps));
         }
         Some(self.answer_from_history(method, steps))

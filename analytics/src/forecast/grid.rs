@@ -4,6 +4,8 @@ use schemas::Micros;
 use schemas::time::SECOND;
 use serde::{Deserialize, Serialize};
 
+use crate::calendar::Lesson;
+
 /// Values are cut here. 1e36: no metric is larger, and products of four such values are still finite.
 pub(crate) const VALUE_MAX: f64 = 1e36;
 
@@ -18,22 +20,26 @@ pub(crate) struct OpenStep {
     pub(crate) last: Micros,
     /// The usual time between samples, seconds; 0 = not known yet.
     interval_s: f32,
+    /// What it is to a forecast: as little as any of its samples.
+    pub(crate) lesson: Lesson,
 }
 
 impl OpenStep {
     /// A step with its first sample.
-    pub(crate) fn new(index: i64, time: Micros, value: f64) -> Self {
+    pub(crate) fn new(index: i64, time: Micros, value: f64, lesson: Lesson) -> Self {
         OpenStep {
             index,
             mean: value,
             samples: 1,
             last: time,
             interval_s: 0.0,
+            lesson,
         }
     }
 
     /// Takes a sample of this step, which is later than the last one.
-    pub(crate) fn add(&mut self, time: Micros, value: f64) {
+    pub(crate) fn add(&mut self, time: Micros, value: f64, lesson: Lesson) {
+        self.lesson = self.lesson.max(lesson);
         self.keep_interval(time);
         self.samples = self.samples.saturating_add(1);
         self.mean += (value - self.mean) / f64::from(self.samples);
@@ -41,17 +47,22 @@ impl OpenStep {
     }
 
     /// The later step that begins with this sample.
-    pub(crate) fn next(mut self, index: i64, time: Micros, value: f64) -> Self {
+    pub(crate) fn next(mut self, index: i64, time: Micros, value: f64, lesson: Lesson) -> Self {
         self.keep_interval(time);
         OpenStep {
             interval_s: self.interval_s,
-            ..OpenStep::new(index, time, value)
+            ..OpenStep::new(index, time, value, lesson)
         }
     }
 
     /// The mean of its samples.
     pub(crate) fn mean(&self) -> f64 {
         self.mean
+    }
+
+    /// What is learned of it: its mean, or nothing.
+    pub(crate) fn learned(&self) -> Option<f64> {
+        (self.lesson == Lesson::Learn).then_some(self.mean)
     }
 
     /// Whether no other sample is due in this step, as far as the usual interval tells.

@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use super::answer::{COVERAGES, ForecastStep, Method};
 
-/// Claims that wait for their time. 96: eight horizons of twelve forecasts; the one made longest ago leaves first, and is counted.
-pub const CLAIMS_MAX: usize = 96;
+/// Forecasts that wait for their time. 96: eight horizons of twelve forecasts; the one made longest ago leaves first, and is counted.
+pub const STATEMENTS_MAX: usize = 96;
 
 /// A mean forgets over this many forecasts. 100: what a method did last season should not protect it this season.
 const MEMORY_FORECASTS: f64 = 100.0;
@@ -27,9 +27,9 @@ const PREFERENCE: [Method; 3] = [
     Method::SeasonalNaive,
 ];
 
-/// What a forecast claims about one time.
+/// What a forecast says of one time.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub enum Claim {
+pub enum Statement {
     /// The value of a step, by the method that was published (the first) and by others, which are kept to compare with.
     Value(Vec<(Method, ForecastStep)>),
     /// The probability, 0–1, that a ceiling will have been reached by then.
@@ -46,12 +46,12 @@ pub struct PublishedForecast {
     /// The time forecast for: the start of a step, or the end of the stretch within which the ceiling would be reached.
     pub time: Micros,
     /// What was said.
-    pub claim: Claim,
+    pub statement: Statement,
 }
 
-/// How good a claim was.
+/// How good a statement was.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum ClaimScore {
+pub enum StatementScore {
     /// Of a value.
     Value {
         /// The published method.
@@ -86,7 +86,7 @@ pub struct ScoredForecast {
     /// The value that came; of a probability, the use at that moment as the caller gave it.
     pub observed: f64,
     /// How good it was.
-    pub score: ClaimScore,
+    pub score: StatementScore,
 }
 
 /// How good a method's forecasts of values have been; means over the last hundred or so.
@@ -121,7 +121,7 @@ pub struct ProbabilityRecord {
     pub probability: f64,
 }
 
-/// The ledger of one series. Deterministic and bounded: at most [`CLAIMS_MAX`] forecasts wait.
+/// The ledger of one series. Deterministic and bounded: at most [`STATEMENTS_MAX`] forecasts wait.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct ForecastLedger {
     /// In the order in which they were made.
@@ -133,13 +133,13 @@ pub struct ForecastLedger {
 }
 
 impl ForecastLedger {
-    /// Keeps a forecast until its time has come. If [`CLAIMS_MAX`] wait already, the oldest leaves unscored. An id that waits is not
+    /// Keeps a forecast until its time has come. If [`STATEMENTS_MAX`] wait already, the oldest leaves unscored. An id that waits is not
     /// taken again.
     pub fn publish(&mut self, forecast: PublishedForecast) {
         if self.waiting.iter().any(|waiting| waiting.id == forecast.id) {
             return;
         }
-        if self.waiting.len() >= CLAIMS_MAX {
+        if self.waiting.len() >= STATEMENTS_MAX {
             self.waiting.remove(0);
             self.unscored += 1;
         }
@@ -154,14 +154,14 @@ impl ForecastLedger {
         }
         let mut scored = Vec::new();
         for forecast in std::mem::take(&mut self.waiting) {
-            match &forecast.claim {
-                Claim::Value(by_method) if forecast.time == time => {
+            match &forecast.statement {
+                Statement::Value(by_method) if forecast.time == time => {
                     if let Some(score) = self.score_value(by_method, value) {
                         scored.push(forecast.scored(value, score));
                     }
                 }
-                Claim::Value(_) if forecast.time < time => self.unscored += 1,
-                Claim::Value(_) | Claim::FullWithin(_) => self.waiting.push(forecast),
+                Statement::Value(_) if forecast.time < time => self.unscored += 1,
+                Statement::Value(_) | Statement::FullWithin(_) => self.waiting.push(forecast),
             }
         }
         scored
@@ -172,8 +172,8 @@ impl ForecastLedger {
     pub fn fullness_came(&mut self, time: Micros, full: bool, used: f64) -> Vec<ScoredForecast> {
         let mut scored = Vec::new();
         for forecast in std::mem::take(&mut self.waiting) {
-            match forecast.claim {
-                Claim::FullWithin(probability)
+            match forecast.statement {
+                Statement::FullWithin(probability)
                     if forecast.time <= time || (full && forecast.made_at < time) =>
                 {
                     // What fills after the end of the stretch has not filled within it.
@@ -181,14 +181,14 @@ impl ForecastLedger {
                     let outcome = f64::from(u8::from(full));
                     let brier = (probability - outcome) * (probability - outcome);
                     self.probabilities.learn(probability, outcome, brier);
-                    let score = ClaimScore::FullWithin {
+                    let score = StatementScore::FullWithin {
                         probability,
                         full,
                         brier,
                     };
                     scored.push(forecast.scored(used, score));
                 }
-                Claim::FullWithin(_) | Claim::Value(_) => self.waiting.push(forecast),
+                Statement::FullWithin(_) | Statement::Value(_) => self.waiting.push(forecast),
             }
         }
         scored
@@ -220,6 +220,11 @@ impl ForecastLedger {
         &self.probabilities
     }
 
+    /// Forgets the forecasts that wait for their time, as if they had not been published. The track records stay.
+    pub fn forget_waiting(&mut self) {
+        self.waiting.clear();
+    }
+
     /// Forecasts that wait for their time.
     pub fn waiting(&self) -> usize {
         self.waiting.len()
@@ -235,7 +240,7 @@ impl ForecastLedger {
         &mut self,
         by_method: &[(Method, ForecastStep)],
         value: f64,
-    ) -> Option<ClaimScore> {
+    ) -> Option<StatementScore> {
         let naive_loss = by_method
             .iter()
             .find(|(method, _)| *method == Method::SeasonalNaive)
@@ -255,17 +260,19 @@ impl ForecastLedger {
                 covered(step, value),
             );
         }
-        by_method.first().map(|(method, step)| ClaimScore::Value {
-            method: *method,
-            median: step.median,
-            pinball_loss: pinball_loss(step, value),
-            covered: covered(step, value),
-        })
+        by_method
+            .first()
+            .map(|(method, step)| StatementScore::Value {
+                method: *method,
+                median: step.median,
+                pinball_loss: pinball_loss(step, value),
+                covered: covered(step, value),
+            })
     }
 }
 
 impl PublishedForecast {
-    fn scored(&self, observed: f64, score: ClaimScore) -> ScoredForecast {
+    fn scored(&self, observed: f64, score: StatementScore) -> ScoredForecast {
         ScoredForecast {
             id: self.id,
             made_at: self.made_at,

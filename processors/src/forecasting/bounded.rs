@@ -120,6 +120,11 @@ impl<T> Bounded<T> {
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &T)> {
         self.entries.iter().map(|entry| (entry.index, &entry.state))
     }
+
+    /// All states.
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.entries.iter_mut().map(|entry| &mut entry.state)
+    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! What is forecast, as events: ids, sentences, scores.
 
 use analytics::capacity::{CapacityAnswer, CapacityForecast};
-use analytics::forecast::{ClaimScore, ForecastStep, ScoredForecast, SeriesForecast};
+use analytics::forecast::{ForecastStep, ScoredForecast, SeriesForecast, StatementScore};
 use schemas::forecast::{BAND_COVERAGES, FULL_WITHIN_S};
 use schemas::time::{SECOND, rfc3339};
 use schemas::{
@@ -134,7 +134,7 @@ pub(super) fn full_event(
 pub(super) fn score(series: &Series, scored: &ScoredForecast) -> ForecastScore {
     let made_at = scored.made_at;
     let (forecast_id, method, outcome) = match scored.score {
-        ClaimScore::Value {
+        StatementScore::Value {
             method,
             median,
             pinball_loss,
@@ -148,7 +148,7 @@ pub(super) fn score(series: &Series, scored: &ScoredForecast) -> ForecastScore {
                 covered,
             },
         ),
-        ClaimScore::FullWithin {
+        StatementScore::FullWithin {
             probability,
             full,
             brier,

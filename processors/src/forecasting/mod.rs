@@ -8,13 +8,15 @@ mod event;
 mod pools;
 mod values;
 
+use analytics::calendar::Lesson;
 use schemas::{Micros, SeriesDirectory};
 use serde::{Deserialize, Serialize};
 
+use crate::calendar::SeriesCalendar;
 use crate::state::Pending;
 use bounded::Bounded;
 use pools::{Pool, Pools};
-use values::Values;
+use values::{SeriesForecasts, Values};
 
 /// What is forecast, and how much memory that may take.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,6 +68,16 @@ pub(crate) struct Measure {
     pub(crate) value: f64,
     /// What is forecast: the value, or a counter's increase per second, if there is one.
     pub(crate) measure: Option<f64>,
+    /// What it is to a forecast, by the calendar.
+    pub(crate) lesson: Lesson,
+}
+
+/// What forecasts need beside a sample.
+pub(crate) struct View<'a> {
+    pub(crate) config: &'a ForecastingConfig,
+    pub(crate) directory: &'a SeriesDirectory,
+    pub(crate) calendar: &'a mut SeriesCalendar,
+    pub(crate) told: &'a mut Pending,
 }
 
 impl Forecasting {
@@ -76,25 +88,33 @@ impl Forecasting {
 
     /// Takes a finite sample that is newer than all of its series.
     #[inline]
-    pub(crate) fn observe(
-        &mut self,
-        config: &ForecastingConfig,
-        directory: &SeriesDirectory,
-        sample: Measure,
-        told: &mut Pending,
-    ) {
-        let Measure {
-            series,
-            time,
-            value,
-            measure,
-        } = sample;
-        if let Some(measure) = measure {
-            self.values
-                .observe(config, directory, series, time, measure, told);
+    pub(crate) fn observe(&mut self, view: &mut View<'_>, sample: Measure) {
+        if let Some(measure) = sample.measure {
+            self.values.observe(view, sample, measure);
         }
-        self.pools
-            .observe(config, directory, series, time, value, told);
+        // What is used is used, whatever the calendar says of the day.
+        self.pools.observe(
+            view.config,
+            view.directory,
+            sample.series,
+            sample.time,
+            sample.value,
+            view.told,
+        );
+    }
+
+    /// Whether nothing was ever forecast.
+    pub(crate) fn is_unborn(&self) -> bool {
+        self.values.0.iter().next().is_none() && self.pools.states.iter().next().is_none()
+    }
+
+    /// Forgets the forecasts that wait for their time: they were made of the past, and nobody has read them.
+    pub(crate) fn forget_unpublished(&mut self) {
+        self.values
+            .0
+            .iter_mut()
+            .for_each(SeriesForecasts::forget_waiting);
+        self.pools.states.iter_mut().for_each(Pool::forget_waiting);
     }
 
     pub(crate) fn save(&self) -> SavedForecasting {

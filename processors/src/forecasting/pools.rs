@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use analytics::capacity::ceilings::{Part, level, role};
 use analytics::capacity::{CapacityForecaster, FULL_SHARE};
-use analytics::forecast::{Claim, ForecastLedger, PublishedForecast};
+use analytics::forecast::{ForecastLedger, PublishedForecast, Statement};
 use schemas::forecast::FULL_WITHIN_S;
 use schemas::time::{MINUTE, SECOND};
 use schemas::{Labels, Micros, Outlook, Series, SeriesDirectory, TrainedOn};
@@ -144,6 +144,10 @@ impl Pools {
 }
 
 impl Pool {
+    pub(super) fn forget_waiting(&mut self) {
+        self.ledger.forget_waiting();
+    }
+
     fn take(&mut self, series: u32, time: Micros, value: f64) {
         self.last = self.last.max(time);
         match self.parts.iter_mut().find(|told| told.series == series) {
@@ -218,17 +222,17 @@ impl Pool {
             return;
         };
         if let Outlook::TimeToFull { p_full, .. } = &event.outlook {
-            for (number, claim) in p_full.iter().enumerate() {
+            for (number, within) in p_full.iter().enumerate() {
                 // Of a long stretch, one forecast per quarter of it is scored: more would wait than a bounded ledger holds, and say the same.
                 let quarter = FULL_WITHIN_S[number] as Micros * SECOND / 4 / LOOK_INTERVAL;
                 let looks = (quarter as u32).max(PUBLISH_LOOKS);
                 if falls_due(series.id.0, looks, LOOK_INTERVAL, at, now) {
-                    let time = event.made_at + claim.within_s as Micros * SECOND;
+                    let time = event.made_at + within.within_s as Micros * SECOND;
                     self.ledger.publish(PublishedForecast {
                         id: event::event_id(Kind::TimeToFull, series, event.made_at, time),
                         made_at: event.made_at,
                         time,
-                        claim: Claim::FullWithin(claim.probability),
+                        statement: Statement::FullWithin(within.probability),
                     });
                 }
             }

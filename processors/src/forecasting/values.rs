@@ -1,16 +1,16 @@
 //! What each series will do: a forecaster of hours per series, published on a schedule and scored when its time has come.
 
 use analytics::forecast::{
-    Claim, ForecastConfig, ForecastLedger, Forecaster, Method, PublishedForecast,
+    ForecastConfig, ForecastLedger, Forecaster, Method, PublishedForecast, SeriesForecast,
+    Statement, forecast_by_profiles,
 };
+use schemas::Micros;
 use schemas::time::{DAY, HOUR, SECOND};
-use schemas::{Micros, Series, SeriesDirectory};
 use serde::{Deserialize, Serialize};
 
-use super::ForecastingConfig;
 use super::bounded::Bounded;
 use super::event::{self, Kind, falls_due};
-use crate::state::Pending;
+use super::{ForecastingConfig, Measure, View};
 
 /// A series is forecast once it has been seen for so long. A day: before that every forecast would say "as now".
 const SEEN_MIN: Micros = DAY;
@@ -29,6 +29,10 @@ pub(crate) struct SeriesForecasts {
 }
 
 impl SeriesForecasts {
+    pub(super) fn forget_waiting(&mut self) {
+        self.ledger.forget_waiting();
+    }
+
     fn new(config: &ForecastingConfig) -> Option<Self> {
         let hours = config.horizons_h.iter().copied().max()? + 1;
         let config = ForecastConfig {
@@ -48,15 +52,14 @@ impl Values {
     /// Takes a measure of a series. With the first sample of an hour, the forecasts of the hour before are scored, and new ones made if they are due:
     /// by the samples before it alone, whatever their records and partitions.
     #[inline]
-    pub(crate) fn observe(
-        &mut self,
-        config: &ForecastingConfig,
-        directory: &SeriesDirectory,
-        index: u32,
-        time: Micros,
-        measure: f64,
-        told: &mut Pending,
-    ) {
+    pub(crate) fn observe(&mut self, view: &mut View<'_>, sample: Measure, measure: f64) {
+        let Measure {
+            series: index,
+            time,
+            lesson,
+            ..
+        } = sample;
+        let config = view.config;
         let make = || SeriesForecasts::new(config);
         let Some(state) = self.0.get(index, time, config.series_max, make) else {
             return;
@@ -66,29 +69,47 @@ impl Values {
         }
         let last = std::mem::replace(&mut state.last, time);
         if last == Micros::MIN || last.div_euclid(HOUR) == time.div_euclid(HOUR) {
-            state.forecaster.observe(time, measure);
+            state.forecaster.observe_as(time, measure, lesson);
             return;
         }
-        let series = &directory[index as usize];
+        let series = &view.directory[index as usize];
         let closed = state.forecaster.open_step();
-        state.forecaster.observe(time, measure);
+        state.forecaster.observe_as(time, measure, lesson);
         if let Some((start, mean)) = closed {
             let scores = state.ledger.value_came(start, mean);
-            told.forecast_scores
+            view.told
+                .forecast_scores
                 .extend(scores.iter().map(|scored| event::score(series, scored)));
         }
         if falls_due(series.id.0, config.interval_h, HOUR, last, time) {
-            state.publish(config, series, told);
+            state.publish(view, index);
         }
     }
 }
 
 impl SeriesForecasts {
-    fn publish(&mut self, config: &ForecastingConfig, series: &Series, told: &mut Pending) {
+    /// A forecast, with the days that the calendar measures by another day as that day.
+    fn forecast(
+        &self,
+        view: &mut View<'_>,
+        index: u32,
+        steps: u32,
+        make: impl Fn(&Forecaster, u32) -> Option<SeriesForecast>,
+    ) -> Option<SeriesForecast> {
+        forecast_by_profiles(
+            steps,
+            |steps| make(&self.forecaster, steps),
+            |time| view.calendar.effects(view.directory, index, time),
+        )
+    }
+
+    fn publish(&mut self, view: &mut View<'_>, index: u32) {
+        let (config, directory) = (view.config, view.directory);
+        let series = &directory[index as usize];
         let steps = config.horizons_h.iter().copied().max().unwrap_or(0) + 1;
         let (Some(regression), Some(naive)) = (
-            self.forecaster.forecast(steps),
-            self.forecaster.naive_forecast(steps),
+            self.forecast(view, index, steps, Forecaster::forecast),
+            self.forecast(view, index, steps, Forecaster::naive_forecast),
         ) else {
             return;
         };
@@ -107,13 +128,14 @@ impl SeriesForecasts {
             else {
                 continue;
             };
-            told.forecasts
+            view.told
+                .forecasts
                 .push(event::value_event(series, &chosen, step));
             self.ledger.publish(PublishedForecast {
                 id: event::event_id(Kind::Value, series, chosen.made_at, step.time),
                 made_at: chosen.made_at,
                 time: step.time,
-                claim: Claim::Value(vec![(chosen.method, *step), (other.method, *beside)]),
+                statement: Statement::Value(vec![(chosen.method, *step), (other.method, *beside)]),
             });
         }
     }

@@ -11,6 +11,7 @@ use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowPredicateFn, RowFilter};
 use schemas::time::Micros;
 use schemas::{ArchiveFile, SeriesId, Table};
+use tokio::sync::mpsc;
 
 use super::decode::{TextColumn, column, damaged, guarded, open, series_id};
 use super::{Archive, ArchiveError, blocking};
@@ -103,6 +104,69 @@ impl Archive {
         self.read_rows(files, wanted, rollups_of).await
     }
 
+    /// The wanted samples of one file of `Table::Samples`, a few thousand at a time, in the order of the file: by metric, series and time.
+    ///
+    /// Holds the file in memory; what waits to be received is bounded. Ends after an error, as [`Archive::read_samples`] has them.
+    pub fn stream_samples(
+        &self,
+        file: &ArchiveFile,
+        wanted: &Arc<Wanted>,
+    ) -> Batches<ArchivedSample> {
+        self.stream_rows(file, wanted, samples_of)
+    }
+
+    /// The wanted rollups of one file of a resolution's table; as [`Archive::stream_samples`].
+    pub fn stream_rollups(
+        &self,
+        file: &ArchiveFile,
+        wanted: &Arc<Wanted>,
+    ) -> Batches<ArchivedRollup> {
+        self.stream_rows(file, wanted, rollups_of)
+    }
+
+    fn stream_rows<T: Send + 'static>(
+        &self,
+        file: &ArchiveFile,
+        wanted: &Arc<Wanted>,
+        rows_of: RowsOf<T>,
+    ) -> Batches<T> {
+        let (sender, batches) = mpsc::channel(BATCHES_WAITING);
+        let (archive, file, wanted) = (self.clone(), file.clone(), Arc::clone(wanted));
+        tokio::spawn(async move {
+            let bytes = match archive
+                .get_checked(&file.path, file.size, &file.sha256)
+                .await
+            {
+                Ok(bytes) => bytes,
+                Err(error) => {
+                    // Who has gone does not want to know.
+                    let _ = sender.send(Err(error)).await;
+                    return;
+                }
+            };
+            let rows = sender.clone();
+            let scanned = blocking(move || {
+                let path = &file.path;
+                guarded(path, || {
+                    scan(bytes, file.table, path, &wanted, |batch| {
+                        // After the receiver has gone there is nothing to do but to end.
+                        if rows.is_closed() {
+                            return Ok(());
+                        }
+                        let mut found = Vec::with_capacity(batch.num_rows());
+                        rows_of(batch, 0, path, &mut found)?;
+                        let _ = rows.blocking_send(Ok(found));
+                        Ok(())
+                    })
+                })
+            });
+            if let Err(error) = scanned.await {
+                let _ = sender.send(Err(error)).await;
+            }
+        });
+        batches
+    }
+
     async fn read_rows<T: Send + 'static>(
         &self,
         files: &[ArchiveFile],
@@ -137,6 +201,12 @@ impl Archive {
         Ok(rows)
     }
 }
+
+/// Rows of a file as they are read.
+pub type Batches<T> = mpsc::Receiver<Result<Vec<T>, ArchiveError>>;
+
+/// Batches of rows that wait to be received: the reader goes on while they are worked on.
+const BATCHES_WAITING: usize = 4;
 
 /// Turns a batch of matching rows into values.
 type RowsOf<T> = fn(&RecordBatch, usize, &str, &mut Vec<T>) -> Result<(), ArchiveError>;

@@ -42,6 +42,9 @@ pub struct DetectArgs {
     /// Count rows that are wrong and go on; without it the first one ends the work.
     #[arg(long)]
     pub skip_invalid: bool,
+    /// Holidays, maintenance and other days unlike others: iCalendar or TOML (setting calendar.file).
+    #[arg(long, value_name = "FILE")]
+    pub calendar: Option<PathBuf>,
     /// This metric is a counter; may be repeated, and end in `*`. Without it, names ending in _total, _count, _sum or _bucket are.
     #[arg(long, value_name = "METRIC")]
     pub counter: Vec<String>,
@@ -126,11 +129,14 @@ async fn detect(config: Config, args: DetectArgs) -> Result<(), CommandError> {
     }
     let joined = |error| CommandError::surroundings(format!("judging the samples: {error}"));
     // Who steps knows better what broke than who makes records for it.
-    let told = stepping.await.map_err(joined)??;
+    let Judged { told, skipped } = stepping.await.map_err(joined)??;
     making.await.map_err(joined)??;
     progress.end();
     if !args.quiet {
         eprintln!("{told} events in {samples} samples of {series} series");
+        if skipped > 0 {
+            eprintln!("{skipped} more were skipped because the calendar says so");
+        }
         replay::tell_skipped(&history.skipped_named, history.skipped);
     }
     Ok(())
@@ -142,6 +148,12 @@ fn make(
     samples: Sorted,
 ) -> Result<(), CommandError> {
     RecordMaker::new(directory, 1, feed::RECORD_SAMPLES, records).run(samples)
+}
+
+/// How many events there were, and how many the calendar has kept back.
+struct Judged {
+    told: u64,
+    skipped: u64,
 }
 
 /// Steps over the records, on a thread of its own.
@@ -158,10 +170,9 @@ struct Stepping {
 }
 
 impl Stepping {
-    /// Returns how many events there were.
-    fn run(mut self) -> Result<u64, CommandError> {
+    fn run(mut self) -> Result<Judged, CommandError> {
         let mut state = PartitionState::new(self.processing.clone());
-        let (mut scored, mut done) = (Vec::new(), 0);
+        let (mut scored, mut done, mut skipped) = (Vec::new(), 0, 0);
         while let Some(made) = self.records.blocking_recv() {
             let batch = SampleBatch::decode(&made.record.value)
                 .map_err(|error| CommandError::of("reading a record again", error))?;
@@ -171,21 +182,29 @@ impl Stepping {
                 self.hand_out(&scored)?;
             }
             scored.clear();
-            if self.settle(&mut state)? == Reader::Left {
-                return Ok(self.events.told);
+            if self.settle(&mut state, &mut skipped)? == Reader::Left {
+                break;
             }
             done += made.samples;
             self.progress.reach(done);
         }
         let offset = Offset(state.next_offset().0);
         state.step_end(offset, self.seal_at);
-        self.settle(&mut state)?;
-        self.events.finish()
+        self.settle(&mut state, &mut skipped)?;
+        Ok(Judged {
+            told: self.events.finish()?,
+            skipped,
+        })
     }
 
     /// Tells the events and forgets what else a checkpoint would take.
-    fn settle(&mut self, state: &mut PartitionState) -> Result<Reader, CommandError> {
+    fn settle(
+        &mut self,
+        state: &mut PartitionState,
+        skipped: &mut u64,
+    ) -> Result<Reader, CommandError> {
         let mut reader = Reader::Reads;
+        *skipped += state.pending().counts.skipped_alarms;
         for event in &state.pending().anomalies {
             reader = self.events.tell(event)?;
         }

@@ -1,13 +1,16 @@
 //! `tidewatch forecast`: what the series of history files will do next, step by step, with the bands that each step should stay in.
 
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use analytics::CounterRate;
+use analytics::calendar::{Calendar, CalendarClock, Effects, Lesson, ScopeId};
 use analytics::forecast::{
     ForecastConfig, Forecaster, HORIZON_STEPS_MAX, SeriesForecast, forecast_by_mstl_ets,
+    forecast_by_profiles,
 };
 use arrow::array::{ArrayRef, Float64Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
@@ -50,6 +53,9 @@ pub struct ForecastArgs {
     /// Count rows that are wrong and go on; without it the first one ends the work.
     #[arg(long)]
     pub skip_invalid: bool,
+    /// Holidays, maintenance and other days unlike others: iCalendar or TOML (setting calendar.file).
+    #[arg(long, value_name = "FILE")]
+    pub calendar: Option<PathBuf>,
     /// This metric is a counter, forecast by its rate per second; may be repeated, and end in `*`. Without it, names ending in _total, _count, _sum or _bucket are.
     #[arg(long, value_name = "METRIC")]
     pub counter: Vec<String>,
@@ -119,6 +125,7 @@ async fn forecast(config: Config, args: ForecastArgs) -> Result<(), CommandError
         directory: Arc::clone(&directory),
         horizon: args.horizon,
         method: args.method,
+        calendar: config.processing.calendar.clone().unwrap_or_default(),
         progress: progress.clone(),
     };
     let learned = tokio::task::spawn_blocking(move || learning.run(history.samples));
@@ -210,6 +217,7 @@ struct Learning {
     directory: Arc<Directory>,
     horizon: Duration,
     method: ForecastMethod,
+    calendar: Arc<Calendar>,
     progress: Progress,
 }
 
@@ -217,6 +225,11 @@ impl Learning {
     fn run(self, mut samples: Sorted) -> Result<Learned, CommandError> {
         let mut learners: Vec<Learner> = Vec::new();
         learners.resize_with(self.directory.series().len(), Learner::default);
+        let mut clock = CalendarClock::new(Arc::clone(&self.calendar));
+        let known = self.directory.series().iter();
+        let scopes: Vec<ScopeId> = known
+            .map(|known| clock.scope(&known.series.metric, &known.series.labels))
+            .collect();
         let (mut chunk, mut done) = (Vec::with_capacity(CHUNK_SAMPLES), 0);
         loop {
             samples
@@ -227,14 +240,19 @@ impl Learning {
             }
             for sample in &chunk {
                 let kind = self.directory.series()[sample.series as usize].series.kind;
-                learners[sample.series as usize].take(&self, kind, sample.time, sample.value)?;
+                let lesson = clock
+                    .effects(scopes[sample.series as usize], sample.time)
+                    .lesson();
+                let learner = &mut learners[sample.series as usize];
+                learner.take(&self, kind, sample.time, sample.value, lesson)?;
             }
             done += chunk.len() as u64;
             self.progress.reach(done);
         }
         let (mut forecasts, mut refused) = (Vec::new(), Vec::new());
         for (index, learner) in (0..).zip(learners) {
-            match learner.finish(&self)? {
+            let effects = |time| clock.effects(scopes[index as usize], time);
+            match learner.finish(&self, effects)? {
                 Ok(forecast) => forecasts.push((index, forecast)),
                 Err(why) => {
                     let series = &self.directory.series()[index as usize].series;
@@ -252,7 +270,7 @@ struct Learner {
     rate: CounterRate,
     last: Option<Micros>,
     /// The first samples, until the series' interval is known.
-    first: Vec<(Micros, f64)>,
+    first: Vec<(Micros, f64, Lesson)>,
     known: Option<Known>,
 }
 
@@ -272,6 +290,7 @@ impl Learner {
         kind: Kind,
         time: Micros,
         value: f64,
+        lesson: Lesson,
     ) -> Result<(), CommandError> {
         if self.last.is_some_and(|last| time <= last) {
             return Ok(());
@@ -285,9 +304,9 @@ impl Learner {
             return Ok(());
         };
         match &mut self.known {
-            Some(known) => known.take(time, measure),
+            Some(known) => known.take(time, measure, lesson),
             None => {
-                self.first.push((time, measure));
+                self.first.push((time, measure, lesson));
                 if self.first.len() == INTERVAL_SAMPLES {
                     self.begin(learning)?;
                 }
@@ -309,8 +328,8 @@ impl Learner {
         let config = ForecastConfig::for_interval(interval_s, learning.horizon.as_secs_f64());
         let mut known = Known::new(learning.method, config)
             .map_err(|error| CommandError::of("forecast", error))?;
-        for (time, measure) in self.first.drain(..) {
-            known.take(time, measure);
+        for (time, measure, lesson) in self.first.drain(..) {
+            known.take(time, measure, lesson);
         }
         self.known = Some(known);
         Ok(())
@@ -320,16 +339,18 @@ impl Learner {
     fn finish(
         mut self,
         learning: &Learning,
+        effects: impl FnMut(Micros) -> Effects,
     ) -> Result<Result<SeriesForecast, String>, CommandError> {
         if self.known.is_none() && !self.first.is_empty() {
             self.begin(learning)?;
         }
         Ok(match self.known {
             None => Err("no finite sample to forecast from".to_owned()),
-            Some(Known::Streaming { forecaster, steps }) => forecaster
-                .forecast(steps)
-                .ok_or_else(|| "no finite sample to forecast from".to_owned()),
-            Some(Known::MstlEts(grid)) => grid.forecast(),
+            Some(Known::Streaming { forecaster, steps }) => {
+                forecast_by_profiles(steps, |steps| forecaster.forecast(steps), effects)
+                    .ok_or_else(|| "no finite sample to forecast from".to_owned())
+            }
+            Some(Known::MstlEts(grid)) => grid.forecast(effects),
         })
     }
 }
@@ -353,10 +374,12 @@ impl Known {
         })
     }
 
-    fn take(&mut self, time: Micros, measure: f64) {
+    fn take(&mut self, time: Micros, measure: f64, lesson: Lesson) {
         match self {
-            Known::Streaming { forecaster, .. } => forecaster.observe(time, measure),
-            Known::MstlEts(grid) => grid.take(time, measure),
+            Known::Streaming { forecaster, .. } => forecaster.observe_as(time, measure, lesson),
+            // What is not to be learned is a hole.
+            Known::MstlEts(grid) if lesson == Lesson::Learn => grid.take(time, measure),
+            Known::MstlEts(_) => {}
         }
     }
 }
@@ -402,11 +425,23 @@ impl Grid {
         i64::from(self.config.step_s) * SECOND
     }
 
-    fn forecast(mut self) -> Result<SeriesForecast, String> {
+    fn forecast(
+        mut self,
+        effects: impl FnMut(Micros) -> Effects,
+    ) -> Result<SeriesForecast, String> {
         let first = self.first * self.step_us();
-        let steps = self.config.horizon_steps;
-        forecast_by_mstl_ets(&self.config, first, self.values.make_contiguous(), steps)
-            .map_err(|error| error.to_string())
+        let config = &self.config;
+        let values = &*self.values.make_contiguous();
+        let refused = RefCell::new(None);
+        let forecast = |steps| match forecast_by_mstl_ets(config, first, values, steps) {
+            Ok(forecast) => Some(forecast),
+            Err(error) => {
+                refused.replace(Some(error.to_string()));
+                None
+            }
+        };
+        let forecast = forecast_by_profiles(config.horizon_steps, forecast, effects);
+        forecast.ok_or_else(|| refused.into_inner().unwrap_or_default())
     }
 }
 

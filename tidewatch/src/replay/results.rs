@@ -171,6 +171,7 @@ pub(super) fn summary(done: &Summary<'_>) -> Result<(), CommandError> {
         replaced,
         revised,
         dead_letters: _,
+        skipped_alarms,
     } = done.counts;
     let seconds = done.took.as_secs_f64();
     let mut text = String::new();
@@ -195,6 +196,9 @@ pub(super) fn summary(done: &Summary<'_>) -> Result<(), CommandError> {
         }
     }
     line("anomalies", done.rows.to_string());
+    if skipped_alarms > 0 {
+        line("in calendar", format!("{skipped_alarms} more skipped"));
+    }
     line(
         "took",
         format!(

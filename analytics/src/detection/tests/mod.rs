@@ -1,5 +1,6 @@
 //! The detectors on planted shapes, and the laws they keep on any input.
 
+mod calendar;
 mod laws;
 mod shapes;
 

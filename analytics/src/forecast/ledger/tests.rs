@@ -19,14 +19,14 @@ fn step(time: Micros, median: f64) -> ForecastStep {
 }
 
 fn value_forecast(id: u128, time: Micros, by_method: &[(Method, f64)]) -> PublishedForecast {
-    let claims = by_method
+    let statements = by_method
         .iter()
         .map(|(method, median)| (*method, step(time, *median)));
     PublishedForecast {
         id,
         made_at: time - HOUR,
         time,
-        claim: Claim::Value(claims.collect()),
+        statement: Statement::Value(statements.collect()),
     }
 }
 
@@ -35,7 +35,7 @@ fn full_within(id: u128, made_at: Micros, hours: i64, probability: f64) -> Publi
         id,
         made_at,
         time: made_at + hours * HOUR,
-        claim: Claim::FullWithin(probability),
+        statement: Statement::FullWithin(probability),
     }
 }
 
@@ -63,7 +63,7 @@ fn a_forecast_is_scored_by_the_value_of_its_step() {
     else {
         panic!("{scored:?}");
     };
-    let ClaimScore::Value {
+    let StatementScore::Value {
         method,
         median,
         pinball_loss,
@@ -104,8 +104,8 @@ fn what_waits_is_bounded_and_an_id_waits_once() {
         ledger.publish(full_within(id, 0, 1, 0.5));
         ledger.publish(full_within(id, 0, 1, 0.5));
     }
-    assert_eq!(ledger.waiting(), CLAIMS_MAX);
-    assert_eq!(ledger.unscored(), 1_000 - CLAIMS_MAX as u64);
+    assert_eq!(ledger.waiting(), STATEMENTS_MAX);
+    assert_eq!(ledger.unscored(), 1_000 - STATEMENTS_MAX as u64);
 }
 
 #[test]
@@ -116,11 +116,11 @@ fn a_worse_method_is_demoted_and_a_better_one_returns() {
     let mut play = |ledger: &mut ForecastLedger, forecasts: i64, own: f64, naive: f64| {
         for _ in 0..forecasts {
             hour += 1;
-            let claims = [
+            let statements = [
                 (Method::SeasonalRegression, own),
                 (Method::SeasonalNaive, naive),
             ];
-            ledger.publish(value_forecast(hour as u128, hour * HOUR, &claims));
+            ledger.publish(value_forecast(hour as u128, hour * HOUR, &statements));
             ledger.value_came(hour * HOUR, 0.0);
         }
         ledger.method(&both)
@@ -159,7 +159,7 @@ fn probabilities_of_full_are_hits_or_misses() {
     // The first stretch ends without: a miss, of a forecast that said so.
     let scored = ledger.fullness_came(HOUR, false, 0.95);
     assert_eq!(scored.len(), 1);
-    let ClaimScore::FullWithin {
+    let StatementScore::FullWithin {
         probability: 0.1,
         full: false,
         brier,
@@ -176,13 +176,13 @@ fn probabilities_of_full_are_hits_or_misses() {
     assert!(
         scored
             .iter()
-            .all(|scored| matches!(scored.score, ClaimScore::FullWithin { full: true, .. }))
+            .all(|scored| matches!(scored.score, StatementScore::FullWithin { full: true, .. }))
     );
     // Full, but after the end of the stretch: a miss.
     let scored = ledger.fullness_came(9 * HOUR, true, 1.0);
     assert!(matches!(
         scored[0].score,
-        ClaimScore::FullWithin { full: false, .. }
+        StatementScore::FullWithin { full: false, .. }
     ));
     let record = ledger.probability_record();
     assert_eq!(record.forecasts, 4);
@@ -196,12 +196,12 @@ fn a_snapshot_continues_to_the_last_bit() {
     let mut whole = ForecastLedger::default();
     let mut parts = ForecastLedger::default();
     for hour in 0..200_i64 {
-        let claims = [
+        let statements = [
             (Method::SeasonalRegression, (hour % 7) as f64 / 3.0),
             (Method::SeasonalNaive, (hour % 5) as f64 / 3.0),
         ];
         for ledger in [&mut whole, &mut parts] {
-            ledger.publish(value_forecast(hour as u128, (hour + 3) * HOUR, &claims));
+            ledger.publish(value_forecast(hour as u128, (hour + 3) * HOUR, &statements));
             ledger.publish(full_within(1_000 + hour as u128, hour * HOUR, 5, 0.3));
             ledger.value_came(hour * HOUR, 0.1);
             ledger.fullness_came(hour * HOUR, hour % 50 == 0, 0.5);

@@ -9,6 +9,7 @@ use schemas::time::rfc3339;
 use serde::Serialize;
 
 use super::gather::{Level, Pool};
+use super::habits::Habits;
 use super::words;
 
 /// Forecasts that are tried on the past, and the share of the history after which the first is made.
@@ -58,6 +59,8 @@ pub(super) struct Assessed {
     pub(super) trust: f64,
     pub(super) sentence: String,
     pub(super) record: Record,
+    /// What the last two weeks say of its days; null if too little of them is known.
+    pub(super) habits: Option<Habits>,
     /// For sorting: the sum of the probabilities, 0 to 6; 6 if it is full.
     pub(super) risk: f64,
     pub(super) chart: Chart,
@@ -129,6 +132,7 @@ pub(super) fn assess(pool: &Pool) -> Option<Assessed> {
         trust: forecast.trust,
         sentence: forecast.sentence.clone(),
         record,
+        habits: Habits::of(&pool.levels),
         chart: chart(&pool.levels, &forecaster, &forecast),
     })
 }

@@ -7,6 +7,7 @@ use schemas::{Fault, Micros};
 use serde::{Deserialize, Serialize};
 
 use super::assess::Assessed;
+use super::habits::{self, Alike};
 use super::words;
 use crate::error::CommandError;
 
@@ -26,6 +27,8 @@ pub(super) struct CapacityReport {
     pub(super) notes: Vec<String>,
     /// Since the previous report; `null` without one.
     pub(super) changes: Option<Changes>,
+    /// Groups of pools that behave alike, the largest first; empty if all do.
+    pub(super) alike: Vec<Alike>,
     /// The riskiest first.
     pub(super) pools: Vec<Assessed>,
 }
@@ -108,6 +111,7 @@ impl CapacityReport {
             summary: Summary::of(&pools),
             notes,
             changes: previous.map(|previous| Changes::between(previous, &pools)),
+            alike: habits::alike(&pools),
             pools,
         }
     }

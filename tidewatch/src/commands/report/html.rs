@@ -60,6 +60,13 @@ pub(super) fn write(report: &CapacityReport) -> String {
             "<p class=\"dim\">And {rest} more, all at less risk, in the table above.</p>"
         );
     }
+    if !report.alike.is_empty() {
+        page.push_str("<h2>Which behave alike</h2>\n<ul>\n");
+        for group in &report.alike {
+            let _ = writeln!(page, "<li>{}</li>", escaped(&markdown::alike(group)));
+        }
+        page.push_str("</ul>\n");
+    }
     page.push_str("</main></body></html>\n");
     page
 }
@@ -217,7 +224,7 @@ fn write_pool(page: &mut String, index: usize, pool: &Assessed) {
         "<p class=\"dim\">{} of {} used, {growth}. {} Seen since {}.</p></article>",
         words::amount(pool.used),
         words::amount(pool.ceiling),
-        markdown::record(pool),
+        escaped(&markdown::remarks(pool)),
         words::day(&pool.seen_from)
     );
 }

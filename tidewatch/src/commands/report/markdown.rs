@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use super::assess::Assessed;
 use super::document::{CapacityReport, Changes};
+use super::habits::Alike;
 use super::words;
 
 /// Resources that get a paragraph of their own; all are in the table.
@@ -52,14 +53,43 @@ pub(super) fn write(report: &CapacityReport) -> String {
             "- **{}**: {}. {}",
             escaped(&pool.name),
             escaped(&pool.sentence),
-            record(pool)
+            remarks(pool)
         );
     }
     let rest = report.pools.len().saturating_sub(TOLD_MAX);
     if rest > 0 {
         let _ = writeln!(text, "- and {rest} more, all at less risk, in the table");
     }
+    if !report.alike.is_empty() {
+        text.push_str("\n## Which behave alike\n\n");
+    }
+    for group in &report.alike {
+        let _ = writeln!(text, "- {}", escaped(&alike(group)));
+    }
     text
+}
+
+/// A group of pools that behave alike, as a line.
+pub(super) fn alike(group: &Alike) -> String {
+    let more = group.pools - group.among.len();
+    let more = if more > 0 {
+        format!(" and {more} more")
+    } else {
+        String::new()
+    };
+    let why = if group.difference.is_empty() {
+        String::new()
+    } else {
+        format!(": {}", group.difference)
+    };
+    format!("{}{more}{why}", group.among.join(", "))
+}
+
+/// What else there is to say of a pool, in sentences.
+pub(super) fn remarks(pool: &Assessed) -> String {
+    let habits = pool.habits.and_then(|habits| habits.sentence());
+    let sentences = habits.into_iter().chain([record(pool)]);
+    sentences.collect::<Vec<_>>().join(" ")
 }
 
 fn write_changes(text: &mut String, changes: &Changes) {
@@ -81,7 +111,7 @@ fn write_changes(text: &mut String, changes: &Changes) {
 }
 
 /// How forecasts on the pool's past did, as a sentence.
-pub(super) fn record(pool: &Assessed) -> String {
+fn record(pool: &Assessed) -> String {
     let record = &pool.record;
     if record.made == 0 {
         return "Too little history to try a forecast on it.".to_owned();

@@ -115,6 +115,64 @@ fn what_changed_since_the_report_before_is_told() {
 }
 
 #[test]
+fn a_days_rhythm_is_told_and_pools_that_behave_alike_stand_together() {
+    let daily = |hour: f64, low: f64| {
+        let day = (std::f64::consts::TAU * hour / 24.0).sin();
+        low + 5.0 * day + 0.02 * hour + (hour * 1.7).sin() / 10.0
+    };
+    let mut pools: Vec<Pool> = (0..6)
+        .map(|n| {
+            disk(&format!("/daily{n}"), move |hour| {
+                daily(hour, 30.0 + f64::from(n) / 5.0)
+            })
+        })
+        .collect();
+    pools.extend((0..4).map(|n| {
+        let still = move |hour: f64| 80.0 + f64::from(n) / 5.0 + (hour * 1.7).sin() / 100.0;
+        disk(&format!("/still{n}"), still)
+    }));
+    let report = report(pools.iter().filter_map(assess).collect(), None);
+    let of = |name: &str| report.pools.iter().find(|pool| pool.name.contains(name));
+    let habits = of("/daily0").unwrap().habits.unwrap();
+    assert!((habits.day_swing - 0.1).abs() < 0.01, "{habits:?}");
+    // 0.02 points an hour.
+    assert!((habits.trend_per_day - 0.0048).abs() < 0.001, "{habits:?}");
+    assert!(
+        habits.day_strength > 0.9 && habits.remainder < 0.005,
+        "{habits:?}"
+    );
+    let text = markdown::write(&report);
+    let told = "A day moves it by 10 % of its ceiling; without that it rises by 0.5 % a day.";
+    assert_eq!(text.matches(told).count(), 6, "{text}");
+    let sizes: Vec<usize> = report.alike.iter().map(|group| group.pools).collect();
+    assert_eq!(sizes, [6, 4], "{:?}", report.alike);
+    assert!(
+        report.alike[0].among[0].contains("/daily"),
+        "{:?}",
+        report.alike
+    );
+    assert!(
+        text.contains("## Which behave alike") && text.contains(" and 3 more: "),
+        "{text}"
+    );
+    assert!(html::write(&report).contains("<h2>Which behave alike</h2>"));
+}
+
+#[test]
+fn few_hours_and_holes_say_nothing_of_a_day() {
+    let mut pool = disk("/", |hour| 50.0 + hour % 24.0);
+    assert!(assess(&pool).unwrap().habits.is_some());
+    pool.levels.retain(|level| level.time / HOUR % 3 == 0);
+    assert!(
+        assess(&pool).unwrap().habits.is_none(),
+        "two of three are missing"
+    );
+    let mut pool = disk("/", |hour| 50.0 + hour % 24.0);
+    pool.levels.truncate(95);
+    assert!(assess(&pool).unwrap().habits.is_none());
+}
+
+#[test]
 fn json_says_what_a_program_needs() {
     let json: serde_json::Value =
         serde_json::from_str(&report(fleet(), None).to_json().unwrap()).unwrap();
