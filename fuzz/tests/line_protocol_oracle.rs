@@ -9,6 +9,16 @@ use ingest::door::{Batcher, Place, TimeUnit};
 use ingest::http::{LineOptions, LineUnit, decode_line_protocol};
 use schemas::SampleBatch;
 
+#[allow(
+    unreachable_pub,
+    dead_code,
+    reason = "public in the room that it stands in"
+)]
+#[path = "../../tests/src/random.rs"]
+mod random;
+
+use random::Random;
+
 /// Lines compared, unless `TIDEWATCH_TEST_INPUTS` says how many.
 const LINES: usize = 100_000;
 /// Lines of one body. Each has its number as its time, and all that are refused are told (up to 20).
@@ -124,16 +134,12 @@ fn theirs(text: &str) -> Samples {
     Some(samples)
 }
 
-/// SplitMix64 (Steele, Lea, Flood 2014).
-struct Random(u64);
+/// Makes lines.
+struct Maker(Random);
 
-impl Random {
+impl Maker {
     fn below(&mut self, bound: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        ((z ^ (z >> 31)) % bound as u64) as usize
+        self.0.below(bound as u64) as usize
     }
 
     /// One of the usual, and now and then one of the unusual.
@@ -145,23 +151,23 @@ impl Random {
     }
 
     fn line(&mut self) -> Line {
-        let tag = |random: &mut Self| {
-            let key = random.pick(
+        let tag = |maker: &mut Self| {
+            let key = maker.pick(
                 &["host", "dc", "a-b", "k\\ ey", "k\\,1", "k\\=2"],
                 &["", "x\\y", "\"q\"", "host"],
             );
-            let value = random.pick(
+            let value = maker.pick(
                 &["a", "web1", "büro", "v\\ al", "1", "a\\=b", "c\\,d", "[x]"],
                 &["", "a\\b", "\"q\"", "e\\\\"],
             );
             (key, value)
         };
-        let field = |random: &mut Self| {
-            let key = random.pick(
+        let field = |maker: &mut Self| {
+            let key = maker.pick(
                 &["usage", "v", "a.b", "f\\ 1", "g\\=2", "h\\,3"],
                 &["", "x\\y", "\"q\""],
             );
-            let value = random.pick(
+            let value = maker.pick(
                 &[
                     "1",
                     "0",
@@ -218,17 +224,13 @@ impl Random {
 
 #[test]
 fn both_read_the_same_samples() {
-    let number = |name: &str, default: usize| {
-        std::env::var(name).map_or(default, |text| text.parse().unwrap())
-    };
-    let (lines, seed) = (
-        number("TIDEWATCH_TEST_INPUTS", LINES),
-        number("TIDEWATCH_TEST_SEED", 1),
-    );
-    let mut random = Random(seed as u64);
+    let lines = std::env::var("TIDEWATCH_TEST_INPUTS");
+    let lines = lines.map_or(LINES, |text| text.parse().unwrap());
+    let mut maker = Maker(Random::from_environment(1));
+    let seed = maker.0.seed;
     let (mut equal, mut taken, mut differ) = (0, 0, BTreeMap::new());
     for _ in 0..lines / LINES_OF_A_BODY {
-        let made: Vec<Line> = (0..LINES_OF_A_BODY).map(|_| random.line()).collect();
+        let made: Vec<Line> = (0..LINES_OF_A_BODY).map(|_| maker.line()).collect();
         let texts: Vec<String> = made
             .iter()
             .enumerate()

@@ -1,11 +1,25 @@
 //! The exposition format, read by us and by the crate `prometheus-parse`: the same samples, except where [`EXPLAINED`] says why not.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test fails by panicking"
+)]
 
 use std::collections::BTreeMap;
 
 use ingest::collectors::scrape::{Exposition, Format, read_series};
 use prometheus_parse::{Scrape, Value};
+
+#[allow(
+    unreachable_pub,
+    dead_code,
+    reason = "public in the room that it stands in"
+)]
+#[path = "../../tests/src/random.rs"]
+mod random;
+
+use random::Random;
 
 /// Lines compared, unless `TIDEWATCH_TEST_INPUTS` says how many.
 const LINES: u64 = 30_000;
@@ -137,16 +151,12 @@ fn now_ms() -> i64 {
     i64::try_from(since.as_millis()).unwrap()
 }
 
-/// SplitMix64 (Steele, Lea, Flood 2014).
-struct Random(u64);
+/// Makes lines.
+struct Maker(Random);
 
-impl Random {
+impl Maker {
     fn below(&mut self, bound: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        ((z ^ (z >> 31)) % bound as u64) as usize
+        self.0.below(bound as u64) as usize
     }
 
     /// One of the usual, and now and then one of the unusual.
@@ -231,17 +241,13 @@ impl Random {
 
 #[test]
 fn both_read_the_same_samples() {
-    let number = |name: &str, default: u64| {
-        std::env::var(name).map_or(default, |text| text.parse().unwrap())
-    };
-    let (lines, seed) = (
-        number("TIDEWATCH_TEST_INPUTS", LINES),
-        number("TIDEWATCH_TEST_SEED", 1),
-    );
-    let mut random = Random(seed);
+    let lines = std::env::var("TIDEWATCH_TEST_INPUTS");
+    let lines = lines.map_or(LINES, |text| text.parse().unwrap());
+    let mut maker = Maker(Random::from_environment(1));
+    let seed = maker.0.seed;
     let (mut equal, mut samples, mut differ) = (0, 0, BTreeMap::new());
     for index in 0..lines {
-        let line = random.line();
+        let line = maker.line();
         let text = line.text();
         let (ours, theirs) = (ours(&text), theirs(&text));
         if ours == theirs {

@@ -15,6 +15,9 @@ const INSIDE_OTHERS: &[&str] = &[
     "RowError",
     "NoTemplate",
     "RuleError",
+    "TargetError",
+    "FetchError",
+    "ScrapeError",
 ];
 
 /// The text of every Rust file of the rooms that make up the program.
@@ -64,6 +67,7 @@ fn errors(sources: &[(PathBuf, String)]) -> BTreeSet<String> {
                 "enum ",
                 "struct ",
                 "pub(crate) enum ",
+                "pub(super) enum ",
             ]
             .iter()
             .find_map(|head| line.strip_prefix(head));
