@@ -11,19 +11,19 @@ schemas::error_codes! {
         fix: "Change the sender's protocol, its version or its compression to one of them; every sender knows gzip or snappy.";
     TOO_LARGE = "TW-INGEST-003", "A request is too large",
         means: "Nothing of it was stored, or (where the message says so) the part before.",
-        expected: "A request within `ingest.body_max`, `ingest.decompressed_max` and `ingest.samples_max`.",
-        fix: "Send smaller batches (Prometheus: `max_samples_per_send`; Telegraf: `metric_batch_size`), or raise the setting.";
+        expected: "A request within the limit that the message names (docs/limits.md has all of them).",
+        fix: "Send smaller batches (Prometheus: `max_samples_per_send`; Telegraf: `metric_batch_size`), or raise the setting that the message names.";
     TIMEOUT = "TW-INGEST-004", "The body of a request did not come in time",
         means: "The connection stalled; nothing was stored.",
         expected: "The whole body within 30 s.",
         fix: "Look at the network and at the sender's load; send smaller batches.";
     BUSY = "TW-INGEST-005", "Too many requests are being worked on",
         means: "Memory is bounded: this request was not begun. The sender keeps it and comes again, as the header `retry-after` says.",
-        expected: "Bodies within `ingest.in_flight_max` together.",
-        fix: "Nothing if it passes. If it stays, the log is slower than the senders: look at its disk or broker, or raise `ingest.in_flight_max` if there is memory.";
+        expected: "Bodies within `limits.in_flight_max`, those of one sender within `limits.sender.in_flight_max`; and so with the number of requests.",
+        fix: "Nothing if it passes. If it stays, the log is slower than the senders: look at its disk or broker, or raise the setting that the message names if there is memory.";
     PARTIAL = "TW-INGEST-006", "Some samples of a request were rejected",
         means: "All others were stored. The message counts both and tells where the first rejected ones stood and why.",
-        expected: "Metric names, labels and times within their limits.",
+        expected: "Metric names, labels, times and series within their limits (docs/limits.md).",
         fix: "Correct what the message names at the sender. Sending the request again stores nothing twice.";
     UNAVAILABLE = "TW-INGEST-007", "The log does not take samples now",
         means: "The request may or may not be in the log; sending it again is safe, duplicates are dropped.",

@@ -2,18 +2,18 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bus::Bus;
-use bus::embedded::{Clock, EmbeddedBus};
+use bus::embedded::Clock;
+use ingest::admission::Admission;
 use ingest::collectors::host::{HostCollector, HostOptions};
 use ingest::collectors::scrape;
 use ingest::foreign::Replayer;
 use ingest::http::Receivers;
 use ingest::sockets::{graphite, statsd};
-use ingest::{IngestCounters, Intake, Publisher};
+use ingest::{IngestCounters, Publisher};
 use metrics_exporter_prometheus::PrometheusHandle;
 use pipeline::{PartitionStatus, Phase, Pipeline, PipelineOptions};
 use query::Engine;
@@ -36,8 +36,9 @@ use crate::log_watch::LogWatch;
 use crate::sources::{self, Sources};
 use crate::systemd::ServiceManager;
 use crate::tables::{PipelineTables, Running};
-use crate::telemetry::{self, Metric};
-use crate::{commands, stores};
+use crate::telemetry;
+use crate::tls::{self, Tls};
+use crate::{admission, commands, intake_metrics, stores};
 
 /// File in the data directory that names the address of the instance that runs on it.
 const ADDRESS_FILE: &str = "http-address";
@@ -99,12 +100,9 @@ pub(crate) fn stop_on_signals(stop: &CancellationToken) -> Result<(), CommandErr
 }
 
 /// The address of the instance that runs, or ran, on a data directory.
-pub(crate) fn read_address(data_dir: &Path) -> Option<String> {
+pub(crate) fn read_address(data_dir: &Path) -> Option<SocketAddr> {
     let text = std::fs::read_to_string(data_dir.join(ADDRESS_FILE)).ok()?;
-    text.trim()
-        .parse::<SocketAddr>()
-        .ok()
-        .map(|address| address.to_string())
+    text.trim().parse().ok()
 }
 
 /// What a command works with that feeds its instance itself.
@@ -171,6 +169,12 @@ pub(crate) struct App {
     /// Of the server's own address and of the receivers'.
     servers: Vec<JoinHandle<()>>,
     housekeeping: JoinHandle<()>,
+    admission: Arc<Admission>,
+    /// Lets the admission's time pass.
+    admitting: JoinHandle<()>,
+    tls: Option<Tls>,
+    /// Takes new certificates.
+    keeping_tls: Option<JoinHandle<()>>,
     log: LogWatch,
     watching: JoinHandle<()>,
     /// By which commands that can read the data directory are let in; `None` where everybody is.
@@ -194,6 +198,13 @@ impl App {
             CommandError::surroundings(format!("the listening address: {error}"))
         })?;
         let doors = Doors::open(&config.receivers).await?;
+        let tls = match &config.server.tls {
+            None => None,
+            Some(tls) => {
+                let opened = Tls::open(tls, &data_dir, &tls::hosts(config.server.listen));
+                Some(opened.map_err(|error| CommandError::of("server.tls", error))?)
+            }
+        };
         let scraped = doors::scrape_clients(&config.scrape)?;
 
         let topics = stores::topics(&config);
@@ -238,10 +249,12 @@ impl App {
         );
 
         let counters = Arc::new(IngestCounters::default());
-        let publisher = Publisher::new(Arc::clone(&log.bus), &topics.samples(), partitions);
+        let admission = admission::open(config.limits.series, &data_dir)?;
+        let publisher = Publisher::new(Arc::clone(&log.bus), &topics.samples(), partitions)
+            .with_admission(Arc::clone(&admission));
         let receivers = Arc::new(Receivers::new(
             publisher.clone(),
-            config.ingest,
+            config.limits,
             Arc::clone(&counters),
         ));
         let inlet = Inlet {
@@ -306,7 +319,7 @@ impl App {
             &topics.dead_letters(),
             publisher,
             sources.readings,
-            config.ingest.samples_max,
+            config.limits.samples_max,
         );
 
         let watch = LogWatch::default();
@@ -336,13 +349,17 @@ impl App {
                 },
                 archive: archive.url().to_owned(),
                 counters: Arc::clone(&counters),
+                admission: Arc::clone(&admission),
                 embedded: log.embedded.clone(),
             },
             log: watch.clone(),
-            record: Box::new(move || {
-                record(&counters, log.embedded.as_deref());
-                sources::record(&sources.counters);
-            }),
+            record: {
+                let admission = Arc::clone(&admission);
+                Box::new(move || {
+                    intake_metrics::record(&counters, &admission, log.embedded.as_deref());
+                    sources::record(&sources.counters);
+                })
+            },
             replayer,
             metrics: metrics.clone(),
             started,
@@ -372,13 +389,14 @@ impl App {
         let servers = servers
             .into_iter()
             .map(|(listener, router)| {
-                let (settings, stop) = (config.server.clone(), stop.clone());
-                tokio::spawn(http::server::serve(listener, router, settings, stop))
+                let (settings, tls, stop) = (config.server.clone(), tls.clone(), stop.clone());
+                tokio::spawn(http::server::serve(listener, router, settings, tls, stop))
             })
             .collect();
         let default_address =
             Config::defaults().is_some_and(|defaults| defaults.server.listen == address);
         let housekeeping = tokio::spawn(keep_house(metrics, Arc::clone(&aggregates)));
+        let admitting = tokio::spawn(admission::keep(Arc::clone(&admission), data_dir.clone()));
         info!(%address, data_dir = %data_dir.display(), partitions, bus = ?config.bus.kind, archive = archive.url(), "started");
         Ok(App {
             address,
@@ -392,6 +410,10 @@ impl App {
             collectors,
             servers,
             housekeeping,
+            admission,
+            admitting,
+            keeping_tls: tls.clone().map(|tls| tokio::spawn(tls.keep())),
+            tls,
             log: watch,
             watching,
             local_token,
@@ -430,11 +452,20 @@ impl App {
 
     /// What `tidewatch sql` and `tail` must be given to find us: nothing at the default address.
     pub(crate) fn url_argument(&self) -> String {
-        if self.default_address {
+        if self.tls.is_some() {
+            // There they find the certificate, too.
+            format!(" --data-dir {}", self.data_dir.display())
+        } else if self.default_address {
             String::new()
         } else {
             format!(" --url http://{}", self.address)
         }
+    }
+
+    /// Our URL.
+    fn url(&self) -> String {
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}", self.address)
     }
 
     /// Waits until every partition runs or one can't, and notes our address in the data directory. Answers what to say of it, such as
@@ -462,6 +493,11 @@ impl App {
         if stop.is_cancelled() {
             return None;
         }
+        if let Some(tls) = &self.tls
+            && let Err(error) = tls.pin()
+        {
+            warn!(%error, "the certificate could not be left in the data directory; commands on this machine need TIDEWATCH_CA_FILE");
+        }
         // A convenience for `tidewatch sql`: without it the address must be given there.
         if let Err(error) = std::fs::write(
             self.data_dir.join(ADDRESS_FILE),
@@ -488,10 +524,13 @@ impl App {
         let Some(state) = self.wait_ready(stop).await else {
             return;
         };
+        let certificate = self.tls.as_ref().map_or_else(String::new, |tls| {
+            format!("\n  certificate     {}", tls.certificate_file().display())
+        });
         let text = format!(
-            "tidewatch {} {state}\n  listens on      http://{}\n  data directory  {}\n\nTry next:\n{}\n\nCtrl-C stops.\n",
+            "tidewatch {} {state}\n  listens on      {}{certificate}\n  data directory  {}\n\nTry next:\n{}\n\nCtrl-C stops.\n",
             env!("CARGO_PKG_VERSION"),
-            self.address,
+            self.url(),
             self.data_dir.display(),
             http::next_commands(&self.url_argument()),
         );
@@ -534,6 +573,13 @@ impl App {
             })?,
         };
         self.housekeeping.abort();
+        self.admitting.abort();
+        if let Some(keeping) = &self.keeping_tls {
+            keeping.abort();
+        }
+        if let Err(error) = admission::save(&self.admission, &self.data_dir) {
+            warn!(%error, "the folded labels could not be saved; the next start folds them anew");
+        }
         self.watching.abort();
         if let Err(error) = self.aggregates.sync().await {
             warn!(%error, "the aggregate store could not be synced; what it lacks is computed again");
@@ -541,6 +587,7 @@ impl App {
         // Only a hint: who finds it asks whether anyone is there.
         let _ = std::fs::remove_file(self.data_dir.join(ADDRESS_FILE));
         let _ = std::fs::remove_file(access::local_token_file(&self.data_dir));
+        let _ = std::fs::remove_file(tls::pinned_file(&self.data_dir));
         info!("stopped");
         if stopped.is_empty() {
             return Ok(());
@@ -596,41 +643,6 @@ fn status(running: &Running) -> Vec<PartitionStatus> {
         .as_ref()
         .map(Pipeline::status)
         .unwrap_or_default()
-}
-
-/// Brings the metrics of intake and log up to date.
-fn record(counters: &IngestCounters, embedded: Option<&EmbeddedBus>) {
-    for intake in Intake::ALL {
-        let (label, totals) = ([("intake", intake.name())], counters.of(intake));
-        for (metric, total) in [
-            (Metric::IngestRequestsTotal, &totals.requests),
-            (Metric::IngestFailuresTotal, &totals.failures),
-            (Metric::IngestAcceptedSamplesTotal, &totals.accepted_samples),
-            (Metric::IngestRejectedSamplesTotal, &totals.rejected_samples),
-            (Metric::IngestSkippedFieldsTotal, &totals.skipped_fields),
-            (Metric::IngestDroppedSamplesTotal, &totals.dropped_samples),
-            (Metric::IngestBodyBytesTotal, &totals.body_bytes),
-        ] {
-            telemetry::reached(metric, &label, total.load(Ordering::Relaxed));
-        }
-    }
-    telemetry::set(
-        Metric::IngestInFlightBytes,
-        &[],
-        counters.in_flight_bytes.load(Ordering::Relaxed) as f64,
-    );
-    telemetry::set(
-        Metric::IngestInFlightRequests,
-        &[],
-        counters.in_flight_requests.load(Ordering::Relaxed) as f64,
-    );
-    if let Some(stats) = embedded.map(EmbeddedBus::stats) {
-        telemetry::reached(Metric::LogAppendsTotal, &[], stats.appends);
-        telemetry::reached(Metric::LogRecordsTotal, &[], stats.records);
-        telemetry::reached(Metric::LogSyncsTotal, &[], stats.syncs);
-        telemetry::reached(Metric::LogRemovedRecordsTotal, &[], stats.removed_records);
-        telemetry::set(Metric::LogStoredBytes, &[], stats.stored_bytes as f64);
-    }
 }
 
 /// What must be done from time to time, until it is aborted.

@@ -90,6 +90,9 @@ pub enum Command {
     /// Make, list and revoke the tokens by which others send and ask.
     #[command(subcommand)]
     Token(commands::token::TokenCommand),
+    /// Show which labels have too many values, and release those that were folded.
+    #[command(subcommand)]
+    Cardinality(commands::cardinality::CardinalityCommand),
     /// Look at records that could not be decoded, and decode them again.
     #[command(subcommand)]
     DeadLetters(commands::dead_letters::DeadLettersCommand),
@@ -384,6 +387,7 @@ impl Cli {
                 Command::Detect(args) => commands::detect::run(config, args).await,
                 Command::Forecast(args) => commands::forecast::run(config, args).await,
                 Command::Health(args) => commands::health::run(&config, args).await,
+                Command::Cardinality(command) => commands::cardinality::run(&config, command).await,
                 Command::Topics(TopicsCommand::Create { .. }) => {
                     commands::topics::create(&config).await
                 }

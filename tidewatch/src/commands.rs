@@ -5,6 +5,7 @@ use std::io::{ErrorKind, Write};
 use crate::error::CommandError;
 
 pub(crate) mod archive;
+pub(crate) mod cardinality;
 pub(crate) mod check;
 pub(crate) mod client;
 pub(crate) mod dead_letters;

@@ -34,6 +34,7 @@ pub use template::template;
 pub(crate) use units::parse_duration;
 
 use crate::error_codes;
+use crate::tls::TlsConfig;
 
 /// The text of the defaults.
 pub const DEFAULTS: &str = include_str!("config/defaults.toml");
@@ -104,6 +105,8 @@ pub struct ServerConfig {
     pub request_timeout: Duration,
     /// Readers of `tail` at once.
     pub tails_max: usize,
+    /// TLS, if it is spoken.
+    pub tls: Option<TlsConfig>,
 }
 
 /// Who may use the server.
@@ -249,8 +252,8 @@ pub struct Config {
     pub sources: Vec<SourceConfig>,
     /// The archive.
     pub archive: ArchiveConfig,
-    /// What receivers take.
-    pub ingest: ingest::http::Limits,
+    /// What is taken at most of requests, senders and series.
+    pub limits: ingest::http::Limits,
     /// Further receivers.
     pub receivers: ReceiversConfig,
     /// What is scraped.

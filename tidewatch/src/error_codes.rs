@@ -109,6 +109,14 @@ schemas::error_codes! {
         means: "The topic was made by someone else, or changed.",
         expected: "message.timestamp.type=LogAppendTime, cleanup.policy=delete, max.message.bytes of at least 4 MiB and 128 KiB.",
         fix: "Change it by `kafka-configs.sh --alter`; the check tells the whole command.";
+    SERVER_TLS = "TW-TLS-001", "The certificate of this server can't be used",
+        means: "A server that speaks TLS shows a certificate and proves that it has its key. The program does not start; one that runs goes on with what it had.",
+        expected: "Two PEM files that belong together, `server.tls.certificate_file` (our own certificate first) and `server.tls.key_file` (not encrypted), of a certificate that is valid now.",
+        fix: "Correct what the message names. `openssl x509 -in FILE -noout -subject -dates` shows a certificate; with `server.tls.self_signed = true` one is made.";
+    PLAIN_HTTP = "TW-TLS-002", "Plain HTTP was sent to a port that speaks TLS",
+        means: "Nothing was read of the request.",
+        expected: "`https://` and a client that trusts the certificate of this server.",
+        fix: "Change the address of the sender to https://. For a certificate of our own making give it `tls/certificate.pem` of the data directory as authority.";
 }
 
 /// All codes of all rooms, in the order of the book.

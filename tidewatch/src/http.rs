@@ -26,9 +26,11 @@ use crate::access::{Access, Need, Route, Scope};
 use crate::log_watch::LogWatch;
 use crate::telemetry::{self, Metric};
 
+use cardinality::{CARDINALITY_PATH, RELEASE_PATH};
 pub(crate) use sql::NOTES_HEADER;
 pub(crate) use status::{next_commands, not_ready};
 
+pub(crate) mod cardinality;
 pub(crate) mod dead_letters;
 pub(crate) mod overview;
 pub(crate) mod server;
@@ -81,13 +83,16 @@ pub(crate) fn routes(
     receivers: Vec<(&'static str, MethodRouter)>,
 ) -> Vec<Route> {
     const QUERY: Need = Need::Scope(Scope::Query);
-    let own: [(_, _, MethodRouter<Arc<Context>>); 9] = [
+    const ADMIN: Need = Need::Scope(Scope::Admin);
+    let own: [(_, _, MethodRouter<Arc<Context>>); 11] = [
         ("/", Need::Nothing, get(status::front_page)),
         ("/healthz", Need::Nothing, get(status::healthz)),
         ("/readyz", Need::Nothing, get(status::readyz)),
         ("/metrics", QUERY, get(status::metrics)),
         (INSTANCE_PATH, QUERY, get(status::instance)),
         (overview::STATUS_PATH, QUERY, get(overview::overview)),
+        (CARDINALITY_PATH, QUERY, get(cardinality::report)),
+        (RELEASE_PATH, ADMIN, post(cardinality::release)),
         ("/api/v1/sql", QUERY, post(sql::sql)),
         ("/api/v1/tail/{what}", QUERY, get(tail::tail)),
         (
@@ -166,7 +171,7 @@ async fn watch(State(context): State<Arc<Context>>, request: Request, next: Next
 
 /// A path as a label: made-up paths must not make series.
 fn route_of(path: &str) -> &'static str {
-    const ROUTES: [&str; 19] = [
+    const ROUTES: [&str; 21] = [
         "/",
         "/healthz",
         "/readyz",
@@ -185,6 +190,8 @@ fn route_of(path: &str) -> &'static str {
         "/api/v1/tail/anomalies",
         INSTANCE_PATH,
         overview::STATUS_PATH,
+        CARDINALITY_PATH,
+        RELEASE_PATH,
         dead_letters::REPLAY_PATH,
     ];
     ROUTES

@@ -4,6 +4,7 @@
 //! apart), `http` (what is answered while it runs), [`access`] (who may ask), `tables` (what SQL sees of the running pipeline), [`replay`] (history through the same rooms), [`telemetry`] (what it tells of itself).
 
 pub mod access;
+mod admission;
 pub mod app;
 pub mod cli;
 mod commands;
@@ -12,6 +13,7 @@ mod doors;
 pub mod error;
 pub mod error_codes;
 mod http;
+mod intake_metrics;
 mod log_watch;
 mod logs;
 pub mod replay;
@@ -20,3 +22,4 @@ mod stores;
 mod systemd;
 mod tables;
 pub mod telemetry;
+pub mod tls;

@@ -41,7 +41,7 @@ impl Sources {
             let running = Source {
                 name: source.name.clone(),
                 reading: source.reading,
-                samples_max: config.ingest.samples_max,
+                samples_max: config.limits.samples_max,
                 topics: stores::source_options(config, source)?,
             };
             let (name, reading) = (source.name.clone(), source.reading);

@@ -66,6 +66,10 @@ metric_enum! {
     AccessRefusalsTotal = Counter "tidewatch_access_refusals_total",
     /// Connections that are open.
     HttpConnections = Gauge "tidewatch_http_connections",
+    /// Connections to a port with TLS that came to nothing, by reason: plain_http, handshake, timeout.
+    TlsFailuresTotal = Counter "tidewatch_tls_failures_total",
+    /// When the certificate of this server ends, seconds since 1970.
+    TlsCertificateExpiryTimestampSeconds = Gauge "tidewatch_tls_certificate_expiry_timestamp_seconds",
     /// Requests begun, by intake; for a collector, collections.
     IngestRequestsTotal = Counter "tidewatch_ingest_requests_total",
     /// Requests answered with an error, by intake; for a collector, publications that failed.
@@ -90,6 +94,14 @@ metric_enum! {
     IngestInFlightBytes = Gauge "tidewatch_ingest_in_flight_bytes",
     /// Requests being worked on.
     IngestInFlightRequests = Gauge "tidewatch_ingest_in_flight_requests",
+    /// Limits met, by limit: requests refused, and series refused each time that they are asked about.
+    IngestLimitHitsTotal = Counter "tidewatch_ingest_limit_hits_total",
+    /// Series that are active at the door.
+    IngestActiveSeries = Gauge "tidewatch_ingest_active_series",
+    /// Labels that have too many values, so that further new ones are stored as `__other__`.
+    IngestFoldedLabels = Gauge "tidewatch_ingest_folded_labels",
+    /// Samples stored with a folded label.
+    IngestFoldedSamplesTotal = Counter "tidewatch_ingest_folded_samples_total",
     /// 1 if the log takes samples, 0 while the broker is away or the disk is full.
     LogUp = Gauge "tidewatch_log_up",
     /// Appends to the embedded log.

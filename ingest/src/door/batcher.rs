@@ -1,12 +1,16 @@
 //! Groups samples by partition into batches and writes those as records. Synchronous; knows no protocol and no bus.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use schemas::time::{HOUR, MINUTE, SECOND, TIME_MAX, TIME_MIN};
 use schemas::topics::{FORMAT_BATCH, HEADER_FORMAT};
 use schemas::{BATCH_SAMPLES_MAX, BatchBuilder, BatchError, Kind, Labels, Micros};
 
 use super::memo::{LabelSetId, Memo, MetricId, SeriesRef};
+use super::pairs::{Fold, Outcome, Told};
 use super::{Place, Reason, Rejections};
+use crate::admission::{Admission, Decision, Hit, Limit, Load, Sender};
 
 /// About how many bytes a record may have before the next one is begun. 1 MiB: below every broker's default limit once compressed,
 /// and large enough that a record's dictionaries are shared by tens of thousands of samples.
@@ -60,7 +64,7 @@ impl TimeUnit {
 
 /// A request carries more samples than one may.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("more than {0} samples in one request; send them in several")]
+#[error("{}", Hit::new(Limit::Samples, *.0, *.0 + 1))]
 pub struct TooManySamples(pub usize);
 
 /// One record to append to one partition.
@@ -112,6 +116,18 @@ pub struct Batcher {
     samples: usize,
     samples_max: usize,
     rejections: Rejections,
+    gate: Option<Gate>,
+}
+
+/// Who is asked which series are let in, and for whom.
+#[derive(Debug)]
+struct Gate {
+    admission: Arc<Admission>,
+    sender: Arc<Load>,
+    now: Micros,
+    told: Told,
+    /// Why series of this request were refused.
+    refusals: Vec<Hit>,
 }
 
 impl Batcher {
@@ -129,6 +145,40 @@ impl Batcher {
             samples: 0,
             samples_max,
             rejections: Rejections::default(),
+            gate: None,
+        }
+    }
+
+    /// The same, which asks an admission about every series.
+    pub fn with_admission(self, admission: Arc<Admission>) -> Self {
+        let gate = Gate {
+            sender: admission.sender(&Sender::default()),
+            now: 0,
+            told: Told {
+                epoch: admission.epoch(),
+                request: 0,
+            },
+            refusals: Vec::new(),
+            admission,
+        };
+        Batcher {
+            gate: Some(gate),
+            ..self
+        }
+    }
+
+    /// Says who sends what comes from now on, and when. To be called before each request where there is an admission; without one it does nothing.
+    pub fn begin(&mut self, sender: &Sender, now: Micros) {
+        if let Some(gate) = &mut self.gate {
+            if *gate.sender.name != *sender.name() {
+                gate.sender = gate.admission.sender(sender);
+            }
+            gate.now = now;
+            gate.told = Told {
+                epoch: gate.admission.epoch(),
+                request: gate.told.request.wrapping_add(1),
+            };
+            gate.refusals.clear();
         }
     }
 
@@ -203,6 +253,27 @@ impl Batcher {
         if self.samples >= self.samples_max {
             return Err(TooManySamples(self.samples_max));
         }
+        let (mut labels, mut kind, mut micros) = (labels, kind, micros);
+        if let Some(gate) = &self.gate {
+            let known = self.memo.pairs.find(metric, labels, gate.told);
+            let outcome = match known {
+                Some(outcome) => outcome,
+                None => self.ask(metric, labels),
+            };
+            match outcome {
+                Outcome::Pass => {}
+                Outcome::Fold(fold) => {
+                    labels = fold.labels;
+                    // Values of many counters in turn would look like one that is reset all the time.
+                    kind = Some(Kind::Gauge);
+                    micros = self.place(fold, micros);
+                }
+                Outcome::Refused(number) => {
+                    self.refuse(number, place);
+                    return Ok(());
+                }
+            }
+        }
         self.samples += 1;
         let set = &self.memo.label_sets[labels.0 as usize];
         let (partition, set_batch, mut set_key) = (set.partition as usize, set.batch, set.key);
@@ -236,6 +307,60 @@ impl Batcher {
         );
         batch.bytes += ROW_BYTES;
         Ok(())
+    }
+
+    /// Asks what becomes of a series.
+    #[cold]
+    fn ask(&mut self, metric: MetricId, labels: LabelSetId) -> Outcome {
+        let Some(gate) = &mut self.gate else {
+            return Outcome::Pass;
+        };
+        let name = &self.memo.metrics[metric.0 as usize].name;
+        let set = &self.memo.label_sets[labels.0 as usize].labels;
+        let decision = gate.admission.decide(&gate.sender, name, set, gate.now);
+        let outcome = match decision {
+            Decision::Pass => Outcome::Pass,
+            Decision::Fold {
+                labels: stored,
+                folded,
+                original,
+            } => match self.memo.intern(stored) {
+                Ok(labels) => Outcome::Fold(Fold {
+                    labels,
+                    folded,
+                    original,
+                }),
+                // One label set of a mebibyte, and its fold does not fit: as it came, it does.
+                Err(_) => Outcome::Pass,
+            },
+            Decision::Refuse(hit) => {
+                gate.refusals.push(hit);
+                Outcome::Refused(gate.refusals.len() as u32 - 1)
+            }
+        };
+        if self.memo.pairs.set(metric, labels, gate.told, outcome) {
+            self.memo.note_pair();
+        }
+        outcome
+    }
+
+    #[cold]
+    fn place(&self, fold: Fold, time: Micros) -> Micros {
+        match &self.gate {
+            Some(gate) => gate.admission.place(fold.folded, fold.original, time),
+            None => time,
+        }
+    }
+
+    #[cold]
+    fn refuse(&mut self, number: u32, place: Place) {
+        let hit = self
+            .gate
+            .as_ref()
+            .and_then(|gate| gate.refusals.get(number as usize));
+        if let Some(hit) = hit {
+            self.rejections.add(1, place, Reason::Limit(hit.clone()));
+        }
     }
 
     /// Gives the label set a key in the open batch of its partition, beginning a batch where there is none or the set no longer fits.

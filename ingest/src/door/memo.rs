@@ -8,6 +8,7 @@ use hashbrown::{HashMap, HashTable};
 use schemas::{Kind, Labels, METRIC_BYTES_MAX, Resource, partition_of};
 
 use super::Reason;
+use super::pairs::{PAIR_BYTES, Pairs};
 
 /// The largest label set, bytes of its canonical form. 1 MiB: with it and a full batch a record stays below the log's 4 MiB.
 pub const LABEL_SET_BYTES_MAX: usize = 1024 * 1024;
@@ -66,6 +67,8 @@ pub(super) struct Memo {
     hasher: RandomState,
     /// Where the next series is expected: senders keep their order, so it is the one after the last.
     next: usize,
+    /// What became of series, where somebody decides that.
+    pub(super) pairs: Pairs,
 }
 
 /// A series by the bytes that its sender names it with.
@@ -90,6 +93,7 @@ impl Memo {
             series_places: HashTable::new(),
             hasher: RandomState::default(),
             next: 0,
+            pairs: Pairs::default(),
         }
     }
 
@@ -104,6 +108,7 @@ impl Memo {
         self.label_sets_by_raw.clear();
         self.series.clear();
         self.series_places.clear();
+        self.pairs.clear();
         self.bytes = self
             .metrics
             .iter()
@@ -140,7 +145,13 @@ impl Memo {
         Ok(id)
     }
 
-    fn intern(&mut self, labels: Labels) -> Result<LabelSetId, Reason> {
+    /// Counts what one more pair costs.
+    pub(super) fn note_pair(&mut self) {
+        self.bytes += PAIR_BYTES;
+    }
+
+    /// A label set, without making room: what other label sets are known stays known.
+    pub(super) fn intern(&mut self, labels: Labels) -> Result<LabelSetId, Reason> {
         if let Some(id) = self.label_set_ids.get(&labels) {
             return Ok(*id);
         }

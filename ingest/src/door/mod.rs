@@ -7,6 +7,7 @@
 
 mod batcher;
 mod memo;
+mod pairs;
 mod publisher;
 mod rejection;
 

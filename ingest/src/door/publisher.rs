@@ -6,7 +6,8 @@ use std::sync::Arc;
 use bus::{Bus, BusError, Record};
 use futures::future::join_all;
 
-use super::PartitionRecord;
+use super::{Batcher, PartitionRecord};
+use crate::admission::Admission;
 
 /// What was made durable.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -25,6 +26,7 @@ pub struct Publisher {
     bus: Arc<dyn Bus>,
     topic: Arc<str>,
     partitions: u32,
+    admission: Option<Arc<Admission>>,
 }
 
 impl fmt::Debug for Publisher {
@@ -44,6 +46,29 @@ impl Publisher {
             bus,
             topic: topic.into(),
             partitions,
+            admission: None,
+        }
+    }
+
+    /// The same, whose batchers ask which series are let in.
+    pub fn with_admission(self, admission: Arc<Admission>) -> Self {
+        Publisher {
+            admission: Some(admission),
+            ..self
+        }
+    }
+
+    /// Who decides which series are let in, if anybody does.
+    pub fn admission(&self) -> Option<&Arc<Admission>> {
+        self.admission.as_ref()
+    }
+
+    /// A batcher for this publisher (see [`Batcher::new`]).
+    pub fn batcher(&self, memo_bytes_max: usize, samples_max: usize) -> Batcher {
+        let batcher = Batcher::new(self.partitions, memo_bytes_max, samples_max);
+        match &self.admission {
+            Some(admission) => batcher.with_admission(Arc::clone(admission)),
+            None => batcher,
         }
     }
 

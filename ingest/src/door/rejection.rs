@@ -6,6 +6,7 @@ use schemas::time::{TIME_MAX, TIME_MIN};
 use schemas::{LabelsError, METRIC_BYTES_MAX};
 
 use super::{LABEL_SET_BYTES_MAX, TimeUnit};
+use crate::admission::Hit;
 
 /// How many rejections of one request are kept with place and reason. 20: enough to see the pattern; all are counted.
 pub const REJECTIONS_KEPT_MAX: usize = 20;
@@ -79,6 +80,9 @@ pub enum Reason {
         /// In which unit.
         unit: TimeUnit,
     },
+    /// A limit of the settings.
+    #[error("{0}")]
+    Limit(Hit),
     /// The line or element does not follow its protocol.
     #[error("{0}")]
     Syntax(String),

@@ -7,7 +7,8 @@ use schemas::{HasCode, Micros};
 use super::format::Reading;
 use super::guess::guess;
 use super::letter::{Origin, StoredLetter, Trouble};
-use crate::door::{Batcher, PartitionRecord, Rejections, TooManySamples};
+use crate::admission::Sender;
+use crate::door::{Batcher, PartitionRecord, Publisher, Rejections, TooManySamples};
 use crate::error_codes;
 
 /// Samples after which what was decoded is appended before more is. 250,000: some 6 MB of columns, a dozen records.
@@ -123,15 +124,16 @@ pub(super) struct Decoder {
     source: String,
     reading: Reading,
     samples_max: usize,
+    sender: Sender,
     door: Batcher,
 }
 
 impl Decoder {
-    /// A decoder for a source, to so many partitions; it remembers label sets in about `memo_bytes_max` bytes, and takes at most `samples_max` samples of a record.
+    /// A decoder for a source, to the partitions of a publisher; it remembers label sets in about `memo_bytes_max` bytes, and takes at most `samples_max` samples of a record.
     pub(super) fn new(
         source: &str,
         reading: Reading,
-        partitions: u32,
+        publisher: &Publisher,
         memo_bytes_max: usize,
         samples_max: usize,
     ) -> Self {
@@ -141,7 +143,11 @@ impl Decoder {
             source: source.to_owned(),
             reading,
             samples_max,
-            door: Batcher::new(partitions, memo_bytes_max, room),
+            sender: Sender::new(match source {
+                "" => "replayed dead letters".to_owned(),
+                source => format!("source {source}"),
+            }),
+            door: publisher.batcher(memo_bytes_max, room),
         }
     }
 
@@ -155,6 +161,7 @@ impl Decoder {
         now: Micros,
     ) -> Result<Decoded, schemas::BatchError> {
         let mut decoded = Decoded::default();
+        self.door.begin(&self.sender, now);
         // Records that broke off after some of their samples.
         let mut broken = Vec::new();
         for record in records {

@@ -183,12 +183,12 @@ impl Replayer {
             }
         }
         for (reading, letters) in by_format {
-            let (partitions, samples_max) = (self.publisher.partitions(), self.samples_max);
+            let (publisher, samples_max) = (self.publisher.clone(), self.samples_max);
             let decoding = tokio::task::spawn_blocking(move || {
                 let memo = MEMO_BYTES_MAX;
                 decode(
                     &letters,
-                    Decoder::new("", reading, partitions, memo, samples_max),
+                    Decoder::new("", reading, &publisher, memo, samples_max),
                 )
             });
             let decoded = decoding.await.map_err(|error| BusError::Unavailable {

@@ -88,7 +88,7 @@ impl Source {
             let decoder = Decoder::new(
                 &self.name,
                 self.reading,
-                sink.publisher.partitions(),
+                &sink.publisher,
                 MEMO_BYTES_MAX,
                 self.samples_max,
             );

@@ -9,7 +9,7 @@ use super::format::{Format, Reading};
 use super::guess::guess;
 use crate::door::Batcher;
 use crate::http::LineUnit;
-use crate::memory_bus::{Row, rows_of_all};
+use crate::memory_bus::{MemoryBus, Row, rows_of_all};
 
 const NOW: i64 = 1_800_000_000_000_000;
 
@@ -81,7 +81,8 @@ fn decoder(format: Format, samples_max: usize) -> Decoder {
         format,
         unit: LineUnit::Auto,
     };
-    Decoder::new("s", reading, 1, 1 << 20, samples_max)
+    let publisher = MemoryBus::new().publisher(1);
+    Decoder::new("s", reading, &publisher, 1 << 20, samples_max)
 }
 
 /// All that comes of some records: samples, reasons with the offset they are of, and tombstones.
@@ -299,7 +300,7 @@ fn every_format_is_told_from_every_other() {
 #[case(b"\x1f\x8b\x08\x00abc".to_vec(), "gzip (compress on the topic instead: Kafka does it by itself)")]
 #[case(b"\x28\xb5\x2f\xfdabc".to_vec(), "zstd (compress on the topic instead: Kafka does it by itself)")]
 #[case(b"\x00\x00\x00\x00\x11\x02abc".to_vec(), "a schema registry's framing, schema 17")]
-#[case(otlp_proto()[..30].to_vec(), "protobuf, cut off: 30 bytes of at least 60")]
+#[case(otlp_proto()[..30].to_vec(), "protobuf, cut off: 30 bytes of at least 54")]
 #[case(otlp_json()[..100].to_vec(), "otlp_json, cut off after 100 bytes")]
 #[case(br#"{"resourceLogs":[]}"#.to_vec(), "otlp_json of logs")]
 #[case(br#"{"resourceSpans":[{}]}"#.to_vec(), "otlp_json of traces")]

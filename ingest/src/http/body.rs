@@ -2,15 +2,16 @@
 
 use std::io::Read;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{HeaderMap, header};
 use bytes::Bytes;
 use futures::StreamExt;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::refusal::{Malformed, Refusal, Undecodable};
+use crate::admission::{Hit, Limit, Load, take_up_to};
 
 /// How long a body may take to arrive. 60 s: 16 MiB at 2.2 Mbit/s; longer holds a share of the budget for a stalled client.
 const BODY_TIME_MAX: Duration = Duration::from_secs(60);
@@ -18,6 +19,8 @@ const BODY_TIME_MAX: Duration = Duration::from_secs(60);
 const CHUNK_BYTES: usize = 256 * 1024;
 /// The largest zstd window, as a power of two: 8 MiB, what RFC 8878 asks every decoder to take and no more.
 const ZSTD_WINDOW_LOG_MAX: u32 = 23;
+/// Bytes up to which nobody asks how far a body has grown: they hurt no one.
+const RATIO_FREE_BYTES: usize = 1024 * 1024;
 /// No valid snappy block grows more than this: its best element makes 64 bytes of 3.
 const SNAPPY_RATIO_MAX: usize = 22;
 
@@ -74,39 +77,67 @@ impl Encoding {
     }
 }
 
-/// A share of the bytes that may be in flight, given back when dropped.
+/// A share of the bytes that may be in flight, of all and of one sender, given back when dropped.
 #[derive(Debug)]
 pub(super) struct Share {
-    budget: Arc<Semaphore>,
-    held: Option<OwnedSemaphorePermit>,
+    total: Arc<AtomicUsize>,
+    total_max: usize,
+    load: Arc<Load>,
+    load_max: usize,
+    held: usize,
 }
 
 impl Share {
-    pub(super) fn new(budget: Arc<Semaphore>) -> Self {
-        Share { budget, held: None }
+    pub(super) fn new(
+        total: Arc<AtomicUsize>,
+        total_max: usize,
+        load: Arc<Load>,
+        load_max: usize,
+    ) -> Self {
+        Share {
+            total,
+            total_max,
+            load,
+            load_max,
+            held: 0,
+        }
     }
 
     /// Takes more bytes, at once or not at all.
     pub(super) fn grow(&mut self, bytes: usize) -> Result<(), Refusal> {
-        let busy = || {
-            Refusal::busy(
-                "too many bytes are being worked on; send again after the time that Retry-After names",
-            )
+        let of_sender = |bytes| {
+            let of = Arc::clone(&self.load.name);
+            Hit::of(Limit::SenderInFlight, self.load_max, bytes, of)
         };
-        let more = Arc::clone(&self.budget)
-            .try_acquire_many_owned(u32::try_from(bytes).map_err(|_| busy())?)
-            .map_err(|_| busy())?;
-        match &mut self.held {
-            Some(held) => held.merge(more),
-            None => self.held = Some(more),
+        let of_all = |bytes| Hit::new(Limit::InFlight, self.total_max, bytes);
+        // What would not fit if nothing else were there must not be sent again and again.
+        let needed = self.held.saturating_add(bytes);
+        if needed > self.total_max {
+            return Err(Refusal::never_fits(&of_all(needed)));
         }
+        if needed > self.load_max {
+            return Err(Refusal::never_fits(&of_sender(needed)));
+        }
+        if !take_up_to(&self.total, bytes, self.total_max) {
+            return Err(Refusal::busy(of_all(bytes)));
+        }
+        if !take_up_to(&self.load.bytes, bytes, self.load_max) {
+            self.total.fetch_sub(bytes, Ordering::Relaxed);
+            return Err(Refusal::busy(of_sender(bytes)));
+        }
+        self.held = needed;
         Ok(())
     }
 
     pub(super) fn bytes(&self) -> usize {
         self.held
-            .as_ref()
-            .map_or(0, OwnedSemaphorePermit::num_permits)
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.total.fetch_sub(self.held, Ordering::Relaxed);
+        self.load.bytes.fetch_sub(self.held, Ordering::Relaxed);
     }
 }
 
@@ -117,16 +148,12 @@ pub(super) async fn read(
     bytes_max: usize,
     share: &mut Share,
 ) -> Result<Bytes, Refusal> {
-    let too_large = || {
-        Refusal::too_large(format!(
-            "the body has more than {bytes_max} bytes; send it in several requests"
-        ))
-    };
+    let too_large = |found| Refusal::limit(Hit::new(Limit::Body, bytes_max, found));
     let announced = headers
         .get(header::CONTENT_LENGTH)
         .and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
-    if announced.is_some_and(|bytes| bytes > bytes_max) {
-        return Err(too_large());
+    if let Some(bytes) = announced.filter(|bytes| *bytes > bytes_max) {
+        return Err(too_large(bytes));
     }
     share.grow(announced.unwrap_or(0))?;
     let collect = async {
@@ -140,7 +167,7 @@ pub(super) async fn read(
                 ))
             })?;
             if bytes.len() + chunk.len() > bytes_max {
-                return Err(too_large());
+                return Err(too_large(bytes.len() + chunk.len()));
             }
             let needed = bytes.len() + chunk.len();
             if needed > share.bytes() {
@@ -159,24 +186,28 @@ pub(super) async fn read(
     }
 }
 
-/// Undoes the encoding; the result has at most `bytes_max` bytes. Synchronous and slow: not for a task that others wait for.
+/// Undoes the encoding; the result has at most so many bytes, and no more times as many as the body. Synchronous and slow: not for a task that others wait for.
 pub(super) fn decompress(
     encoding: Encoding,
     body: Bytes,
-    bytes_max: usize,
+    (bytes_max, ratio_max): (usize, usize),
     share: &mut Share,
 ) -> Result<Bytes, Refusal> {
+    let bounds = Bounds {
+        encoding,
+        sent: body.len(),
+        bytes_max,
+        ratio_max,
+    };
     match encoding {
-        Encoding::Identity if body.len() > bytes_max => Err(expands_too_far(encoding, bytes_max)),
-        Encoding::Identity => Ok(body),
-        Encoding::Snappy => unsnap(&body, bytes_max, share),
+        Encoding::Identity => bounds.check(body.len()).map(|()| body),
+        Encoding::Snappy => unsnap(&body, bounds, share),
         Encoding::Gzip => {
             let mut decoder = flate2::bufread::GzDecoder::new(&body[..]);
             let bytes = read_all(
-                encoding,
+                bounds,
                 &mut decoder,
                 |d| body.len() - d.get_ref().len(),
-                bytes_max,
                 share,
             )?;
             whole(encoding, bytes, decoder.into_inner().len())
@@ -192,10 +223,9 @@ pub(super) fn decompress(
                 .window_log_max(ZSTD_WINDOW_LOG_MAX)
                 .map_err(unreadable)?;
             let bytes = read_all(
-                encoding,
+                bounds,
                 &mut decoder,
                 |d| body.len() - d.get_ref().len(),
-                bytes_max,
                 share,
             )?;
             whole(encoding, bytes, decoder.finish().len())
@@ -203,11 +233,36 @@ pub(super) fn decompress(
     }
 }
 
-fn expands_too_far(encoding: Encoding, bytes_max: usize) -> Refusal {
-    Refusal::too_large(format!(
-        "the {} body has more than {bytes_max} bytes when decompressed; send it in several requests",
-        encoding.name()
-    ))
+/// How far a body may grow.
+#[derive(Debug, Clone, Copy)]
+struct Bounds {
+    encoding: Encoding,
+    /// Bytes of it as sent.
+    sent: usize,
+    bytes_max: usize,
+    ratio_max: usize,
+}
+
+impl Bounds {
+    /// Refuses a body that has, or says that it will have, so many bytes.
+    fn check(&self, bytes: usize) -> Result<(), Refusal> {
+        let hit = |limit, max, found| {
+            Err(Refusal::limit(Hit::of(
+                limit,
+                max,
+                found,
+                self.encoding.name(),
+            )))
+        };
+        let ratio = bytes / self.sent.max(1);
+        if bytes > self.bytes_max {
+            hit(Limit::Decompressed, self.bytes_max, bytes)
+        } else if bytes > RATIO_FREE_BYTES && ratio > self.ratio_max {
+            hit(Limit::Ratio, self.ratio_max, ratio)
+        } else {
+            Ok(())
+        }
+    }
 }
 
 /// One member, one frame: what follows it would be read by some and ignored by others.
@@ -222,10 +277,9 @@ fn whole(encoding: Encoding, bytes: Bytes, left: usize) -> Result<Bytes, Refusal
 }
 
 fn read_all<D: Read>(
-    encoding: Encoding,
+    bounds: Bounds,
     decoder: &mut D,
     position: impl Fn(&D) -> usize,
-    bytes_max: usize,
     share: &mut Share,
 ) -> Result<Bytes, Refusal> {
     let mut bytes = Vec::new();
@@ -239,27 +293,27 @@ fn read_all<D: Read>(
         if let Err(error) = read {
             return Err(Refusal::malformed(format!(
                 "{} body at compressed byte {}: {error}; {} bytes were decompressed before",
-                encoding.name(),
+                bounds.encoding.name(),
                 position(decoder),
                 bytes.len()
             )));
         }
-        if bytes.len() > bytes_max {
-            return Err(expands_too_far(encoding, bytes_max));
-        }
+        bounds.check(bytes.len())?;
         if bytes.len() == before {
             return Ok(Bytes::from(bytes));
         }
     }
 }
 
-fn unsnap(body: &[u8], bytes_max: usize, share: &mut Share) -> Result<Bytes, Refusal> {
+fn unsnap(body: &[u8], bounds: Bounds, share: &mut Share) -> Result<Bytes, Refusal> {
     let malformed = |problem: String| {
         Refusal::malformed(format!("snappy body (block format expected): {problem}"))
     };
-    let Some(length) = snappy_length(body, bytes_max).map_err(malformed)? else {
-        return Err(expands_too_far(Encoding::Snappy, bytes_max));
-    };
+    let claimed = snap::raw::decompress_len(body).map_err(|error| malformed(error.to_string()))?;
+    bounds.check(claimed)?;
+    let length = snappy_length(body, bounds.bytes_max)
+        .map_err(malformed)?
+        .unwrap_or(claimed);
     share.grow(length)?;
     snap::raw::Decoder::new()
         .decompress_vec(body)

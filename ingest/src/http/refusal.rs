@@ -9,6 +9,7 @@ use bus::BusError;
 use schemas::{ErrorCode, Fault, HasCode, HasFault};
 use serde_json::json;
 
+use crate::admission::{Hit, Limit};
 use crate::door::{Rejections, TooManySamples};
 use crate::error_codes;
 
@@ -46,7 +47,7 @@ pub enum Undecodable {
     #[error(transparent)]
     TooManySamples(#[from] TooManySamples),
     /// The body is too large in the form that it is decoded from.
-    #[error("the body has more than {0} bytes in its binary form; send it in several requests")]
+    #[error("the body has more than {0} bytes in its binary form; send it in several requests, or raise `{setting}`", setting = Limit::Decompressed.setting())]
     TooLarge(usize),
 }
 
@@ -79,6 +80,8 @@ pub(super) struct Refusal {
     /// For people; begins with the page's id.
     pub(super) message: String,
     pub(super) retry_after_s: Option<u32>,
+    /// The limit that was met, if it was one.
+    pub(super) limit: Option<Limit>,
 }
 
 impl Refusal {
@@ -94,6 +97,7 @@ impl Refusal {
             page,
             message: format!("{}: {message}", page.id),
             retry_after_s: None,
+            limit: None,
         }
     }
 
@@ -133,8 +137,32 @@ impl Refusal {
         )
     }
 
-    pub(super) fn busy(message: impl fmt::Display) -> Self {
+    /// A request that is too large by one of the limits.
+    pub(super) fn limit(hit: Hit) -> Self {
         Refusal {
+            limit: Some(hit.limit),
+            ..Refusal::too_large(hit)
+        }
+    }
+
+    /// A request that needs more than may be in flight at all: told as too large, for it would be sent for ever.
+    pub(super) fn never_fits(hit: &Hit) -> Self {
+        let (found, max, setting) = (hit.found, hit.max, hit.limit.setting());
+        Refusal {
+            limit: Some(hit.limit),
+            ..Refusal::too_large(format!(
+                "the request needs {found} bytes or more, as sent and decompressed, and `{setting}` allows {max} for all that is being worked on; \
+                 send it in several requests, or raise the setting"
+            ))
+        }
+    }
+
+    /// What fits when others are done.
+    pub(super) fn busy(hit: Hit) -> Self {
+        let limit = Some(hit.limit);
+        let message = hit;
+        Refusal {
+            limit,
             retry_after_s: Some(1),
             ..Refusal::new(
                 StatusCode::TOO_MANY_REQUESTS,
@@ -227,7 +255,14 @@ impl From<Undecodable> for Refusal {
     fn from(error: Undecodable) -> Self {
         match error {
             Undecodable::Malformed(malformed) => Refusal::malformed(malformed),
-            too_large => Refusal::too_large(too_large),
+            Undecodable::TooManySamples(_) => Refusal {
+                limit: Some(Limit::Samples),
+                ..Refusal::too_large(error)
+            },
+            Undecodable::TooLarge(_) => Refusal {
+                limit: Some(Limit::Decompressed),
+                ..Refusal::too_large(error)
+            },
         }
     }
 }

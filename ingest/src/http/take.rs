@@ -1,7 +1,7 @@
 //! The way of every request: budget, body, decompression, decoding, log, counts. Knows no protocol.
 
 use std::fmt;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use axum::body::{Body, Bytes};
@@ -11,24 +11,36 @@ use tokio::sync::Semaphore;
 
 use super::body::{Encoding, Share, decompress, read};
 use super::refusal::{Refusal, Undecodable};
+use crate::admission::{Admission, Hit, Limit, Load, Sender, SeriesLimits, take_up_to};
 use crate::counters::{IngestCounters, Intake, add, subtract};
 use crate::door::{Batcher, Publisher, Rejections};
 
-/// What a receiver takes at most. Beyond: 413 for one request, 429 for all together.
+/// What is taken at most. Beyond: 413 for one request, 429 for all together, and a rejection for a series.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Bytes of one body as sent. 16 MiB.
     pub body_bytes_max: usize,
     /// Bytes of one body decompressed. 32 MiB.
     pub decompressed_bytes_max: usize,
+    /// Times that one body may grow when decompressed; asked of what decompresses to more than 1 MiB. 500: the dullest samples that were tried reach
+    /// 230, a bomb of zeros 1,000 (gzip) and more (zstd).
+    pub ratio_max: usize,
     /// Samples of one request. 1,000,000: 25 MB of columns.
     pub samples_max: usize,
     /// Bytes of all bodies being worked on, as sent and decompressed. 256 MiB; at most 4 GiB.
     pub in_flight_bytes_max: usize,
+    /// The same of one sender. 128 MiB: half, so that one can't keep all others waiting.
+    pub sender_in_flight_bytes_max: usize,
+    /// Requests being worked on. 1,024.
+    pub requests_max: usize,
+    /// The same of one sender. 256.
+    pub sender_requests_max: usize,
     /// Requests decoded at once. The number of processors: more would only take turns.
     pub decoders_max: usize,
     /// Bytes for remembered label sets, all decoders together. 256 MiB: about 400,000 series with ten labels.
     pub memo_bytes_max: usize,
+    /// What labels and series may be.
+    pub series: SeriesLimits,
 }
 
 impl Default for Limits {
@@ -36,10 +48,15 @@ impl Default for Limits {
         Limits {
             body_bytes_max: 16 * 1024 * 1024,
             decompressed_bytes_max: 32 * 1024 * 1024,
+            ratio_max: 500,
             samples_max: 1_000_000,
             in_flight_bytes_max: 256 * 1024 * 1024,
+            sender_in_flight_bytes_max: 128 * 1024 * 1024,
+            requests_max: 1024,
+            sender_requests_max: 256,
             decoders_max: std::thread::available_parallelism().map_or(2, usize::from),
             memo_bytes_max: 256 * 1024 * 1024,
+            series: SeriesLimits::default(),
         }
     }
 }
@@ -49,7 +66,9 @@ pub struct Receivers {
     publisher: Publisher,
     limits: Limits,
     counters: Arc<IngestCounters>,
-    in_flight: Arc<Semaphore>,
+    admission: Arc<Admission>,
+    in_flight_bytes: Arc<AtomicUsize>,
+    in_flight_requests: AtomicUsize,
     decoding: Arc<Semaphore>,
     /// At rest; at most `decoders_max` exist, since each needs a permit of `decoding` to be taken.
     batchers: Mutex<Vec<Batcher>>,
@@ -62,20 +81,20 @@ impl fmt::Debug for Receivers {
 }
 
 impl Receivers {
-    /// Receivers that write through a publisher.
+    /// Receivers that write through a publisher, and ask its admission; where it has none, one of their own.
     pub fn new(publisher: Publisher, limits: Limits, counters: Arc<IngestCounters>) -> Self {
-        let in_flight = Arc::new(Semaphore::new(
-            limits
-                .in_flight_bytes_max
-                .min(Semaphore::MAX_PERMITS)
-                .min(u32::MAX as usize),
-        ));
+        let admission = publisher.admission().cloned().unwrap_or_else(|| {
+            let now = jiff::Timestamp::now().as_microsecond();
+            Arc::new(Admission::new(limits.series, now))
+        });
         let decoding = Arc::new(Semaphore::new(limits.decoders_max.max(1)));
         Receivers {
-            publisher,
+            publisher: publisher.with_admission(Arc::clone(&admission)),
             limits,
             counters,
-            in_flight,
+            admission,
+            in_flight_bytes: Arc::default(),
+            in_flight_requests: AtomicUsize::new(0),
             decoding,
             batchers: Mutex::new(Vec::new()),
         }
@@ -84,6 +103,11 @@ impl Receivers {
     /// What is counted.
     pub fn counters(&self) -> &Arc<IngestCounters> {
         &self.counters
+    }
+
+    /// Who decides which series are let in.
+    pub fn admission(&self) -> &Arc<Admission> {
+        &self.admission
     }
 
     /// A batcher at rest (the one used last, whose memory is warm) or a new one.
@@ -95,11 +119,8 @@ impl Receivers {
             .pop();
         rested.unwrap_or_else(|| {
             let memo_bytes_max = self.limits.memo_bytes_max / self.limits.decoders_max.max(1);
-            Batcher::new(
-                self.publisher.partitions(),
-                memo_bytes_max,
-                self.limits.samples_max,
-            )
+            self.publisher
+                .batcher(memo_bytes_max, self.limits.samples_max)
         })
     }
 
@@ -179,6 +200,7 @@ pub(super) struct Taken {
 /// Takes a request all the way: when this answers, every accepted sample is durable.
 pub(super) async fn take<D>(
     receivers: &Arc<Receivers>,
+    sender: Sender,
     headers: &HeaderMap,
     body: Body,
     ask: Ask<D>,
@@ -189,7 +211,7 @@ where
     let intake = ask.intake;
     let counters = receivers.counters.of(intake);
     add(&counters.requests, 1);
-    let taken = take_counted(receivers, headers, body, ask).await;
+    let taken = take_counted(receivers, sender, headers, body, ask).await;
     match &taken {
         Ok(taken) => {
             add(&counters.accepted_samples, taken.accepted);
@@ -207,6 +229,9 @@ where
         }
         Err(refusal) => {
             add(&counters.failures, 1);
+            if let Some(limit) = refusal.limit {
+                receivers.admission.count(limit);
+            }
             tracing::debug!(
                 intake = intake.name(),
                 status = refusal.status.as_u16(),
@@ -220,6 +245,7 @@ where
 
 async fn take_counted<D>(
     receivers: &Arc<Receivers>,
+    sender: Sender,
     headers: &HeaderMap,
     body: Body,
     ask: Ask<D>,
@@ -228,7 +254,7 @@ where
     D: FnOnce(&[u8], Micros, &mut Batcher) -> Result<usize, Undecodable> + Send + 'static,
 {
     let limits = receivers.limits;
-    let mut in_flight = InFlight::begin(Arc::clone(receivers));
+    let mut in_flight = InFlight::begin(Arc::clone(receivers), &sender)?;
     let now = jiff::Timestamp::now().as_microsecond();
     let body = read(headers, body, limits.body_bytes_max, &mut in_flight.share).await?;
     in_flight.count();
@@ -245,11 +271,12 @@ where
         let body = decompress(
             encoding,
             body,
-            limits.decompressed_bytes_max,
+            (limits.decompressed_bytes_max, limits.ratio_max),
             &mut in_flight.share,
         )?;
         in_flight.count();
         let mut batcher = at_work.batcher();
+        batcher.begin(&sender, now);
         let decoded = decode(&body, now, &mut batcher, ask.partial, ask.decode);
         at_work.rest(batcher);
         let (records, mut taken) = decoded?;
@@ -301,19 +328,43 @@ where
 /// Counts a request and its bytes as in flight until dropped.
 struct InFlight {
     receivers: Arc<Receivers>,
+    load: Arc<Load>,
     share: Share,
     counted: usize,
 }
 
 impl InFlight {
-    fn begin(receivers: Arc<Receivers>) -> Self {
+    fn begin(receivers: Arc<Receivers>, sender: &Sender) -> Result<Self, Refusal> {
+        let limits = &receivers.limits;
+        let load = receivers.admission.sender(sender);
+        let max = limits.requests_max;
+        if !take_up_to(&receivers.in_flight_requests, 1, max) {
+            return Err(Refusal::busy(Hit::new(Limit::Requests, max, max + 1)));
+        }
+        let max = limits.sender_requests_max;
+        if !take_up_to(&load.requests, 1, max) {
+            receivers.in_flight_requests.fetch_sub(1, Ordering::Relaxed);
+            let of = Arc::clone(&load.name);
+            return Err(Refusal::busy(Hit::of(
+                Limit::SenderRequests,
+                max,
+                max + 1,
+                of,
+            )));
+        }
         add(&receivers.counters.in_flight_requests, 1);
-        let share = Share::new(Arc::clone(&receivers.in_flight));
-        InFlight {
+        let share = Share::new(
+            Arc::clone(&receivers.in_flight_bytes),
+            limits.in_flight_bytes_max,
+            Arc::clone(&load),
+            limits.sender_in_flight_bytes_max,
+        );
+        Ok(InFlight {
             receivers,
+            load,
             share,
             counted: 0,
-        }
+        })
     }
 
     fn count(&mut self) {
@@ -329,5 +380,9 @@ impl Drop for InFlight {
     fn drop(&mut self) {
         subtract(&self.receivers.counters.in_flight_bytes, self.counted);
         subtract(&self.receivers.counters.in_flight_requests, 1);
+        self.load.requests.fetch_sub(1, Ordering::Relaxed);
+        self.receivers
+            .in_flight_requests
+            .fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -23,6 +23,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::admission::Sender;
 use crate::backlog::{Backlog, Collection, next_tick, publish_while};
 use crate::counters::{IngestCounters, Intake, add};
 use crate::door::{Batcher, Publisher};
@@ -110,8 +111,8 @@ pub(crate) async fn run<P: Protocol>(
     drop(sender);
     readers.close();
     let backlog = Backlog::default();
-    let partitions = publisher.partitions();
-    let work = |backlog| decode(protocol, queue, interval, partitions, backlog, &counters);
+    let door = publisher.batcher(MEMO_BYTES_MAX, FLUSH_SAMPLES_MAX);
+    let work = |backlog| decode(protocol, queue, interval, door, backlog, &counters);
     publish_while(work, &backlog, &publisher, &counters, P::INTAKE).await;
     readers.wait().await;
 }
@@ -121,14 +122,15 @@ async fn decode<P: Protocol>(
     mut protocol: P,
     mut queue: mpsc::Receiver<Bytes>,
     interval: Duration,
-    partitions: u32,
+    mut door: Batcher,
     backlog: &Backlog,
     counters: &IngestCounters,
 ) {
     let interval = i64::try_from(interval.as_micros())
         .unwrap_or(i64::MAX)
         .clamp(1_000, 86_400_000_000);
-    let mut door = Batcher::new(partitions, MEMO_BYTES_MAX, FLUSH_SAMPLES_MAX);
+    // Whoever sends: these protocols have no names for it, and UDP's addresses are easily made up.
+    let sender = Sender::new(P::INTAKE.name());
     let clock = || jiff::Timestamp::now().as_microsecond();
     let mut tick = next_tick(clock(), interval);
     loop {
@@ -137,6 +139,7 @@ async fn decode<P: Protocol>(
         let block = tokio::select! {
             block = queue.recv() => block,
             () = tokio::time::sleep(left) => {
+                door.begin(&sender, clock());
                 protocol.flush(tick, &mut door);
                 finish::<P>(&mut protocol, &mut door, backlog, counters);
                 tick = next_tick(clock().max(tick), interval);
@@ -144,11 +147,13 @@ async fn decode<P: Protocol>(
             }
         };
         let Some(block) = block else {
+            door.begin(&sender, clock());
             protocol.flush(clock(), &mut door);
             finish::<P>(&mut protocol, &mut door, backlog, counters);
             return;
         };
         let now = clock();
+        door.begin(&sender, now);
         protocol.take(&block, now, &mut door);
         // What came meanwhile goes into the same records.
         for _ in 0..QUEUE_BLOCKS {

@@ -7,6 +7,7 @@ mod token;
 #[cfg(test)]
 mod tests;
 
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -15,12 +16,14 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::Response;
 use axum::routing::MethodRouter;
+use ingest::Sender;
 use jiff::Timestamp;
 use schemas::{ErrorCode, Fault, HasCode, HasFault};
 use serde::{Deserialize, Serialize};
 
 use crate::error_codes;
 use crate::http::problem_of;
+use crate::http::server::Peer;
 use crate::telemetry::{self, Metric};
 
 pub(crate) use registry::{Entry, Registry, RegistryError, write_private};
@@ -80,7 +83,10 @@ impl Route {
     /// The handlers behind the guard.
     pub(crate) fn guarded(self, access: &Arc<Access>) -> MethodRouter {
         let Need::Scope(scope) = self.need else {
-            return self.methods;
+            let access = Arc::clone(access);
+            return self
+                .methods
+                .layer(middleware::from_fn_with_state(access, greet));
         };
         self.methods.layer(middleware::from_fn_with_state(
             (Arc::clone(access), scope),
@@ -148,7 +154,7 @@ impl Access {
         }
     }
 
-    /// Whether a request with these headers may do what `scope` allows.
+    /// Who sends a request with these headers, if they may do what `scope` allows.
     ///
     /// Where everybody may, the headers are not looked at: agents send tokens of the system that was there before.
     pub(crate) fn check(
@@ -156,16 +162,16 @@ impl Access {
         scope: Scope,
         headers: &HeaderMap,
         now: Timestamp,
-    ) -> Result<(), Refusal> {
+    ) -> Result<Who, Refusal> {
         if self.anonymous {
-            return Ok(());
+            return Ok(Who::Anybody);
         }
         let header = headers.get(header::AUTHORIZATION).ok_or(Refusal::Missing)?;
         let token = authorization::read(header).ok_or(Refusal::Unreadable)?;
         let token = Token::parse(&token).ok_or(Refusal::Unknown)?;
         let local = self.local.as_ref();
         if local.is_some_and(|local| local.token.equals(&token)) {
-            return Ok(());
+            return Ok(Who::Local);
         }
         let entry = self.registry.find(&token).ok_or(Refusal::Unknown)?;
         if entry.revoked.is_some() {
@@ -175,9 +181,36 @@ impl Access {
             return Err(Refusal::Expired);
         }
         if entry.allows(scope) {
-            Ok(())
+            Ok(Who::Token(entry.id))
         } else {
             Err(Refusal::Scope(scope))
+        }
+    }
+}
+
+/// Notes, in the extensions of a request that needs no token, that who sends it might ask for samples, too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct MayAsk;
+
+/// Who may do what they ask for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Who {
+    /// Nobody needs to say it.
+    Anybody,
+    /// Who can read the data directory's files.
+    Local,
+    /// The owner of the token with this id.
+    Token(String),
+}
+
+impl Who {
+    /// As what the limits of senders hold for.
+    fn sender(self, from: Option<IpAddr>) -> Sender {
+        match (self, from) {
+            (Who::Token(id), _) => Sender::new(format!("token {id}")),
+            (Who::Local, _) => Sender::new("the local token"),
+            (Who::Anybody, Some(address)) => Sender::new(format!("address {address}")),
+            (Who::Anybody, None) => Sender::default(),
         }
     }
 }
@@ -190,13 +223,26 @@ pub(crate) fn local_token_file(data_dir: &Path) -> std::path::PathBuf {
 /// Lets a request through, or says why not.
 async fn guard(
     State((access, scope)): State<(Arc<Access>, Scope)>,
-    request: Request,
+    mut request: Request,
     next: Next,
 ) -> Response {
     match access.check(scope, request.headers(), Timestamp::now()) {
-        Ok(()) => next.run(request).await,
+        Ok(who) => {
+            let from = request.extensions().get::<Peer>().map(|peer| peer.0);
+            request.extensions_mut().insert(who.sender(from));
+            next.run(request).await
+        }
         Err(refusal) => refused(refusal),
     }
+}
+
+/// Lets everybody through; notes whether they might ask for more.
+async fn greet(State(access): State<Arc<Access>>, mut request: Request, next: Next) -> Response {
+    let may = access.check(Scope::Query, request.headers(), Timestamp::now());
+    if may.is_ok() {
+        request.extensions_mut().insert(MayAsk);
+    }
+    next.run(request).await
 }
 
 /// 403 for a token that may not, 401 for everything else, with the ways to present one.

@@ -142,6 +142,67 @@ async fn every_route_asks_for_what_it_declares() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn example_values_are_for_who_may_ask() {
+    use http_body_util::BodyExt;
+    use ingest::admission::{Admission, SeriesLimits};
+    use ingest::door::{Batcher, Place, TimeUnit};
+
+    let limits = SeriesLimits {
+        values_max: 1,
+        ..SeriesLimits::default()
+    };
+    let admission = Arc::new(Admission::new(limits, 0));
+    let mut door = Batcher::new(1, 1 << 20, 10).with_admission(Arc::clone(&admission));
+    for user in ["ada", "bob"] {
+        let metric = door.metric("logins").unwrap();
+        let labels = schemas::Labels::try_new([("user", user)]).unwrap();
+        let labels = door.label_set(labels).unwrap();
+        door.push(
+            metric,
+            labels,
+            None,
+            5,
+            TimeUnit::Seconds,
+            1.0,
+            Place::Collected,
+        )
+        .unwrap();
+    }
+    let rig = Rig::new();
+    let [ingest, query] = [Scope::Ingest, Scope::Query].map(|scope| rig.issue(&[scope], None).text);
+    let context = context(rig.directory.path(), &[]).await;
+    let saved = admission.unsaved().unwrap();
+    context.wiring.admission.restore(&saved).unwrap();
+    let router = |anonymous| {
+        let access = Arc::new(rig.access(anonymous));
+        http::router(
+            Arc::clone(&context),
+            &access,
+            http::routes(&context, Vec::new()),
+        )
+    };
+    for (anonymous, token, shown) in [
+        (true, None, true),
+        (false, None, false),
+        (false, Some(&ingest), false),
+        (false, Some(&query), true),
+    ] {
+        let mut request = Request::builder().uri("/readyz?verbose");
+        if let Some(token) = token {
+            request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
+        }
+        let request = request.body(Body::empty()).unwrap();
+        let answer = router(anonymous).oneshot(request).await.unwrap();
+        let body = answer.into_body().collect().await.unwrap().to_bytes();
+        let told: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        let label = &told["folded_labels"][0];
+        assert_eq!(label["label"], "user", "{told}");
+        let examples = label["examples"].as_array().unwrap();
+        assert_eq!(!examples.is_empty(), shown, "{token:?} {told}");
+    }
+}
+
 #[test]
 fn everybody_may_where_nobody_is_asked() {
     let access = Rig::new().access(true);
@@ -149,7 +210,7 @@ fn everybody_may_where_nobody_is_asked() {
     for headers in [HeaderMap::new(), headers("Token my-old-token")] {
         assert_eq!(
             access.check(Scope::Admin, &headers, Timestamp::now()),
-            Ok(())
+            Ok(Who::Anybody)
         );
     }
 }
@@ -180,6 +241,8 @@ fn a_token_comes_in_any_of_three_forms(
     let answer = rig
         .access(false)
         .check(Scope::Query, &headers(&header), Timestamp::now());
+    let id = Token::parse(&text).unwrap().id().to_owned();
+    let expected = expected.map(|()| Who::Token(id));
     assert_eq!(answer, expected, "{header}");
 }
 

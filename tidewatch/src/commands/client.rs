@@ -1,6 +1,9 @@
-//! Asks a running instance over HTTP. Knows nothing of SQL or tail.
+//! Asks a running instance over HTTP, plain or with TLS. Knows nothing of SQL or tail.
+
+mod trust;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::Path;
 use std::time::Duration;
 
 use axum::http::HeaderValue;
@@ -10,6 +13,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::{Method, Request, Response, StatusCode, Uri};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
@@ -18,6 +22,7 @@ use schemas::Fault;
 use crate::error::CommandError;
 use crate::error_codes;
 use crate::http::{INSTANCE_PATH, Instance};
+use crate::tls::pinned_file;
 
 /// How long a connection may take to be made. An instance is usually on this machine or in the next rack.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -34,15 +39,21 @@ pub(crate) struct Peer {
     /// The Authorization header of each request.
     authorization: Option<HeaderValue>,
     scheme_and_authority: (Scheme, Authority),
-    client: Client<HttpConnector, Full<Bytes>>,
+    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
 }
 
 impl Peer {
-    /// A peer at `http://host:port`, asked with the token of `TIDEWATCH_TOKEN` if there is one.
+    /// A peer at `http://host:port` or `https://host:port`, asked with the token of `TIDEWATCH_TOKEN` if there is one, and believed if the system
+    /// or `TIDEWATCH_CA_FILE` vouches for it.
     pub(crate) fn new(url: &str) -> Result<Peer, CommandError> {
+        Peer::with_trust(url, None)
+    }
+
+    /// The same; `certificate` (PEM) is the one that is believed, and no other.
+    fn with_trust(url: &str, certificate: Option<&[u8]>) -> Result<Peer, CommandError> {
         let wrong = || {
             CommandError::Usage(format!(
-                "--url `{url}`: expected http://HOST:PORT without a path, such as http://127.0.0.1:7744"
+                "--url `{url}`: expected http://HOST:PORT or https://HOST:PORT without a path, such as http://127.0.0.1:7744"
             ))
         };
         let uri: Uri = url.trim_end_matches('/').parse().map_err(|_| wrong())?;
@@ -52,10 +63,24 @@ impl Peer {
             .map_or_else(String::new, |path| path.to_string());
         match (parts.scheme, parts.authority) {
             (Some(scheme), Some(authority))
-                if scheme == Scheme::HTTP && matches!(path.as_str(), "" | "/") =>
+                if [Scheme::HTTP, Scheme::HTTPS].contains(&scheme)
+                    && matches!(path.as_str(), "" | "/") =>
             {
                 let mut connector = HttpConnector::new();
                 connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
+                // The layer above decides.
+                connector.enforce_http(false);
+                let trust = match (certificate, scheme == Scheme::HTTPS) {
+                    (Some(certificate), true) => trust::only(certificate)?,
+                    (None, true) => trust::authorities()?,
+                    // Reading what the system trusts takes a moment.
+                    (_, false) => trust::nobody()?,
+                };
+                let connector = HttpsConnectorBuilder::new()
+                    .with_tls_config(trust)
+                    .https_or_http()
+                    .enable_http1()
+                    .wrap_connector(connector);
                 let client = Client::builder(TokioExecutor::new()).build(connector);
                 let authorization = match std::env::var(TOKEN_VARIABLE) {
                     Ok(token) if !token.trim().is_empty() => Some(bearer(&token)?),
@@ -86,16 +111,26 @@ impl Peer {
     }
 
     /// The instance of this machine that listens on an address of the settings, which may stand for all of its interfaces.
-    pub(crate) fn on_this_machine(listen: SocketAddr) -> Result<Peer, CommandError> {
+    /// `data_dir`, where there is one, is that of the instance: where that speaks TLS, its certificate is there.
+    pub(crate) fn on_this_machine(
+        listen: SocketAddr,
+        data_dir: Option<&Path>,
+    ) -> Result<Peer, CommandError> {
         let host = match listen.ip() {
             IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
             IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
             ip => ip,
         };
-        Peer::new(&format!("http://{}", SocketAddr::new(host, listen.port())))
+        let address = SocketAddr::new(host, listen.port());
+        match data_dir.and_then(|dir| std::fs::read(pinned_file(dir)).ok()) {
+            Some(certificate) => {
+                Peer::with_trust(&format!("https://{address}"), Some(&certificate))
+            }
+            None => Peer::new(&format!("http://{address}")),
+        }
     }
 
-    /// `http://host:port`, for messages.
+    /// `http://host:port` or `https://host:port`, for messages.
     pub(crate) fn url(&self) -> String {
         format!(
             "{}://{}",
@@ -128,7 +163,7 @@ impl Peer {
             .map_err(|error| CommandError::Usage(format!("{}{path}: {error}", self.url())))?;
         let response = self.client.request(request).await.map_err(|error| {
             let reason = causes(&error);
-            CommandError::known(&error_codes::NO_INSTANCE, format!("no answer from {}: {reason}; is `tidewatch run` running there? Name another instance by --url", self.url()))
+            CommandError::known(&error_codes::NO_INSTANCE, format!("no answer from {}: {reason}; is `tidewatch run` running there? Name another instance by --url{}", self.url(), trust::advice(&self.scheme_and_authority.0, &reason)))
         })?;
         if response.status().is_success() {
             Ok(response)
@@ -235,24 +270,25 @@ mod tests {
             ("[::]:1", "http://[::1]:1"),
             ("192.0.2.1:2", "http://192.0.2.1:2"),
         ] {
-            let peer = Peer::on_this_machine(listen.parse().unwrap()).unwrap();
+            let peer = Peer::on_this_machine(listen.parse().unwrap(), None).unwrap();
             assert_eq!(peer.url(), url);
         }
     }
 
     #[test]
-    fn only_plain_http_addresses_are_taken() {
+    fn only_addresses_of_http_are_taken() {
         for url in [
             "http://127.0.0.1:7744",
             "http://localhost:1/",
             "http://[::1]:7744",
+            "https://h:1",
         ] {
             assert!(Peer::new(url).is_ok(), "{url}");
         }
         for url in [
             "",
             "127.0.0.1:7744",
-            "https://h:1",
+            "https://h:1/api",
             "http://h:1/api",
             "ftp://h",
             "http://",

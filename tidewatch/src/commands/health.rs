@@ -11,6 +11,7 @@ use super::client::Peer;
 use crate::cli::UrlArgs;
 use crate::config::Config;
 use crate::error::CommandError;
+use crate::stores;
 
 /// How long the instance may take to answer: whoever runs health checks kills slow ones, and then nobody learns why.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(4);
@@ -32,7 +33,10 @@ pub struct HealthArgs {
 pub(crate) async fn run(config: &Config, args: HealthArgs) -> Result<(), CommandError> {
     let peer = match &args.url.url {
         Some(url) => Peer::new(url)?,
-        None => Peer::on_this_machine(config.server.listen)?,
+        None => {
+            let data_dir = stores::existing_data_dir(config);
+            Peer::on_this_machine(config.server.listen, data_dir.as_deref())?
+        }
     };
     let path = if args.ready { "/readyz" } else { "/healthz" };
     let asking = async {

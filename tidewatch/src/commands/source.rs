@@ -132,8 +132,8 @@ pub(crate) async fn find_instance(config: &Config) -> Result<Option<Peer>, Comma
         .as_ref()
         .and_then(|dir| std::fs::read_to_string(local_token_file(dir)).ok());
     let named = config.is_set("data.dir");
-    for address in told.into_iter().chain([config.server.listen.to_string()]) {
-        let mut peer = Peer::new(&format!("http://{address}"))?;
+    for address in told.into_iter().chain([config.server.listen]) {
+        let mut peer = Peer::on_this_machine(address, data_dir.as_deref())?;
         if let Some(token) = &token {
             peer = peer.or_token(token)?;
         }

@@ -186,15 +186,41 @@ impl Config {
             "the archive is in the data directory of this process, where others of the group can't reach it; set `archive.url` to a place that all share".to_owned(),
         );
         doubt(
-            self.ingest.body_bytes_max > self.ingest.decompressed_bytes_max,
-            &["ingest.body_max", "ingest.decompressed_max"],
-            "`ingest.body_max` is above `ingest.decompressed_max`, so a body of that size is never taken".to_owned(),
+            self.limits.body_bytes_max > self.limits.decompressed_bytes_max,
+            &["limits.body_max", "limits.decompressed_max"],
+            "`limits.body_max` is above `limits.decompressed_max`, so a body of that size is never taken".to_owned(),
         );
         doubt(
-            self.ingest.decompressed_bytes_max > self.ingest.in_flight_bytes_max,
-            &["ingest.decompressed_max", "ingest.in_flight_max"],
-            "`ingest.decompressed_max` is above `ingest.in_flight_max`, so a body of that size is never taken".to_owned(),
+            self.limits.decompressed_bytes_max > self.limits.in_flight_bytes_max,
+            &["limits.decompressed_max", "limits.in_flight_max"],
+            "`limits.decompressed_max` is above `limits.in_flight_max`, so a body of that size is never taken".to_owned(),
         );
+        let (limits, series) = (&self.limits, &self.limits.series);
+        for (of_sender, of_all, key) in [
+            (
+                limits.sender_in_flight_bytes_max,
+                limits.in_flight_bytes_max,
+                "in_flight_max",
+            ),
+            (
+                limits.sender_requests_max,
+                limits.requests_max,
+                "requests_max",
+            ),
+            (series.sender_series_max, series.series_max, "series_max"),
+            (
+                series.sender_series_new_max,
+                series.series_new_max,
+                "series_new_max",
+            ),
+        ] {
+            let (mine, all) = (format!("limits.sender.{key}"), format!("limits.{key}"));
+            doubt(
+                of_sender > of_all,
+                &[&mine, &all],
+                format!("`{mine}` is above `{all}`, so one sender can take all of it"),
+            );
+        }
         doubt(
             self.query.memory_bytes > self.query.memory_bytes_total,
             &["query.memory", "query.memory_total"],

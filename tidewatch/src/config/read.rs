@@ -8,11 +8,12 @@ use std::time::Duration;
 use analytics::calendar::Zone;
 use analytics::peers::PeersConfig;
 use analytics::{DetectorConfig, Watch};
+use ingest::admission::SeriesLimits;
 use ingest::sockets::graphite::Template;
 use ingest::sockets::statsd::StatsdOptions;
 use pipeline::CheckpointPolicy;
 use processors::{ForecastingConfig, HORIZON_H_MAX, ProcessingConfig};
-use schemas::{Micros, Resolution};
+use schemas::{LABEL_BYTES_MAX, LABELS_MAX, Micros, Resolution};
 use sinks::aggregates::Retention;
 use sinks::compaction::CompactionPolicy;
 
@@ -25,6 +26,7 @@ use super::{
     AccessConfig, ArchiveConfig, BusConfig, BusKind, CalendarConfig, Config, LogConfig, LogFormat,
     ReceiversConfig, ServerConfig,
 };
+use crate::tls::TlsConfig;
 
 /// Takes every setting. What is wrong with them is noted in the layers, and something harmless stands in.
 pub(super) fn take_all(layers: &mut Layers) -> Config {
@@ -40,7 +42,7 @@ pub(super) fn take_all(layers: &mut Layers) -> Config {
         sources: Vec::new(),
         bus: take_bus(layers),
         archive: take_archive(layers),
-        ingest: take_ingest(layers),
+        limits: take_limits(layers),
         receivers: take_receivers(layers),
         scrape: take_scrape(layers),
         host_interval: {
@@ -97,6 +99,38 @@ fn take_server(layers: &mut Layers) -> ServerConfig {
             within(1_000, 86_400_000),
         ),
         tails_max: take_count(layers, "server.tails_max", 0, 10_000),
+        tls: take_tls(layers),
+    }
+}
+
+fn take_tls(layers: &mut Layers) -> Option<TlsConfig> {
+    let mut file = |path: &str| PathBuf::from(layers.take::<String>(path));
+    let (certificate, key) = (
+        file("server.tls.certificate_file"),
+        file("server.tls.key_file"),
+    );
+    let self_signed: bool = layers.take("server.tls.self_signed");
+    let [named, has_key] = [&certificate, &key].map(|file| !file.as_os_str().is_empty());
+    if named != has_key {
+        let missing = match named {
+            true => "server.tls.key_file",
+            false => "server.tls.certificate_file",
+        };
+        layers.refuse(
+            missing,
+            "a PEM file: a certificate and its key are given both or neither",
+        );
+    }
+    if self_signed && named {
+        layers.refuse(
+            "server.tls.self_signed",
+            "false, because server.tls.certificate_file names a certificate",
+        );
+    }
+    match (named, self_signed) {
+        (true, _) => Some(TlsConfig::Files { certificate, key }),
+        (false, true) => Some(TlsConfig::SelfSigned),
+        (false, false) => None,
     }
 }
 
@@ -294,13 +328,46 @@ fn take_archive(layers: &mut Layers) -> ArchiveConfig {
     }
 }
 
-fn take_ingest(layers: &mut Layers) -> ingest::http::Limits {
+fn take_limits(layers: &mut Layers) -> ingest::http::Limits {
+    const SERIES_MAX: u64 = 1 << 32;
+    let label = |layers: &mut Layers, path: &str| {
+        let size = layers.take_if(
+            path,
+            &format!("a size from 1 to {LABEL_BYTES_MAX} bytes"),
+            |size: &Size| (1..=LABEL_BYTES_MAX as u64).contains(&size.0),
+        );
+        usize::try_from(size.0).unwrap_or(LABEL_BYTES_MAX)
+    };
     ingest::http::Limits {
-        body_bytes_max: take_memory(layers, "ingest.body_max", 1 << 10),
-        decompressed_bytes_max: take_memory(layers, "ingest.decompressed_max", 1 << 10),
-        samples_max: take_count(layers, "ingest.samples_max", 1, 100_000_000),
-        in_flight_bytes_max: take_memory(layers, "ingest.in_flight_max", 1 << 10),
-        memo_bytes_max: take_memory(layers, "ingest.label_memory_max", 1 << 10),
+        body_bytes_max: take_memory(layers, "limits.body_max", 1 << 10),
+        decompressed_bytes_max: take_memory(layers, "limits.decompressed_max", 1 << 10),
+        ratio_max: take_count(layers, "limits.ratio_max", 1, 1_000_000),
+        samples_max: take_count(layers, "limits.samples_max", 1, 100_000_000),
+        in_flight_bytes_max: take_memory(layers, "limits.in_flight_max", 1 << 10),
+        sender_in_flight_bytes_max: take_memory(layers, "limits.sender.in_flight_max", 1 << 10),
+        requests_max: take_count(layers, "limits.requests_max", 1, 1_000_000),
+        sender_requests_max: take_count(layers, "limits.sender.requests_max", 1, 1_000_000),
+        memo_bytes_max: take_memory(layers, "limits.label_memory_max", 1 << 10),
+        series: SeriesLimits {
+            labels_max: take_count(layers, "limits.labels_max", 1, LABELS_MAX as u64),
+            label_name_bytes_max: label(layers, "limits.label_name_max"),
+            label_value_bytes_max: label(layers, "limits.label_value_max"),
+            series_max: take_count(layers, "limits.series_max", 1, SERIES_MAX),
+            sender_series_max: take_count(layers, "limits.sender.series_max", 1, SERIES_MAX),
+            series_new_max: take_count(layers, "limits.series_new_max", 1, SERIES_MAX),
+            sender_series_new_max: take_count(
+                layers,
+                "limits.sender.series_new_max",
+                1,
+                SERIES_MAX,
+            ),
+            idle: micros(layers.take_if(
+                "limits.series_idle",
+                "a duration from \"1m\" to \"30d\"",
+                within(60_000, 30 * 86_400_000),
+            )),
+            values_max: take_count(layers, "limits.values_max", 1, 1_000_000),
+        },
         ..ingest::http::Limits::default()
     }
 }

@@ -75,7 +75,7 @@ fn defaults_agree_with_the_rooms() {
     assert_eq!(config.checkpoint, CheckpointPolicy::default());
     assert_eq!(config.archive.compaction, CompactionPolicy::default());
     assert_eq!(config.query, query::Limits::default());
-    assert_eq!(config.ingest, ingest::http::Limits::default());
+    assert_eq!(config.limits, ingest::http::Limits::default());
     assert_eq!(
         config.receivers.statsd,
         ingest::sockets::statsd::StatsdOptions::default()
@@ -370,10 +370,10 @@ fn what_is_hardly_meant_is_told_and_the_defaults_are_meant() {
         ],
     );
     check(
-        "[query]\nmemory = \"1GiB\"\n[processing]\nlateness = \"1s\"\n[ingest]\nbody_max = \"64MiB\"\n",
+        "[query]\nmemory = \"1GiB\"\n[processing]\nlateness = \"1s\"\n[limits]\nbody_max = \"64MiB\"\n",
         &[],
         &[
-            "`ingest.body_max` is above",
+            "`limits.body_max` is above",
             "`query.memory` is above",
             "windows close before",
         ],

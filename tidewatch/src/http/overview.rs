@@ -9,6 +9,7 @@ use std::time::Duration;
 use axum::Json;
 use axum::extract::State;
 use bus::embedded::EmbeddedBus;
+use ingest::admission::Admission;
 use ingest::{IngestCounters, Intake};
 use pipeline::PartitionStatus;
 use schemas::Counts;
@@ -134,6 +135,7 @@ pub(crate) struct Wiring {
     /// URL of the archive.
     pub(crate) archive: String,
     pub(crate) counters: Arc<IngestCounters>,
+    pub(crate) admission: Arc<Admission>,
     pub(crate) embedded: Option<Arc<EmbeddedBus>>,
 }
 

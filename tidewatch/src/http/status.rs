@@ -4,15 +4,17 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Json;
 use axum::extract::{Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
+use ingest::admission::FoldedLabel;
 use pipeline::{PartitionStatus, Phase};
 use serde_json::json;
 
 use super::overview::PartitionReport;
 use super::{Context, Instance};
+use crate::access::MayAsk;
 use crate::log_watch::LogTrouble;
 use crate::telemetry::{self, Metric, record_process};
 
@@ -72,10 +74,11 @@ pub(super) async fn instance(State(context): State<Arc<Context>>) -> Json<Instan
     Json(context.instance.clone())
 }
 
-/// `GET /readyz`: whether the log takes samples and every partition of ours runs; `?verbose` tells of each.
+/// `GET /readyz`: whether the log takes samples and every partition of ours runs; `?verbose` tells of each, and of labels that are folded.
 pub(super) async fn readyz(
     State(context): State<Arc<Context>>,
     Query(parameters): Query<HashMap<String, String>>,
+    may_ask: Option<Extension<MayAsk>>,
 ) -> Response {
     let partitions = (context.partitions)();
     let waiting = not_ready(
@@ -107,9 +110,25 @@ pub(super) async fn readyz(
         .collect();
     (
         status,
-        Json(json!({ "ready": waiting.is_none(), "reason": waiting, "partitions": told })),
+        Json(json!({
+            "ready": waiting.is_none(),
+            "reason": waiting,
+            "partitions": told,
+            "folded_labels": folded_labels(&context, may_ask.is_some()),
+        })),
     )
         .into_response()
+}
+
+/// The labels that have too many values. Values may be anybody's names: examples are for who may ask for the samples themselves.
+fn folded_labels(context: &Context, with_examples: bool) -> Vec<FoldedLabel> {
+    let mut folded = context.wiring.admission.report().folded;
+    if !with_examples {
+        for label in &mut folded {
+            label.examples.clear();
+        }
+    }
+    folded
 }
 
 /// Why the instance is not ready; `None` if it is. A partition that was fenced is another's business.

@@ -72,6 +72,7 @@ pub(crate) async fn context(dir: &Path, phases: &[Phase]) -> Arc<Context> {
             bus: overview::BusReport::default(),
             archive: archive.url().to_owned(),
             counters: Arc::default(),
+            admission: Arc::new(ingest::admission::Admission::new(Default::default(), 0)),
             embedded: None,
         },
         log: LogWatch::default(),
@@ -488,6 +489,7 @@ async fn the_server_lets_a_request_end_and_then_closes_the_door() {
         listener,
         Router::new().route("/slow", get(slow)),
         config,
+        None,
         stop.clone(),
     ));
     let mut idle = TcpStream::connect(address).await.unwrap();
@@ -524,7 +526,7 @@ async fn one_port_takes_http_1_and_http_2() {
     let stop = CancellationToken::new();
     let config = crate::config::Config::defaults().unwrap().server;
     let router = Router::new().route("/", post(async || "done"));
-    let server = tokio::spawn(server::serve(listener, router, config, stop.clone()));
+    let server = tokio::spawn(server::serve(listener, router, config, None, stop.clone()));
 
     let mut first = TcpStream::connect(address).await.unwrap();
     first.set_nodelay(true).unwrap();

@@ -15,6 +15,7 @@ use super::fetch::{Answer, Clients, FetchError};
 use super::series::{Report, Scraped, SeriesBook, end_reports};
 use super::target::Target;
 use super::{Job, ScrapeFailure};
+use crate::admission::Sender;
 use crate::backlog::{Backlog, Collection, next_tick, publish_while};
 use crate::counters::{IngestCounters, Intake, add};
 use crate::door::{Batcher, Publisher};
@@ -45,11 +46,7 @@ pub async fn run(
 ) {
     let backlog = Arc::new(Backlog::default());
     let shared = Arc::new(Shared {
-        door: Mutex::new(Batcher::new(
-            publisher.partitions(),
-            MEMO_BYTES_MAX,
-            SCRAPE_SAMPLES_MAX,
-        )),
+        door: Mutex::new(publisher.batcher(MEMO_BYTES_MAX, SCRAPE_SAMPLES_MAX)),
         backlog: Arc::clone(&backlog),
         counters: Arc::clone(&counters),
         places: Arc::new(Semaphore::new(ANSWERS_MAX)),
@@ -191,7 +188,7 @@ impl Scraper {
                 );
                 Ok((answer.decompress(job.body_bytes_max)?, answer))
             });
-            let mut door = shared.door();
+            let mut door = shared.door(&job);
             let taken = plain.and_then(|(body, answer)| {
                 let taken = book.take(&body, answer.format, time, &job, &target, &mut door);
                 Ok(taken?)
@@ -253,7 +250,7 @@ impl Scraper {
     async fn end(self, mut book: SeriesBook) {
         let work = tokio::task::spawn_blocking(move || {
             let time = clock();
-            let mut door = self.shared.door();
+            let mut door = self.shared.door(&self.job);
             let told = book
                 .lose_all(time, &self.job, &self.target, &mut door)
                 .and_then(|()| match self.was_up {
@@ -272,14 +269,17 @@ impl Scraper {
 }
 
 impl Shared {
-    fn door(&self) -> MutexGuard<'_, Batcher> {
-        self.door.lock().unwrap_or_else(|poisoned| {
+    /// The door, for a scrape of a job: the job is who sends.
+    fn door(&self, job: &Job) -> MutexGuard<'_, Batcher> {
+        let mut door = self.door.lock().unwrap_or_else(|poisoned| {
             // Whoever failed left its samples behind.
             let mut door = PoisonError::into_inner(poisoned);
             door.discard();
             self.door.clear_poison();
             door
-        })
+        });
+        door.begin(&Sender::new(format!("job {}", job.name)), clock());
+        door
     }
 
     /// Puts what the door holds into the backlog.

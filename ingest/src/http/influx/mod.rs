@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 use super::body::Encoding;
 use super::refusal::Refusal;
 use super::take::{Ask, Framing, Receivers, Taken, take};
+use crate::admission::Sender;
 use crate::counters::Intake;
 use crate::door::{Place, TimeUnit};
 
@@ -33,6 +34,7 @@ type Parameters = Query<HashMap<String, String>>;
 pub(super) async fn write_v1(
     State(receivers): State<Arc<Receivers>>,
     query: Parameters,
+    sender: Sender,
     headers: HeaderMap,
     body: Body,
 ) -> Response {
@@ -46,7 +48,15 @@ pub(super) async fn write_v1(
         Some(other) => Err(unknown_precision(other, "n, u, ms, s, m, h")),
     };
     answer(
-        &write(&receivers, &headers, body, unit.map(LineUnit::Fixed), true).await,
+        &write(
+            &receivers,
+            sender,
+            &headers,
+            body,
+            unit.map(LineUnit::Fixed),
+            true,
+        )
+        .await,
         |refusal, _| json!({ "error": refusal.message, "code": refusal.code }),
     )
 }
@@ -54,6 +64,7 @@ pub(super) async fn write_v1(
 pub(super) async fn write_v2(
     State(receivers): State<Arc<Receivers>>,
     query: Parameters,
+    sender: Sender,
     headers: HeaderMap,
     body: Body,
 ) -> Response {
@@ -65,7 +76,15 @@ pub(super) async fn write_v2(
         Some(other) => Err(unknown_precision(other, "ns, us, ms, s")),
     };
     answer(
-        &write(&receivers, &headers, body, unit.map(LineUnit::Fixed), true).await,
+        &write(
+            &receivers,
+            sender,
+            &headers,
+            body,
+            unit.map(LineUnit::Fixed),
+            true,
+        )
+        .await,
         |refusal, _| {
             let code = match refusal.status.as_u16() {
                 413 => "request too large",
@@ -82,6 +101,7 @@ pub(super) async fn write_v2(
 pub(super) async fn write_v3(
     State(receivers): State<Arc<Receivers>>,
     query: Parameters,
+    sender: Sender,
     headers: HeaderMap,
     body: Body,
 ) -> Response {
@@ -107,7 +127,7 @@ pub(super) async fn write_v3(
         ),
     };
     answer(
-        &write(&receivers, &headers, body, unit, partial).await,
+        &write(&receivers, sender, &headers, body, unit, partial).await,
         |refusal, taken| {
             let Some(taken) = taken else {
                 return json!({ "error": refusal.message, "data": null });
@@ -147,6 +167,7 @@ fn unknown_precision(found: &str, expected: &str) -> Refusal {
 
 async fn write(
     receivers: &Arc<Receivers>,
+    sender: Sender,
     headers: &HeaderMap,
     body: Body,
     unit: Result<LineUnit, Refusal>,
@@ -162,6 +183,7 @@ async fn write(
         move |body: &[u8], now, door: &mut _| decode(body, LineOptions { unit, now }, door);
     take(
         receivers,
+        sender,
         headers,
         body,
         Ask {

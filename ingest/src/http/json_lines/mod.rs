@@ -18,16 +18,18 @@ use serde_json::json;
 use super::body::Encoding;
 use super::refusal::Refusal;
 use super::take::{Ask, Framing, Receivers, take};
+use crate::admission::Sender;
 use crate::counters::Intake;
 
 pub use decode::decode;
 
 pub(super) async fn write(
     State(receivers): State<Arc<Receivers>>,
+    sender: Sender,
     headers: HeaderMap,
     body: Body,
 ) -> Response {
-    match write_samples(&receivers, &headers, body).await {
+    match write_samples(&receivers, sender, &headers, body).await {
         Ok(accepted) => Json(json!({ "accepted": accepted })).into_response(),
         Err(refusal) => refusal.into_response(),
     }
@@ -35,6 +37,7 @@ pub(super) async fn write(
 
 async fn write_samples(
     receivers: &Arc<Receivers>,
+    sender: Sender,
     headers: &HeaderMap,
     body: Body,
 ) -> Result<usize, Refusal> {
@@ -46,6 +49,7 @@ async fn write_samples(
     let decode = |body: &[u8], now, door: &mut _| decode(body, now, door).map(|()| 0);
     let taken = take(
         receivers,
+        sender,
         headers,
         body,
         Ask {

@@ -17,6 +17,7 @@ use super::super::body::Encoding;
 use super::super::refusal::{ERROR_HEADER, Refusal};
 use super::super::take::{Ask, Framing, Receivers, Taken, take};
 use super::{answer, decode};
+use crate::admission::Sender;
 use crate::counters::Intake;
 
 const STATUS: HeaderName = HeaderName::from_static("grpc-status");
@@ -40,6 +41,7 @@ pub(super) fn code(refusal: &Refusal) -> u8 {
 
 pub(in super::super) async fn export(
     State(receivers): State<Arc<Receivers>>,
+    sender: Sender,
     headers: HeaderMap,
     body: Body,
 ) -> Response {
@@ -52,7 +54,7 @@ pub(in super::super) async fn export(
     if !is_grpc {
         return Refusal::unsupported("content type; taken here: application/grpc").into_response();
     }
-    match call(&receivers, &headers, body).await {
+    match call(&receivers, sender, &headers, body).await {
         Ok(taken) => success(&taken),
         Err(refusal) => failure(&refusal),
     }
@@ -60,6 +62,7 @@ pub(in super::super) async fn export(
 
 async fn call(
     receivers: &Arc<Receivers>,
+    sender: Sender,
     headers: &HeaderMap,
     body: Body,
 ) -> Result<Taken, Refusal> {
@@ -81,7 +84,7 @@ async fn call(
         partial: true,
         decode,
     };
-    take(receivers, headers, body, ask).await
+    take(receivers, sender, headers, body, ask).await
 }
 
 fn respond(body: Body) -> Response {

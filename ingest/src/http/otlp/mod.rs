@@ -22,6 +22,7 @@ use serde_json::json;
 use super::body::Encoding;
 use super::refusal::{Refusal, Undecodable, partial_message};
 use super::take::{Ask, Framing, Receivers, Taken, take};
+use crate::admission::Sender;
 use crate::counters::Intake;
 use crate::door::Batcher;
 
@@ -100,6 +101,7 @@ impl Form {
 
 pub(super) async fn write(
     State(receivers): State<Arc<Receivers>>,
+    sender: Sender,
     headers: HeaderMap,
     body: Body,
 ) -> Response {
@@ -110,7 +112,7 @@ pub(super) async fn write(
             return Form::Json.failure(&refusal);
         }
     };
-    match write_samples(&receivers, form, &headers, body).await {
+    match write_samples(&receivers, form, sender, &headers, body).await {
         Ok(taken) => form.success(&taken),
         Err(refusal) => form.failure(&refusal),
     }
@@ -127,6 +129,7 @@ pub fn decode_json(body: &[u8], now: Micros, door: &mut Batcher) -> Result<usize
 async fn write_samples(
     receivers: &Arc<Receivers>,
     form: Form,
+    sender: Sender,
     headers: &HeaderMap,
     body: Body,
 ) -> Result<Taken, Refusal> {
@@ -146,7 +149,7 @@ async fn write_samples(
         partial: true,
         decode,
     };
-    take(receivers, headers, body, ask).await
+    take(receivers, sender, headers, body, ask).await
 }
 
 /// An `ExportMetricsServiceResponse`: empty, or with what was rejected.

@@ -16,6 +16,7 @@ use axum::response::{IntoResponse, Response};
 use super::body::Encoding;
 use super::refusal::Refusal;
 use super::take::{Ask, Framing, Receivers, Taken, take};
+use crate::admission::Sender;
 use crate::counters::Intake;
 
 pub use decode::decode;
@@ -40,6 +41,7 @@ enum Version {
 
 pub(super) async fn write(
     State(receivers): State<Arc<Receivers>>,
+    sender: Sender,
     headers: HeaderMap,
     body: Body,
 ) -> Response {
@@ -47,16 +49,17 @@ pub(super) async fn write(
         Ok(version) => version,
         Err(refusal) => return refusal.into_response(),
     };
-    let (written, mut response) = match write_samples(&receivers, version, &headers, body).await {
-        Ok(taken) if taken.rejections.is_empty() => {
-            (taken.accepted, StatusCode::NO_CONTENT.into_response())
-        }
-        Ok(taken) => {
-            let refusal = Refusal::partial(taken.accepted, &taken.rejections);
-            (taken.accepted, refusal.into_response())
-        }
-        Err(refusal) => (0, refusal.into_response()),
-    };
+    let (written, mut response) =
+        match write_samples(&receivers, version, sender, &headers, body).await {
+            Ok(taken) if taken.rejections.is_empty() => {
+                (taken.accepted, StatusCode::NO_CONTENT.into_response())
+            }
+            Ok(taken) => {
+                let refusal = Refusal::partial(taken.accepted, &taken.rejections);
+                (taken.accepted, refusal.into_response())
+            }
+            Err(refusal) => (0, refusal.into_response()),
+        };
     if version == Version::Symbols {
         for (name, written) in [
             (SAMPLES_WRITTEN, written),
@@ -74,6 +77,7 @@ pub(super) async fn write(
 async fn write_samples(
     receivers: &Arc<Receivers>,
     version: Version,
+    sender: Sender,
     headers: &HeaderMap,
     body: Body,
 ) -> Result<Taken, Refusal> {
@@ -88,7 +92,7 @@ async fn write_samples(
             Version::Symbols => decode_with_symbols(body, door),
         },
     };
-    take(receivers, headers, body, ask).await
+    take(receivers, sender, headers, body, ask).await
 }
 
 /// The first version has no parameter, or `proto=prometheus.WriteRequest`. Senders older than the rule send no type at all.

@@ -11,6 +11,7 @@ use tower::ServiceExt;
 
 use super::super::{Limits, router};
 use super::{Rig, gzip, limits};
+use crate::admission::{Limit, Sender};
 
 #[tokio::test]
 async fn an_outage_of_the_log_is_503_and_the_retry_is_taken() {
@@ -227,4 +228,119 @@ async fn too_many_samples_are_413_and_store_nothing() {
             .status(),
         StatusCode::NO_CONTENT
     );
+}
+
+/// A request as a sender brings it.
+fn from_sender(name: &str, body: &str) -> Request<Body> {
+    let mut request = Request::post("/write")
+        .body(Body::from(body.to_owned()))
+        .unwrap();
+    request.extensions_mut().insert(Sender::new(name));
+    request
+}
+
+#[tokio::test]
+async fn what_would_never_fit_is_413_and_not_429_for_ever() {
+    let line = format!("m,host={} v=1 5", "a".repeat(200));
+    for (limits, setting) in [
+        (
+            Limits {
+                in_flight_bytes_max: 100,
+                ..limits()
+            },
+            "`limits.in_flight_max` allows 100",
+        ),
+        (
+            Limits {
+                sender_in_flight_bytes_max: 100,
+                ..limits()
+            },
+            "`limits.sender.in_flight_max` allows 100",
+        ),
+    ] {
+        let rig = Rig::with(limits);
+        let (answer, body) = rig.post("/write", &[], line.clone()).await;
+        assert_eq!(answer.status(), StatusCode::PAYLOAD_TOO_LARGE, "{body}");
+        assert!(body.contains(setting), "{body}");
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_grows_as_no_samples_do_is_413() {
+    let rig = Rig::with(Limits {
+        decompressed_bytes_max: 8 << 20,
+        in_flight_bytes_max: 32 << 20,
+        ratio_max: 100,
+        ..limits()
+    });
+    let post = async |bytes: Vec<u8>| {
+        let headers = [("content-encoding", "gzip")];
+        rig.post("/write", &headers, gzip(&bytes)).await
+    };
+    let (answer, body) = post(vec![b'\n'; 4 << 20]).await;
+    assert_eq!(answer.status(), StatusCode::PAYLOAD_TOO_LARGE, "{body}");
+    for part in ["the gzip body", "100 times", "`limits.ratio_max`"] {
+        assert!(body.contains(part), "{body}");
+    }
+    // As much of it as hurts nobody.
+    let (answer, body) = post(vec![b'\n'; 1 << 20]).await;
+    assert_eq!(answer.status(), StatusCode::NO_CONTENT, "{body}");
+    assert_eq!(rig.receivers.admission().hits(Limit::Ratio), 1);
+}
+
+#[tokio::test]
+async fn a_sender_with_too_many_requests_waits_and_no_other() {
+    let rig = Rig::with(Limits {
+        requests_max: 3,
+        sender_requests_max: 2,
+        sender_in_flight_bytes_max: 60,
+        ..limits()
+    });
+    rig.bus
+        .gate
+        .forget_permits(tokio::sync::Semaphore::MAX_PERMITS);
+    let mut held = Vec::new();
+    let mut hold = |sender: &str, requests: u64| {
+        let routes = router(Arc::clone(&rig.receivers));
+        held.push(tokio::spawn(routes.oneshot(from_sender(sender, "m v=1 5"))));
+        requests
+    };
+    let in_flight = async |requests: u64| {
+        let counters = rig.receivers.counters();
+        while counters.in_flight_requests.load(Ordering::Relaxed) < requests {
+            tokio::task::yield_now().await;
+        }
+    };
+    in_flight(hold("a", 1)).await;
+    // Of the bytes of one sender, too.
+    let long = format!("m,host={} v=1 5", "x".repeat(41));
+    let (answer, body) = rig.ask(from_sender("a", &long)).await;
+    assert_eq!(answer.status(), StatusCode::TOO_MANY_REQUESTS, "{body}");
+    assert!(body.contains("of requests of a being"), "{body}");
+    in_flight(hold("a", 2)).await;
+    let (answer, body) = rig.ask(from_sender("a", "m v=1 5")).await;
+    assert_eq!(answer.status(), StatusCode::TOO_MANY_REQUESTS, "{body}");
+    assert_eq!(answer.headers()["retry-after"], "1");
+    assert!(body.contains("2 requests of a"), "{body}");
+    assert!(body.contains("`limits.sender.requests_max`"), "{body}");
+    in_flight(hold("b", 3)).await;
+    let (answer, body) = rig.ask(from_sender("c", "m v=1 5")).await;
+    assert_eq!(answer.status(), StatusCode::TOO_MANY_REQUESTS, "{body}");
+    assert!(body.contains("`limits.requests_max`"), "{body}");
+    rig.bus.gate.add_permits(10);
+    for request in held {
+        let answer = request.await.unwrap().unwrap();
+        assert_eq!(answer.status(), StatusCode::NO_CONTENT);
+    }
+    for sender in ["a", "b", "c"] {
+        let (answer, body) = rig.ask(from_sender(sender, &long)).await;
+        assert_eq!(answer.status(), StatusCode::NO_CONTENT, "{body}");
+    }
+    let admission = rig.receivers.admission();
+    let hits = [
+        Limit::SenderInFlight,
+        Limit::SenderRequests,
+        Limit::Requests,
+    ];
+    assert_eq!(hits.map(|limit| admission.hits(limit)), [1, 1, 1]);
 }

@@ -30,6 +30,7 @@ fn limits() -> Limits {
         in_flight_bytes_max: 2 << 20,
         decoders_max: 2,
         memo_bytes_max: 1 << 20,
+        ..Limits::default()
     }
 }
 

@@ -1,0 +1,224 @@
+//! Who sends: a token, an address, a receiver of ours; how much each has in hand, and how many series each may still begin.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use hashbrown::HashMap;
+use schemas::time::{MINUTE, Micros};
+
+/// Senders known at once. 1,024: tokens, or addresses where nobody needs a token; those that come when all places are taken share one.
+const SENDERS_MAX: usize = 1024;
+/// The place that is shared.
+const OTHERS: &str = "other senders";
+/// A sender that nobody named.
+const UNNAMED: &str = "an unnamed sender";
+
+/// Who brings a request. The server that knows it puts it into the request's extensions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sender(Arc<str>);
+
+impl Sender {
+    /// A sender by a name for people, such as `token 3f9c01ab` or `address 192.0.2.7`. Who has the same name shares limits.
+    pub fn new(name: impl Into<Arc<str>>) -> Self {
+        Sender(name.into())
+    }
+
+    /// The name.
+    pub fn name(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Default for Sender {
+    fn default() -> Self {
+        Sender::new(UNNAMED)
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Sender {
+    type Rejection = std::convert::Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
+        Ok(parts.extensions.get().cloned().unwrap_or_default())
+    }
+}
+
+/// What a sender has in hand. Held by each of its requests.
+pub(crate) struct Load {
+    pub(crate) name: Arc<str>,
+    /// Its place among the senders, while this is held.
+    pub(crate) place: u32,
+    /// Bytes of its requests being worked on.
+    pub(crate) bytes: AtomicUsize,
+    /// Its requests being worked on.
+    pub(crate) requests: AtomicUsize,
+}
+
+impl fmt::Debug for Load {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Load({})", self.name)
+    }
+}
+
+/// Adds to a count unless it would pass a limit.
+pub(crate) fn take_up_to(count: &AtomicUsize, amount: usize, max: usize) -> bool {
+    count
+        .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |now| {
+            now.checked_add(amount).filter(|sum| *sum <= max)
+        })
+        .is_ok()
+}
+
+/// Series that may begin: a minute's worth at once, and as much again in each minute.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Bucket {
+    taken: f64,
+    at: Micros,
+}
+
+impl Bucket {
+    /// Whether one may begin now, at so many per minute.
+    pub(super) fn has_room(&mut self, now: Micros, per_minute: usize) -> bool {
+        let passed = (now - self.at).max(0) as f64 / MINUTE as f64;
+        self.taken = (self.taken - passed * per_minute as f64).max(0.0);
+        self.at = self.at.max(now);
+        self.taken + 1.0 <= per_minute as f64
+    }
+
+    pub(super) fn take(&mut self) {
+        self.taken += 1.0;
+    }
+}
+
+/// One sender.
+#[derive(Debug)]
+pub(super) struct Place {
+    pub(super) load: Arc<Load>,
+    /// Active series that it brought first.
+    pub(super) series: usize,
+    pub(super) begun: Bucket,
+}
+
+/// The senders known at present.
+#[derive(Debug, Default)]
+pub(super) struct Senders {
+    places: Vec<Option<Place>>,
+    by_name: HashMap<Arc<str>, u32>,
+}
+
+impl Senders {
+    /// What a sender has in hand; a sender not seen before gets a place.
+    pub(super) fn load(&mut self, name: &Arc<str>) -> Arc<Load> {
+        let name = match self.by_name.get(name) {
+            Some(_) => Arc::clone(name),
+            None if self.by_name.len() + 1 < SENDERS_MAX => Arc::clone(name),
+            None => {
+                self.forget_idle();
+                match self.by_name.len() + 1 < SENDERS_MAX {
+                    true => Arc::clone(name),
+                    false => Arc::from(OTHERS),
+                }
+            }
+        };
+        if let Some(place) = self.by_name.get(&name)
+            && let Some(Some(known)) = self.places.get(*place as usize)
+        {
+            return Arc::clone(&known.load);
+        }
+        let free = self.places.iter().position(Option::is_none);
+        let place = free.unwrap_or(self.places.len());
+        if place == self.places.len() {
+            self.places.push(None);
+        }
+        let load = Arc::new(Load {
+            name: Arc::clone(&name),
+            place: place as u32,
+            bytes: AtomicUsize::new(0),
+            requests: AtomicUsize::new(0),
+        });
+        self.places[place] = Some(Place {
+            load: Arc::clone(&load),
+            series: 0,
+            begun: Bucket::default(),
+        });
+        self.by_name.insert(name, place as u32);
+        load
+    }
+
+    pub(super) fn get_mut(&mut self, place: u32) -> Option<&mut Place> {
+        self.places.get_mut(place as usize)?.as_mut()
+    }
+
+    pub(super) fn lose_series(&mut self, place: u32) {
+        if let Some(sender) = self.get_mut(place) {
+            sender.series = sender.series.saturating_sub(1);
+        }
+    }
+
+    /// Frees the places of senders that have no active series and no request.
+    pub(super) fn forget_idle(&mut self) {
+        for place in &mut self.places {
+            let idle = place
+                .as_ref()
+                .is_some_and(|known| known.series == 0 && Arc::strong_count(&known.load) == 1);
+            if idle && let Some(gone) = place.take() {
+                self.by_name.remove(&gone.load.name);
+            }
+        }
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Place> {
+        self.places.iter().flatten()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bucket_holds_a_minute_and_fills_again() {
+        let mut bucket = Bucket::default();
+        let mut begin = |now: Micros| {
+            let room = bucket.has_room(now, 3);
+            if room {
+                bucket.take();
+            }
+            room
+        };
+        let start = 1_000 * MINUTE;
+        assert_eq!([begin(start), begin(start), begin(start)], [true; 3]);
+        assert!(!begin(start));
+        assert!(!begin(start + MINUTE / 3 - 1_000), "a third is not over");
+        assert!(begin(start + MINUTE / 3 + 1_000));
+        assert!(!begin(start), "a clock that was set back gives nothing");
+        assert!(begin(start + 10 * MINUTE));
+    }
+
+    #[test]
+    fn senders_beyond_the_places_share_one_until_places_are_free() {
+        let mut senders = Senders::default();
+        let held: Vec<_> = (0..SENDERS_MAX + 10)
+            .map(|number| senders.load(&Arc::from(format!("sender {number}"))))
+            .collect();
+        assert_eq!(&*held[0].name, "sender 0");
+        assert_eq!(&*held[SENDERS_MAX + 9].name, OTHERS);
+        assert_eq!(senders.iter().count(), SENDERS_MAX);
+        drop(held);
+        let late = senders.load(&Arc::from("late"));
+        assert_eq!(&*late.name, "late");
+        assert_eq!(senders.iter().count(), 1);
+    }
+
+    #[test]
+    fn a_count_never_passes_its_limit() {
+        let count = AtomicUsize::new(0);
+        assert!(take_up_to(&count, 7, 10));
+        assert!(!take_up_to(&count, 4, 10));
+        assert!(take_up_to(&count, 3, 10));
+        assert!(!take_up_to(&count, usize::MAX, usize::MAX));
+    }
+}

@@ -1,0 +1,96 @@
+//! Keeps an admission of series going: lets its time pass, and its folded labels outlive the process.
+
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use ingest::admission::{Admission, SeriesLimits};
+use tracing::warn;
+
+use crate::access::write_private;
+use crate::error::CommandError;
+
+/// File of the folded labels in the data directory. It holds example values, so it belongs to its owner alone.
+const FILE: &str = "folded-labels";
+/// Where one that can't be read is put aside.
+const DAMAGED: &str = "folded-labels.damaged";
+/// How often time passes. 1 s: a label that was folded less long ago than that before a crash is folded again soon enough.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// An admission that knows what was folded when the last process ended.
+///
+/// # Errors
+/// If the file is there and can't be read or set aside. One that is damaged is set aside and told.
+pub(crate) fn open(limits: SeriesLimits, data_dir: &Path) -> Result<Arc<Admission>, CommandError> {
+    let admission = Arc::new(Admission::new(
+        limits,
+        jiff::Timestamp::now().as_microsecond(),
+    ));
+    let path = data_dir.join(FILE);
+    let failed = |error: std::io::Error| {
+        let message = format!("the folded labels in `{}`: {error}", path.display());
+        CommandError::surroundings(message)
+    };
+    match std::fs::read(&path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => {}
+        Err(error) => return Err(failed(error)),
+        Ok(saved) => {
+            if let Err(error) = admission.restore(&saved) {
+                let aside = data_dir.join(DAMAGED);
+                std::fs::rename(&path, &aside).map_err(failed)?;
+                warn!(%error, file = %path.display(), aside = %aside.display(), "the folded labels can't be read and are set aside; labels with too many values are folded anew");
+            }
+        }
+    }
+    Ok(admission)
+}
+
+/// Lets time pass and saves what changed, until it is aborted.
+pub(crate) async fn keep(admission: Arc<Admission>, data_dir: PathBuf) {
+    let mut ticks = tokio::time::interval(INTERVAL);
+    let mut told = false;
+    loop {
+        ticks.tick().await;
+        let (admission, data_dir) = (Arc::clone(&admission), data_dir.clone());
+        let saved = tokio::task::spawn_blocking(move || {
+            admission.pass(jiff::Timestamp::now().as_microsecond());
+            save(&admission, &data_dir)
+        });
+        match saved.await {
+            Ok(Ok(())) => told = false,
+            // Once: it is tried again each second.
+            Ok(Err(error)) if !told => {
+                warn!(%error, file = FILE, "the folded labels can't be saved; until they can, a restart stores new values of theirs as they are");
+                told = true;
+            }
+            Ok(Err(_)) | Err(_) => {}
+        }
+    }
+}
+
+/// Saves the folded labels, if they have changed.
+pub(crate) fn save(admission: &Admission, data_dir: &Path) -> std::io::Result<()> {
+    let Some(saved) = admission.unsaved() else {
+        return Ok(());
+    };
+    write_private(&data_dir.join(FILE), &saved).inspect_err(|_| admission.keep_unsaved())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_cannot_be_read_is_set_aside_and_not_lost() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join(FILE), "nonsense").unwrap();
+        let admission = open(SeriesLimits::default(), dir.path()).unwrap();
+        assert_eq!(admission.counts(), (0, 0));
+        assert!(!dir.path().join(FILE).exists());
+        let aside = std::fs::read(dir.path().join(DAMAGED)).unwrap();
+        assert_eq!(aside, b"nonsense");
+        save(&admission, dir.path()).unwrap();
+        assert!(!dir.path().join(FILE).exists(), "nothing has changed");
+    }
+}
