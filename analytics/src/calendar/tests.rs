@@ -295,8 +295,10 @@ fn effects_add_up_for_those_concerned() {
         labels(&[("service.name", "blog"), ("zone", "b")]),
     );
     let time = instant("2026-12-26T12:10:00Z");
+    // The 26th is a Saturday.
     let sunday = Effects {
         use_profile_of: Some(DayOfWeek::Sunday),
+        profile_days_ahead: 1,
         ..Effects::default()
     };
     assert_eq!(
