@@ -21,6 +21,7 @@ pub mod load;
 pub mod minio;
 pub mod mutation;
 pub mod process;
+pub mod prometheus;
 pub mod python;
 pub mod random;
 pub mod scenario;

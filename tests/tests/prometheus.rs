@@ -3,22 +3,13 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use tests::process::{Launch, free_address, has_program};
+use tests::prometheus::Prometheus;
 
 /// How long Prometheus scrapes and writes.
 const RUN: Duration = Duration::from_secs(60);
-
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _gone = self.0.kill();
-        let _reaped = self.0.wait();
-    }
-}
 
 /// Metric and labels as canonical JSON, time in milliseconds → bits of the value.
 type Samples = BTreeMap<(String, i64), u64>;
@@ -73,29 +64,7 @@ fn check(program: &str, change: impl Fn(&str) -> String) {
         "global: {{scrape_interval: 1s}}\nscrape_configs:\n  - job_name: self\n    static_configs: [{{targets: ['{prometheus}']}}]\n  - job_name: tidewatch\n    static_configs: [{{targets: ['{}']}}]\n{settings}\n",
         process.address(),
     );
-    let config_path = directory.path().join("prometheus.yml");
-    std::fs::write(&config_path, config).unwrap();
-    let mut sender = Running(
-        Command::new(program)
-            .arg(format!("--config.file={}", config_path.display()))
-            .arg(format!(
-                "--storage.tsdb.path={}",
-                directory.path().join("tsdb").display()
-            ))
-            .arg(format!("--web.listen-address={prometheus}"))
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap(),
-    );
-    let deadline = Instant::now() + Duration::from_secs(30);
-    while !tests::http::get(prometheus, "/-/ready").is_ok_and(|answer| answer.is_success()) {
-        assert!(
-            Instant::now() < deadline && sender.0.try_wait().unwrap().is_none(),
-            "prometheus did not start"
-        );
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    let sender = Prometheus::start(program, directory.path(), &config, prometheus);
     // A minute of real traffic, as long as it was to be.
     std::thread::sleep(RUN);
 

@@ -5,11 +5,11 @@
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use tests::FAST_CONFIG;
 use tests::process::{Launch, Tidewatch, free_address, has_program};
+use tests::prometheus::Prometheus;
 
 /// How long what was scraped may take until it is seen.
 const SEEN_MAX: Duration = Duration::from_secs(60);
@@ -107,15 +107,6 @@ fn a_target_that_is_taken_from_its_file_ends_with_markers() {
     process.stop_cleanly();
 }
 
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _gone = self.0.kill();
-        let _reaped = self.0.wait();
-    }
-}
-
 /// What Prometheus says of itself, in OpenMetrics, and what we say of ourselves: every name of the page is a metric in SQL. Then Prometheus ends.
 #[test]
 fn a_prometheus_and_we_are_scraped_and_its_end_is_seen() {
@@ -129,26 +120,7 @@ fn a_prometheus_and_we_are_scraped_and_its_end_is_seen() {
     }
     let directory = tempfile::tempdir().unwrap();
     let (prometheus, own) = (free_address(), directory.path().join("self.json"));
-    let empty = directory.path().join("prometheus.yml");
-    std::fs::write(&empty, "{}\n").unwrap();
-    let running = Running(
-        Command::new("prometheus")
-            .arg(format!("--config.file={}", empty.display()))
-            .arg(format!(
-                "--storage.tsdb.path={}",
-                directory.path().join("tsdb").display()
-            ))
-            .arg(format!("--web.listen-address={prometheus}"))
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap(),
-    );
-    let deadline = Instant::now() + Duration::from_secs(30);
-    while !tests::http::get(prometheus, "/-/ready").is_ok_and(|answer| answer.is_success()) {
-        assert!(Instant::now() < deadline, "prometheus did not start");
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    let running = Prometheus::start("prometheus", directory.path(), "{}\n", prometheus);
     let page = tests::http::get(prometheus, "/metrics").unwrap().text();
     let exposed: BTreeMap<&str, ()> = page
         .lines()

@@ -17,7 +17,7 @@ use super::fault::{self, damage};
 use super::options::EmbeddedOptions;
 use super::record::store_key;
 use super::segment::{Segment, SegmentStart, Topic};
-use crate::{BusError, TopicSpec};
+use crate::{BusError, TopicSpec, make_whole};
 
 const LOCK_FILE: &str = "LOCK";
 const META: &str = "meta";
@@ -73,15 +73,18 @@ impl Shared {
         std::fs::create_dir_all(dir).map_err(|error| fault::io("creating", dir, &error))?;
         let lock = lock(dir)?;
         let path = dir.join("log");
-        let database = Database::builder(&path)
-            .cache_size(CACHE_BYTES)
-            // Bodies are compressed once, by the appender.
-            .journal_compression(CompressionType::None)
-            .max_journaling_size(JOURNAL_BYTES_MAX)
-            .worker_threads(2)
-            .open()
-            .map_err(|error| fault::store("opening", &path, error))?;
         let error = |error| fault::store("opening", &path, error);
+        let open = |path: &Path| {
+            Database::builder(path)
+                .cache_size(CACHE_BYTES)
+                // Bodies are compressed once, by the appender.
+                .journal_compression(CompressionType::None)
+                .max_journaling_size(JOURNAL_BYTES_MAX)
+                .worker_threads(2)
+                .open()
+        };
+        make_whole(&path, |path| open(path).map(drop)).map_err(error)?;
+        let database = open(&path).map_err(error)?;
         let meta = database
             .keyspace(META, KeyspaceCreateOptions::default)
             .map_err(error)?;

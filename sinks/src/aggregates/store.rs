@@ -85,9 +85,9 @@ impl Inner {
             directory: directory.display().to_string(),
             detail,
         };
-        let database = Database::builder(directory)
-            .worker_threads(1)
-            .open()
+        let open = |directory: &Path| Database::builder(directory).worker_threads(1).open();
+        let database = bus::make_whole(directory, |directory| open(directory).map(drop))
+            .and_then(|()| open(directory))
             .map_err(|error| match error {
                 fjall::Error::Locked => config(
                     "another process has it open; give each process its own data directory".into(),
