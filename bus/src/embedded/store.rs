@@ -7,6 +7,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use fjall::config::{BlockSizePolicy, CompressionPolicy, FilterPolicy};
 use fjall::{CompressionType, Database, Keyspace, KeyspaceCreateOptions, PersistMode};
@@ -20,6 +21,9 @@ use super::segment::{Segment, SegmentStart, Topic};
 use crate::{BusError, TopicSpec, make_whole};
 
 const LOCK_FILE: &str = "LOCK";
+/// How often a lock that another holds is asked for, and the pause between.
+const LOCK_TRIES: u32 = 10;
+const LOCK_PAUSE: Duration = Duration::from_millis(50);
 const META: &str = "meta";
 const LOG_ID: &str = "log-id";
 /// Journals may hold this much before idle topics are flushed; bounds both the disk they take and the replay after a crash (about 0.3 s).
@@ -400,6 +404,21 @@ fn segment_key(topic: u32, sequence: u64) -> String {
     format!("segment/{topic:08x}/{sequence:016x}")
 }
 
+/// Takes a lock, or gives up after half a second: a child that is just being started has copies of its parent's files, and so its locks, until it runs its own
+/// program.
+fn try_lock(file: &File) -> Result<(), TryLockError> {
+    let mut tries = 1;
+    loop {
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) if tries < LOCK_TRIES => {
+                tries += 1;
+                std::thread::sleep(LOCK_PAUSE);
+            }
+            locked => return locked,
+        }
+    }
+}
+
 fn lock(dir: &Path) -> Result<File, BusError> {
     let path = dir.join(LOCK_FILE);
     let mut file = OpenOptions::new()
@@ -409,7 +428,7 @@ fn lock(dir: &Path) -> Result<File, BusError> {
         .write(true)
         .open(&path)
         .map_err(|error| fault::io("opening", &path, &error))?;
-    match file.try_lock() {
+    match try_lock(&file) {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
             let owner = std::fs::read_to_string(&path).unwrap_or_default();
