@@ -39,7 +39,6 @@ struct Move {
 /// An event that is told as soon as its resource's samples of its time are seen.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Waiting {
-    resource: u32,
     series: u32,
     time: Micros,
     event: Anomaly,
@@ -62,7 +61,8 @@ pub(crate) struct Unusual {
 pub(crate) struct Correlation {
     /// By resource index.
     moves: BTreeMap<u32, Vec<Move>>,
-    waiting: Vec<Waiting>,
+    /// Likewise: when a whole fleet alarms at once, a sample asks for those of its own resource alone. None is empty.
+    waiting: BTreeMap<u32, Vec<Waiting>>,
     /// Moves that ended before are gone.
     pruned_to: Micros,
 }
@@ -112,8 +112,7 @@ impl Correlation {
 
     /// An event that was announced: it is told once its resource's samples of its time are seen.
     pub(crate) fn wait(&mut self, resource: u32, series: u32, time: Micros, event: Anomaly) {
-        self.waiting.push(Waiting {
-            resource,
+        self.waiting.entry(resource).or_default().push(Waiting {
             series,
             time,
             event,
@@ -134,9 +133,14 @@ impl Correlation {
         directory: &SeriesDirectory,
         told: &mut Vec<Anomaly>,
     ) {
-        self.hand_out(directory, told, |waiting| {
-            waiting.resource == resource && waiting.time < time
-        });
+        let Some(waiting) = self.waiting.get_mut(&resource) else {
+            return;
+        };
+        let ready: Vec<Waiting> = waiting.extract_if(.., |of| of.time < time).collect();
+        if waiting.is_empty() {
+            self.waiting.remove(&resource);
+        }
+        self.tell(resource, ready, directory, told);
     }
 
     /// A record ends: hands out the events that the log clock has passed.
@@ -146,8 +150,14 @@ impl Correlation {
         directory: &SeriesDirectory,
         told: &mut Vec<Anomaly>,
     ) {
-        if self.is_waiting() {
-            self.hand_out(directory, told, |waiting| waiting.time < log_clock);
+        let mut ready: Vec<(u32, Vec<Waiting>)> = Vec::new();
+        self.waiting.retain(|resource, waiting| {
+            let passed = waiting.extract_if(.., |of| of.time < log_clock);
+            ready.push((*resource, passed.collect()));
+            !waiting.is_empty()
+        });
+        for (resource, ready) in ready {
+            self.tell(resource, ready, directory, told);
         }
     }
 
@@ -173,30 +183,31 @@ impl Correlation {
         });
     }
 
-    fn hand_out(
-        &mut self,
+    /// Tells events of a resource, each with what moved with it.
+    fn tell(
+        &self,
+        resource: u32,
+        ready: Vec<Waiting>,
         directory: &SeriesDirectory,
         told: &mut Vec<Anomaly>,
-        ready: impl Fn(&Waiting) -> bool,
     ) {
-        let mut position = 0;
-        while position < self.waiting.len() {
-            if !ready(&self.waiting[position]) {
-                position += 1;
-                continue;
-            }
-            let mut waiting = self.waiting.remove(position);
-            waiting.event.related = self.related(&waiting, directory);
+        for mut waiting in ready {
+            waiting.event.related = self.related(resource, &waiting, directory);
             tell_related(&mut waiting.event);
             told.push(waiting.event);
         }
     }
 
     /// The moves that belong to an event, the strongest first.
-    fn related(&self, waiting: &Waiting, directory: &SeriesDirectory) -> Vec<Related> {
+    fn related(
+        &self,
+        resource: u32,
+        waiting: &Waiting,
+        directory: &SeriesDirectory,
+    ) -> Vec<Related> {
         let mut moves: Vec<&Move> = self
             .moves
-            .get(&waiting.resource)
+            .get(&resource)
             .into_iter()
             .flatten()
             .filter(|known| {
