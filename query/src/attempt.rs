@@ -11,9 +11,9 @@ use datafusion::physical_plan::execute_stream;
 use futures::{FutureExt, StreamExt};
 
 use crate::answer::unique_names;
-use crate::engine::{Message, Sender, Shared};
 use crate::error::Failure;
 use crate::memory::{NestedPool, Refused};
+use crate::shared::{Message, Sender, Shared};
 use crate::snapshot::Snapshot;
 use crate::store::QueryStore;
 use crate::{QueryError, guard, sandbox, yielding};
