@@ -16,7 +16,7 @@ use super::client::Peer;
 use super::source::{Source, find_instance};
 use super::sql::Output;
 use super::written;
-use crate::cli::{SqlFormat, UrlArgs};
+use crate::args::{SqlFormat, UrlArgs};
 use crate::config::Config;
 use crate::error::CommandError;
 use crate::error_codes;

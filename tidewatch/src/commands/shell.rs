@@ -13,7 +13,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::source::{Rows, Source};
 use super::sql::Output;
 use super::{Reader, written};
-use crate::cli::{SqlArgs, SqlFormat};
+use crate::args::{SqlArgs, SqlFormat};
 use crate::config::Config;
 use crate::error::CommandError;
 

@@ -10,7 +10,7 @@ use futures::stream::BoxStream;
 
 use super::source::Source;
 use super::{Reader, shell, written};
-use crate::cli::{SqlArgs, SqlFormat};
+use crate::args::{SqlArgs, SqlFormat};
 use crate::config::Config;
 use crate::error::CommandError;
 
