@@ -26,13 +26,15 @@ use crate::log_watch::LogWatch;
 use crate::telemetry::{self, Metric};
 
 use cardinality::{CARDINALITY_PATH, RELEASE_PATH};
+pub(crate) use partitions::{PartitionReport, not_ready};
 use problem::problem;
 pub(crate) use sql::NOTES_HEADER;
-pub(crate) use status::{next_commands, not_ready};
+pub(crate) use status::next_commands;
 
 pub(crate) mod cardinality;
 pub(crate) mod dead_letters;
 pub(crate) mod overview;
+mod partitions;
 pub(crate) mod problem;
 pub(crate) mod server;
 mod sql;

@@ -23,7 +23,7 @@ use schemas::columns::{number_array, time_array, time_type};
 use schemas::time::SECOND;
 use schemas::{Fault, Kind, Micros, Series};
 
-use super::sql::Output;
+use super::output::Output;
 use crate::config::{Config, parse_duration};
 use crate::error::CommandError;
 use crate::replay::files::{self, HistoryFiles};

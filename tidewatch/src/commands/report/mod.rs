@@ -10,8 +10,8 @@ use clap::{Args, Subcommand, ValueEnum};
 use futures::StreamExt;
 use futures::stream;
 
+use super::output::Output;
 use super::source::Source;
-use super::sql::Output;
 use crate::args::UrlArgs;
 use crate::config::Config;
 use crate::error::CommandError;
