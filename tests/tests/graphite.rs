@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
+use tests::agents::Way;
 use tests::process::{Launch, free_address};
 
 /// How long collectd measures.
@@ -61,6 +62,7 @@ fn every_measurement_of_collectd_arrives() {
         );
         return;
     }
+    let mut way = Way::of("collectd", "write_graphite");
     // collectd writes no files below a directory that begins with a dot, as those of `tempdir` do.
     let directory = tempfile::Builder::new()
         .prefix("graphite")
@@ -75,7 +77,7 @@ fn every_measurement_of_collectd_arrives() {
         .env("TIDEWATCH__RECEIVERS__GRAPHITE__TEMPLATE", "host.metric*");
     let process = launch.start_ready();
     let settings = tests::agents::settings(
-        "graphite",
+        "collectd",
         &[
             ("127.0.0.1", address.ip().to_string()),
             ("2003", address.port().to_string()),
@@ -133,6 +135,7 @@ fn every_measurement_of_collectd_arrives() {
             })
             .collect();
         if found == expected {
+            way.has_arrived(&format!("{} samples", found.len()));
             break;
         }
         let missing: Vec<_> = expected
