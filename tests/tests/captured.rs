@@ -36,10 +36,15 @@ fn every_connection_brings_what_its_agent_sent() {
     let mut process = launch.start_ready();
     let connections = kept("connection");
     assert!(!connections.is_empty());
-    for (name, sent) in connections {
-        let _open = replay(process.address(), &sent);
-        wait_for(&mut process, WAY_LABEL, &name, &captured::samples(&name));
+    let address = process.address();
+    let open: Vec<_> = connections
+        .iter()
+        .map(|(_, sent)| replay(address, sent))
+        .collect();
+    for (name, _) in &connections {
+        wait_for(&mut process, WAY_LABEL, name, &captured::samples(name));
     }
+    drop(open);
     process.stop_cleanly();
 }
 

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use tests::agents::Way;
-use tests::process::{Launch, free_address};
+use tests::process::{Launch, free_address, has_program};
 
 /// How long collectd measures.
 const RUN: Duration = Duration::from_secs(8);
@@ -157,5 +157,36 @@ fn every_measurement_of_collectd_arrives() {
         );
         std::thread::sleep(Duration::from_millis(200));
     }
+    process.stop_cleanly();
+}
+
+/// The line that the page of Graphite shows for a shell.
+#[test]
+fn a_line_that_is_sent_by_hand_arrives() {
+    if !has_program("bash") {
+        tests::skip("graphite", "the program `bash`", "TIDEWATCH_REQUIRE_BASH");
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let address = free_address();
+    let listen = address.to_string();
+    let launch = Launch::new(directory.path())
+        .env("TIDEWATCH__RECEIVERS__GRAPHITE__LISTEN", &listen)
+        .env("TIDEWATCH__RECEIVERS__GRAPHITE__TEMPLATE", "host.metric*");
+    let mut process = launch.start_ready();
+    let place = [("127.0.0.1/2003", listen.replace(':', "/"))];
+    let line = tests::agents::settings("graphite", &place);
+    let sent = Command::new("bash").args(["-c", &line]).status().unwrap();
+    assert!(sent.success(), "{line}: {sent}");
+    let found = tests::samples::wait_until(&mut process, "host", "web1", |found| {
+        found.is_empty().then(|| "one was sent".to_owned())
+    });
+    let [sample] = found.as_slice() else {
+        panic!("{found:?}")
+    };
+    assert_eq!(
+        (sample.metric.as_str(), f64::from_bits(sample.value_bits)),
+        ("disk.used", 42.0)
+    );
     process.stop_cleanly();
 }

@@ -111,7 +111,7 @@ fn check_kafka(encoding: &str) {
     let _agent = send(&program, directory.path(), &theirs, &way.label());
     let expected = known::otlp_samples(&way.label());
     way.wait_for(&mut process, &expected);
-    assert_eq!(process.sql("SELECT topic FROM dead_letters").len(), 0);
+    assert_eq!(process.sql("SELECT reason FROM dead_letters").len(), 0);
     let record = cluster.values(&topic, 1).swap_remove(0);
     captured::keep(&way.label(), "record", &record, &expected);
     let entry = encoding.trim_end_matches("_proto");

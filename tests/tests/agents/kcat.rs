@@ -39,7 +39,7 @@ fn lines_arrive_that_kcat_sends_with_keys_and_headers() {
         .arg(&lines);
     Agent::start(&mut command, directory.path()).wait();
     way.wait_for(&mut process, &known::line_samples(&way.label()));
-    assert_eq!(process.sql("SELECT topic FROM dead_letters").len(), 0);
+    assert_eq!(process.sql("SELECT reason FROM dead_letters").len(), 0);
     let read: f64 = process
         .metric("tidewatch_source_records_total")
         .iter()

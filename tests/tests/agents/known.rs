@@ -7,7 +7,7 @@ use tests::samples::Sample;
 /// 2026-05-28T20:26:40Z, seconds.
 const START_S: i64 = 1_780_000_000;
 /// Points of the long series.
-const POINTS: i64 = 40;
+const POINTS: i64 = 12;
 
 fn micros(second: i64) -> i64 {
     (START_S + second) * 1_000_000

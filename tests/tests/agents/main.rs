@@ -18,7 +18,7 @@ fn launch(directory: &std::path::Path) -> Launch {
     Launch::new(directory).env("TIDEWATCH__PROCESSING__BACKFILL", "true")
 }
 
-/// The two blocks below a heading about Kafka: the agent's settings, and ours; `changes` are made to both.
+/// The two blocks below a heading about Kafka: the agent's settings, and ours, with a group of this test alone; `changes` are made to both.
 fn settings_of_both(
     page: &str,
     heading: &str,
@@ -34,6 +34,7 @@ fn settings_of_both(
     replacements.extend_from_slice(changes);
     let mut blocks = settings_below(page, heading, &replacements);
     assert_eq!(blocks.len(), 2, "{page}: {heading}");
-    let ours = blocks.swap_remove(1);
+    let group = format!("group = \"{}\"\n", cluster.name("group"));
+    let ours = blocks.swap_remove(1) + &group;
     (blocks.swap_remove(0), ours)
 }
