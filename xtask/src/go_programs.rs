@@ -20,12 +20,13 @@ pub(crate) struct GoProgram {
 
 #[derive(Debug, Clone, Copy)]
 enum Source {
-    /// A package of a module at a version, and the tags it is built with.
+    /// A package of a module at a version, the tags it is built with, and the variable of its code that holds the version that it tells.
     Package {
         module: &'static str,
         version: &'static str,
         package: &'static str,
         tags: &'static str,
+        version_variable: &'static str,
     },
     /// A distribution of the Collector, put together by its own builder of a version.
     Collector {
@@ -61,18 +62,20 @@ pub(crate) const TELEGRAF: GoProgram = GoProgram {
         package: "/cmd/telegraf",
         tags: "custom,inputs.file,parsers.influx,outputs.kafka,outputs.http,outputs.influxdb_v2,outputs.opentelemetry,\
                serializers.influx,serializers.json,serializers.prometheusremotewrite",
+        version_variable: "github.com/influxdata/telegraf/internal.Version",
     },
 };
 
 /// Prometheus without its discovery of targets in clouds.
 pub(crate) const PROMETHEUS: GoProgram = GoProgram {
     name: "prometheus",
-    version: "3.15",
+    version: "3.15.0",
     source: Source::Package {
         module: "github.com/prometheus/prometheus",
         version: "v0.315.0",
         package: "/cmd/prometheus",
         tags: "remove_all_sd",
+        version_variable: "github.com/prometheus/common/version.Version",
     },
 };
 
@@ -113,6 +116,7 @@ impl GoProgram {
                 version,
                 package,
                 tags,
+                version_variable,
             } => {
                 if !directory.join("go.mod").is_file() {
                     run(directory, "go", &["mod", "init", "agent"])?;
@@ -120,21 +124,25 @@ impl GoProgram {
                 let require = format!("-require={module}@{version}");
                 run(directory, "go", &["mod", "edit", &require])?;
                 let package = format!("{module}{package}");
-                let words = ["build", "-mod=mod", "-tags", tags, "-o", output, &package];
+                let told = format!("-ldflags=-s -w -X {version_variable}={}", self.version);
+                let words = ["build", "-mod=mod", "-tags", tags, &told, "-o", output];
+                let words = [words.as_slice(), &[package.as_str()]].concat();
                 persistently(directory, "go", &words)
             }
             Source::Collector {
                 builder,
                 components,
             } => {
-                // The builder writes the program's source, and compiles it.
+                // The builder writes the program's source into a folder, and compiles it there.
                 let sources = "source";
-                let config =
-                    format!("dist:\n  name: {output}\n  output_path: {sources}\n{components}");
+                let config = format!(
+                    "dist:\n  name: {}\n  description: OpenTelemetry Collector\n  version: {}\n  output_path: {sources}\n{components}",
+                    self.name, self.version
+                );
                 let written = fs::write(directory.join("builder.yaml"), config);
                 written.map_err(|error| format!("builder.yaml: {error}"))?;
                 persistently(directory, "go", &["run", builder, "--config=builder.yaml"])?;
-                let built = directory.join(sources).join(output);
+                let built = directory.join(sources).join(self.name);
                 fs::rename(&built, directory.join(output))
                     .map_err(|error| format!("{}: {error}", built.display()))
             }
