@@ -3,10 +3,11 @@
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::util::Timeout;
+use tests::kafka::cluster::REQUEST_MAX;
 use tests::process::{SIGABRT, ended_by};
 
 use super::bodies::influx;
-use super::{ARRIVAL_MAX, Cluster, REQUEST_MAX, number, wait_for};
+use super::{ARRIVAL_MAX, Cluster, number, wait_for};
 
 const START_S: u64 = 1_780_000_000;
 const COUNT: &str = "SELECT count(*) FROM samples";
