@@ -124,6 +124,11 @@ fn lines_arrive_by_the_output_for_influxdb() {
 }
 
 #[test]
+fn lines_arrive_by_the_output_for_influxdb_1() {
+    check_direct("influxdb", "### As to InfluxDB 1", |samples| samples);
+}
+
+#[test]
 fn lines_arrive_by_the_output_for_http() {
     check_direct("http-influx", "### With the output for HTTP", |samples| {
         samples
