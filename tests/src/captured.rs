@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use crate::samples::Sample;
 
 /// `1`: tests of real agents write down what these sent.
-pub const CAPTURE: &str = "TIDEWATCH_TEST_CAPTURE";
+const CAPTURE: &str = "TIDEWATCH_TEST_CAPTURE";
 
 /// Where it is kept.
 pub fn directory() -> PathBuf {

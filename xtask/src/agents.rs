@@ -2,12 +2,12 @@
 
 use std::path::Path;
 
-use crate::go_programs::{COLLECTOR, GoProgram, PROMETHEUS, TELEGRAF};
+use crate::go_programs::{COLLECTOR, GoProgram, PROMETHEUS, TELEGRAF, VMAGENT};
 use crate::peers::Peers;
 use crate::steps::{Outcome, build_binary, cargo, run_and_watch};
 
 /// What has to be built: the program, the variable that names it to the tests, and the one that forbids to skip them.
-const BUILT: [(&GoProgram, &str, &str); 3] = [
+const BUILT: [(&GoProgram, &str, &str); 4] = [
     (
         &COLLECTOR,
         "TIDEWATCH_TEST_COLLECTOR",
@@ -17,6 +17,11 @@ const BUILT: [(&GoProgram, &str, &str); 3] = [
         &TELEGRAF,
         "TIDEWATCH_TEST_TELEGRAF",
         "TIDEWATCH_REQUIRE_TELEGRAF",
+    ),
+    (
+        &VMAGENT,
+        "TIDEWATCH_TEST_VMAGENT",
+        "TIDEWATCH_REQUIRE_VMAGENT",
     ),
     (
         &PROMETHEUS,

@@ -60,9 +60,22 @@ pub(crate) const TELEGRAF: GoProgram = GoProgram {
         module: "github.com/influxdata/telegraf",
         version: "v1.37.2",
         package: "/cmd/telegraf",
-        tags: "custom,inputs.file,parsers.influx,outputs.kafka,outputs.http,outputs.influxdb_v2,outputs.opentelemetry,\
+        tags: "custom,inputs.file,parsers.influx,outputs.kafka,outputs.http,outputs.influxdb,outputs.influxdb_v2,outputs.opentelemetry,\
                serializers.influx,serializers.json,serializers.prometheusremotewrite",
         version_variable: "github.com/influxdata/telegraf/internal.Version",
+    },
+};
+
+/// VictoriaMetrics' agent, which scrapes and remote-writes.
+pub(crate) const VMAGENT: GoProgram = GoProgram {
+    name: "vmagent",
+    version: "1.130.0",
+    source: Source::Package {
+        module: "github.com/VictoriaMetrics/VictoriaMetrics",
+        version: "v1.130.0",
+        package: "/app/vmagent",
+        tags: "",
+        version_variable: "github.com/VictoriaMetrics/VictoriaMetrics/lib/buildinfo.Version",
     },
 };
 
@@ -80,14 +93,17 @@ pub(crate) const PROMETHEUS: GoProgram = GoProgram {
 };
 
 impl GoProgram {
-    /// Where it is, built first unless it is there.
+    /// Where it is, built first unless it is there as it would be built now.
     ///
     /// # Errors
     /// Why it can't be had.
     pub(crate) fn get(&self) -> Result<PathBuf, String> {
         let directory = cache()?.join(format!("{}-{}", self.name, self.version));
         let program = directory.join(self.name);
-        if program.is_file() {
+        let recipe = format!("{:#?}\n", self.source);
+        let recipe_path = directory.join("recipe");
+        let built_by = fs::read_to_string(&recipe_path).unwrap_or_default();
+        if program.is_file() && built_by == recipe {
             println!("{} {}: {}", self.name, self.version, program.display());
             return Ok(program);
         }
@@ -104,6 +120,7 @@ impl GoProgram {
         let unfinished = format!("unfinished-{}", std::process::id());
         self.build(&directory, &unfinished)?;
         fs::rename(directory.join(unfinished), &program).map_err(failed)?;
+        fs::write(recipe_path, recipe).map_err(failed)?;
         let seconds = begun.elapsed().as_secs();
         println!("{} {}: built in {seconds} s", self.name, self.version);
         Ok(program)

@@ -15,7 +15,7 @@ usage: cargo xtask COMMAND
   test [ARGUMENTS]   every test of the workspace, with a real Kafka broker, Python and an S3 server where they can be had;
                      arguments go to `cargo test` (cargo xtask test --package bus)
   ci                 format, lints, documentation, then test
-  agents             real agents: builds the Collector, Telegraf and Prometheus 3 with Go unless they are built, lets every agent send by every way
+  agents             real agents: builds the Collector, Telegraf, vmagent and Prometheus 3 with Go unless they are built, lets every agent send by every way
                      that its page in docs/agents/ names, and tells what arrived; with --capture, what they sent replaces tests/captured/
   compose            docker-compose.yml for real: builds the image from a ready binary, starts it, kills and scales it, removes it
   bench [ARGUMENTS]  the benches of each stage and of the whole path; arguments go to `cargo bench`

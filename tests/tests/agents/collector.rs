@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use rstest::rstest;
 use tests::agents::{Agent, Way, program, settings_below};
 use tests::captured;
 use tests::http::{NoAnswer, post};
@@ -71,15 +72,17 @@ fn hand_over(agent: &mut Agent, receiver: SocketAddr, request: &[u8]) {
     }
 }
 
-/// Straight to us, by the lines below a heading of the page, changed as told.
-fn check_direct(name: &str, heading: &str, changes: &[(&str, String)]) {
+/// Straight to us, by the lines below a heading of the page, with a further setting of the exporter before one that is there.
+fn check_direct(name: &str, heading: &str, (setting, before): (&str, &str)) {
     let Some(program) = collector() else { return };
     let mut way = Way::of("collector", name);
     let directory = tempfile::tempdir().unwrap();
     let mut process = launch(directory.path()).start_ready();
     let recorder = Recorder::start(process.address());
-    let mut replacements = vec![("127.0.0.1:7744", recorder.address().to_string())];
-    replacements.extend_from_slice(changes);
+    let replacements = [
+        (before, format!("{setting}\n    {before}")),
+        ("127.0.0.1:7744", recorder.address().to_string()),
+    ];
     let settings = settings_below(PAGE, heading, &replacements).swap_remove(0);
     let agent = send(&program, directory.path(), &settings, &way.label());
     let expected = known::otlp_samples(&way.label());
@@ -119,29 +122,47 @@ fn check_kafka(encoding: &str) {
     process.stop_cleanly();
 }
 
-#[test]
-fn metrics_of_every_kind_arrive_over_http() {
-    check_direct("otlp_http", "## Point it here", &[]);
+#[rstest]
+#[case("otlp_http", "")]
+#[case("otlp_http-json", "encoding: json")]
+#[case("otlp_http-zstd", "compression: zstd")]
+#[case("otlp_http-uncompressed", "compression: none")]
+fn metrics_of_every_kind_arrive_over_http(#[case] name: &str, #[case] setting: &str) {
+    check_direct(name, "## Point it here", (setting, "endpoint:"));
 }
 
-#[test]
-fn metrics_of_every_kind_arrive_over_http_as_json() {
-    let exporter = "endpoint: http:";
-    let encoded = "encoding: json\n    endpoint: http:".to_owned();
-    check_direct("otlp_http-json", "## Point it here", &[(exporter, encoded)]);
+#[rstest]
+#[case("otlp_grpc", "")]
+#[case("otlp_grpc-zstd", "compression: zstd")]
+#[case("otlp_grpc-uncompressed", "compression: none")]
+fn metrics_of_every_kind_arrive_by_grpc(#[case] name: &str, #[case] setting: &str) {
+    check_direct(name, "### As gRPC", (setting, "endpoint:"));
 }
 
+/// The Collector keeps what nobody takes, and tries again.
 #[test]
-fn metrics_of_every_kind_arrive_by_grpc() {
-    check_direct("otlp_grpc", "### As gRPC", &[]);
+fn what_was_sent_before_we_listened_arrives() {
+    let Some(program) = collector() else { return };
+    let mut way = Way::of("collector", "otlp_http-before_we_listen");
+    let directory = tempfile::tempdir().unwrap();
+    let address = free_address().to_string();
+    let replacements = [("127.0.0.1:7744", address.clone())];
+    let settings = settings_below(PAGE, "## Point it here", &replacements).swap_remove(0);
+    let mut agent = send(&program, directory.path(), &settings, &way.label());
+    let deadline = Instant::now() + START_MAX;
+    while !agent.output().contains("connection refused") {
+        assert!(agent.is_running() && Instant::now() < deadline);
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let launch = launch(directory.path()).env("TIDEWATCH__RECEIVERS__OTLP__LISTEN", &address);
+    let mut process = launch.start_ready();
+    way.wait_for(&mut process, &known::otlp_samples(&way.label()));
+    process.stop_cleanly();
 }
 
-#[test]
-fn metrics_of_every_kind_arrive_through_kafka_as_protobuf() {
-    check_kafka("otlp_proto");
-}
-
-#[test]
-fn metrics_of_every_kind_arrive_through_kafka_as_json() {
-    check_kafka("otlp_json");
+#[rstest]
+#[case("otlp_proto")]
+#[case("otlp_json")]
+fn metrics_of_every_kind_arrive_through_kafka(#[case] encoding: &str) {
+    check_kafka(encoding);
 }

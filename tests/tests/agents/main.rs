@@ -8,6 +8,7 @@ mod known;
 mod prometheus;
 mod telegraf;
 mod vector;
+mod vmagent;
 
 use tests::agents::settings_below;
 use tests::kafka::Cluster;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use rstest::rstest;
 use tests::agents::{Agent, Way, program, settings_below};
 use tests::captured;
 use tests::kafka::Cluster;
@@ -123,6 +124,11 @@ fn lines_arrive_by_the_output_for_influxdb() {
 }
 
 #[test]
+fn lines_arrive_by_the_output_for_influxdb_1() {
+    check_direct("influxdb", "### As to InfluxDB 1", |samples| samples);
+}
+
+#[test]
 fn lines_arrive_by_the_output_for_http() {
     check_direct("http-influx", "### With the output for HTTP", |samples| {
         samples
@@ -143,17 +149,10 @@ fn numbers_arrive_over_otlp() {
     check_direct("opentelemetry", "### Over OTLP", without_booleans);
 }
 
-#[test]
-fn lines_arrive_through_kafka_as_line_protocol() {
-    check_kafka("influx");
-}
-
-#[test]
-fn lines_arrive_through_kafka_as_json() {
-    check_kafka("json");
-}
-
-#[test]
-fn lines_arrive_through_kafka_as_remote_write() {
-    check_kafka("prometheusremotewrite");
+#[rstest]
+#[case("influx")]
+#[case("json")]
+#[case("prometheusremotewrite")]
+fn lines_arrive_through_kafka(#[case] format: &str) {
+    check_kafka(format);
 }
