@@ -30,9 +30,7 @@ const WEEK_DOUBT: f32 = 0.95;
 const ERROR_MEMORY_S: f32 = 172_800.0;
 
 /// Which profile is believed, the better one being the larger.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
 pub enum Season {
     /// None: too little was seen, or it does not help.
     #[default]

@@ -151,7 +151,10 @@ fn a_holiday_alarms_unless_it_is_judged_by_the_day_that_it_is_like(
         (told, days)
     };
     let (told, days) = run(&ORDINARY);
-    assert!((1..=4).contains(&told), "an idle Thursday, told {told} times");
+    assert!(
+        (1..=4).contains(&told),
+        "an idle Thursday, told {told} times"
+    );
     assert_eq!(days, [3]);
     assert_eq!(run(&like_sunday), (0, vec![6]), "judged as a Sunday");
 }
