@@ -98,8 +98,8 @@ const fn entry(name: &'static str, run: fn(&[u8])) -> Entry {
 /// A snapshot's file of these bytes: what stands behind its compression, which few changes of a whole file reach.
 fn packed(state: &[u8]) -> Vec<u8> {
     let mut file = PartitionState::new(ProcessingConfig::default()).encode();
-    // Magic and version stay; then come the length and the compressed bytes.
-    file.truncate(12);
+    // Magic and versions stay; then come the length and the compressed bytes.
+    file.truncate(16);
     file.extend_from_slice(&(state.len() as u64).to_le_bytes());
     file.extend(zstd::bulk::compress(state, 1).unwrap_or_default());
     file
