@@ -31,11 +31,13 @@ mod fitted;
 mod grow;
 mod scale;
 mod streaming;
+mod unfitted;
 
 #[cfg(test)]
 mod tests;
 
-pub use config::{ForestConfig, ForestError, UnfittedForest};
+pub use config::{ForestConfig, ForestError};
 pub use event::{FeatureShare, RESOURCE_RULE, ResourceFinding};
 pub use fitted::{Explained, IsolationForest};
 pub use streaming::{StreamingConfig, StreamingForest};
+pub use unfitted::UnfittedForest;

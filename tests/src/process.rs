@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
@@ -77,6 +77,27 @@ pub fn binary() -> &'static Path {
             })
             .expect("cargo names the executable it built")
     })
+}
+
+/// Runs a command of the program to its end, started in `directory`, with nothing on standard input.
+pub fn run(directory: &Path, arguments: &[&str]) -> Output {
+    Command::new(binary())
+        .args(arguments)
+        .current_dir(directory)
+        .stdin(Stdio::null())
+        .output()
+        .expect("the program starts")
+}
+
+/// What such a command says on standard output.
+///
+/// # Panics
+/// If it fails, with what it said on standard error.
+pub fn said(directory: &Path, arguments: &[&str]) -> String {
+    let output = run(directory, arguments);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{arguments:?}: {errors}");
+    String::from_utf8(output.stdout).expect("UTF-8")
 }
 
 /// How to start the program. Everything it writes goes below one directory: `data/`, `config.toml`, `tidewatch.log`.

@@ -8,7 +8,8 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
-use tests::process::{Launch, free_address};
+use tests::agents::Way;
+use tests::process::{Launch, free_address, has_program};
 
 /// How long collectd measures.
 const RUN: Duration = Duration::from_secs(8);
@@ -61,6 +62,7 @@ fn every_measurement_of_collectd_arrives() {
         );
         return;
     }
+    let mut way = Way::of("collectd", "write_graphite");
     // collectd writes no files below a directory that begins with a dot, as those of `tempdir` do.
     let directory = tempfile::Builder::new()
         .prefix("graphite")
@@ -75,7 +77,7 @@ fn every_measurement_of_collectd_arrives() {
         .env("TIDEWATCH__RECEIVERS__GRAPHITE__TEMPLATE", "host.metric*");
     let process = launch.start_ready();
     let settings = tests::agents::settings(
-        "graphite",
+        "collectd",
         &[
             ("127.0.0.1", address.ip().to_string()),
             ("2003", address.port().to_string()),
@@ -133,6 +135,7 @@ fn every_measurement_of_collectd_arrives() {
             })
             .collect();
         if found == expected {
+            way.has_arrived(&format!("{} samples", found.len()));
             break;
         }
         let missing: Vec<_> = expected
@@ -154,5 +157,36 @@ fn every_measurement_of_collectd_arrives() {
         );
         std::thread::sleep(Duration::from_millis(200));
     }
+    process.stop_cleanly();
+}
+
+/// The line that the page of Graphite shows for a shell.
+#[test]
+fn a_line_that_is_sent_by_hand_arrives() {
+    if !has_program("bash") {
+        tests::skip("graphite", "the program `bash`", "TIDEWATCH_REQUIRE_BASH");
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let address = free_address();
+    let listen = address.to_string();
+    let launch = Launch::new(directory.path())
+        .env("TIDEWATCH__RECEIVERS__GRAPHITE__LISTEN", &listen)
+        .env("TIDEWATCH__RECEIVERS__GRAPHITE__TEMPLATE", "host.metric*");
+    let mut process = launch.start_ready();
+    let place = [("127.0.0.1/2003", listen.replace(':', "/"))];
+    let line = tests::agents::settings("graphite", &place);
+    let sent = Command::new("bash").args(["-c", &line]).status().unwrap();
+    assert!(sent.success(), "{line}: {sent}");
+    let found = tests::samples::wait_until(&mut process, "host", "web1", |found| {
+        found.is_empty().then(|| "one was sent".to_owned())
+    });
+    let [sample] = found.as_slice() else {
+        panic!("{found:?}")
+    };
+    assert_eq!(
+        (sample.metric.as_str(), f64::from_bits(sample.value_bits)),
+        ("disk.used", 42.0)
+    );
     process.stop_cleanly();
 }

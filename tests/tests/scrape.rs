@@ -3,35 +3,16 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use tests::FAST_CONFIG;
+use tests::http::endpoint;
 use tests::process::{Launch, Tidewatch, free_address, has_program};
 use tests::prometheus::Prometheus;
 
 /// How long what was scraped may take until it is seen.
 const SEEN_MAX: Duration = Duration::from_secs(60);
-
-/// An endpoint that answers every request with one body, on a thread of its own until the process ends.
-fn endpoint(body: &'static str) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    std::thread::spawn(move || {
-        for connection in listener.incoming() {
-            let Ok(mut stream) = connection else { return };
-            let mut request = [0; 4096];
-            let _some = stream.read(&mut request);
-            let length = body.len();
-            let _sent = write!(
-                stream,
-                "HTTP/1.1 200 OK\r\ncontent-type: text/plain; version=0.0.4\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"
-            );
-        }
-    });
-    address
-}
 
 /// Waits until a query answers what is expected.
 #[track_caller]

@@ -5,6 +5,7 @@
 use std::process::Command;
 use std::time::Duration;
 
+use tests::agents::Way;
 use tests::process::{Launch, free_address};
 
 /// Follows the lines of docs/agents/statsd.md, which make `client` and `dog`. Pauses so that several intervals are gathered.
@@ -39,6 +40,7 @@ fn every_count_of_the_clients_arrives() {
     if !tests::audit::is_available("statsd") {
         return;
     }
+    let mut way = Way::of("statsd and datadog, Python", "UDP and TCP");
     let directory = tempfile::tempdir().unwrap();
     let address = free_address();
     let launch = Launch::new(directory.path())
@@ -131,5 +133,6 @@ fn every_count_of_the_clients_arrives() {
         );
         std::thread::sleep(Duration::from_millis(200));
     }
+    way.has_arrived("2,420 values");
     process.stop_cleanly();
 }

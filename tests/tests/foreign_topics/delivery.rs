@@ -5,10 +5,11 @@ use std::time::{Duration, Instant};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::util::Timeout;
+use tests::kafka::cluster::REQUEST_MAX;
 use tests::process::{Launch, SIGABRT, Tidewatch, ended_by, run_command};
 
 use super::bodies::influx;
-use super::{ARRIVAL_MAX, Cluster, REQUEST_MAX, number, wait_for};
+use super::{ARRIVAL_MAX, Cluster, number, wait_for};
 
 const START_S: u64 = 1_780_000_000;
 const COUNT: &str = "SELECT count(*) FROM samples";
