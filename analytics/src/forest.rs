@@ -29,8 +29,10 @@ mod config;
 mod event;
 mod fitted;
 mod grow;
+mod relations;
 mod scale;
 mod streaming;
+mod verdict;
 
 #[cfg(test)]
 mod tests;
@@ -38,4 +40,5 @@ mod tests;
 pub use config::{ForestConfig, ForestError, UnfittedForest};
 pub use event::{FeatureShare, RESOURCE_RULE, ResourceFinding};
 pub use fitted::{Explained, IsolationForest};
-pub use streaming::{StreamingConfig, StreamingForest};
+pub use streaming::{RowExplained, RowScores, StreamingConfig, StreamingForest};
+pub use verdict::{ClassScores, ResourceScores, ResourceVerdict, ScoreVote};
