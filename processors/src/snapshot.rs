@@ -27,7 +27,7 @@ use crate::window::OpenWindow;
 /// First bytes of a snapshot, then the version.
 const MAGIC: &[u8; 8] = b"TWSTATE\0";
 /// The version written and read.
-const VERSION: u32 = 4;
+const VERSION: u32 = 5;
 /// The most bytes a snapshot may unpack to. 16 GiB: 2 million series with a minute of one-second samples stay below 8.
 const UNPACKED_BYTES_MAX: u64 = 16 << 30;
 /// Magic, version, unpacked length.
