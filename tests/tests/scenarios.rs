@@ -100,8 +100,8 @@ fn c3_forecasts_and_their_scores_are_there_once_whatever_happens() {
         text.push_str("\nsend");
         hours(&mut text, from, to);
     }
-    // Of each series every six hours from the second day on, three horizons; the disk's time to full hourly.
-    text.push_str("\nexpect samples 144\nexpect forecasts 112\nexpect forecast_scores 167");
+    // Of each series every six hours from the second day on, three horizons; the disk's time to full every six hours to hourly, the nearer it comes.
+    text.push_str("\nexpect samples 144\nexpect forecasts 67\nexpect forecast_scores 77");
     check(
         "c3_forecasts_and_their_scores_are_there_once_whatever_happens",
         &text,
