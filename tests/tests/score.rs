@@ -187,7 +187,7 @@ fn forest() {
 
     let report = score(directory.path(), "forest");
     expect(&report, &[("auroc_mean", 0.99, 1.0), ("ap_mean", 0.9, 1.0)]);
-    assert_eq!(report["per_series"][0]["series"], "1_far.npz");
+    assert_eq!(report["per_series"][0]["series"], "adbench/1_far.npz");
 }
 
 #[test]
