@@ -1,13 +1,15 @@
-//! Keeps an admission of series going: lets its time pass, and its folded labels outlive the process.
+//! Keeps an admission of series going: lets its time pass, tells what it folds, and lets its folded labels outlive the process.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bus::Bus;
 use ingest::admission::{Admission, SeriesLimits};
-use schemas::HasCode;
-use tracing::warn;
+use pipeline::publish_anomalies;
+use schemas::{Anomaly, HasCode, Topics};
+use tracing::{debug, warn};
 
 use crate::access::write_private;
 use crate::error::CommandError;
@@ -47,12 +49,34 @@ pub(crate) fn open(limits: SeriesLimits, data_dir: &Path) -> Result<Arc<Admissio
     Ok(admission)
 }
 
-/// Lets time pass and saves what changed, until it is aborted.
-pub(crate) async fn keep(admission: Arc<Admission>, data_dir: PathBuf) {
+/// Who tells, in the headers of the events.
+const SOURCE: &str = "/tidewatch/admission";
+
+/// Appends the events of the labels that have begun to be folded. While the log is away they wait; what can't be told yet is no error of ours.
+async fn tell(admission: &Admission, bus: &dyn Bus, topics: &Topics) {
+    let news = admission.take_news();
+    let events: Vec<Anomaly> = news
+        .iter()
+        .map(|label| label.event(admission.values_max()))
+        .collect();
+    if let Err(error) = publish_anomalies(bus, topics, 0, SOURCE, &events).await {
+        debug!(%error, labels = news.len(), "folded labels could not be told yet");
+        admission.keep_news(news);
+    }
+}
+
+/// Lets time pass, tells of folded labels and saves what changed, until it is aborted.
+pub(crate) async fn keep(
+    admission: Arc<Admission>,
+    data_dir: PathBuf,
+    bus: Arc<dyn Bus>,
+    topics: Topics,
+) {
     let mut ticks = tokio::time::interval(INTERVAL);
     let mut told = false;
     loop {
         ticks.tick().await;
+        tell(&admission, &*bus, &topics).await;
         let (admission, data_dir) = (Arc::clone(&admission), data_dir.clone());
         let saved = tokio::task::spawn_blocking(move || {
             admission.pass(jiff::Timestamp::now().as_microsecond());
