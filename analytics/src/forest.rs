@@ -29,9 +29,11 @@ mod config;
 mod event;
 mod fitted;
 mod grow;
+mod relations;
 mod scale;
 mod streaming;
 mod unfitted;
+mod verdict;
 
 #[cfg(test)]
 mod tests;
@@ -39,5 +41,6 @@ mod tests;
 pub use config::{ForestConfig, ForestError};
 pub use event::{FeatureShare, RESOURCE_RULE, ResourceFinding};
 pub use fitted::{Explained, IsolationForest};
-pub use streaming::{StreamingConfig, StreamingForest};
+pub use streaming::{RowExplained, RowScores, StreamingConfig, StreamingForest};
 pub use unfitted::UnfittedForest;
+pub use verdict::{ClassScores, ResourceScores, ResourceVerdict, ScoreVote};

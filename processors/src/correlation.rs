@@ -10,6 +10,8 @@ use schemas::time::{MINUTE, SECOND};
 use schemas::{Anomaly, Direction, Micros, Related, SeriesDirectory};
 use serde::{Deserialize, Serialize};
 
+use crate::service::ServiceKey;
+
 /// A score from which a series counts as moving. 0.5: half of the evidence that an alarm takes. Lower, and most events would name series that
 /// only happened to be noisy; higher, and what moved clearly, but is allowed to, would not be named.
 pub(crate) const MOVE_SCORE: f64 = 0.5;
@@ -24,9 +26,13 @@ const TOLD_MAX: usize = 3;
 /// Unusual scores of a series that are no further apart than this, or two of its intervals, are one move.
 const PAUSE_MAX: Micros = 30 * SECOND;
 
+/// What a move of another resource of the service counts: half. The resource's own tell more of its anomaly, and a service has many to coincide with it.
+const SERVICE_WEIGHT: f64 = 0.5;
+
 /// A stretch of unusual scores of one series.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 struct Move {
+    resource: u32,
     series: u32,
     /// Time of its first and its last unusual score.
     since: Micros,
@@ -40,6 +46,7 @@ struct Move {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Waiting {
     resource: u32,
+    service: Option<ServiceKey>,
     series: u32,
     time: Micros,
     event: Anomaly,
@@ -49,6 +56,7 @@ struct Waiting {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Unusual {
     pub(crate) resource: u32,
+    pub(crate) service: Option<ServiceKey>,
     pub(crate) series: u32,
     pub(crate) time: Micros,
     pub(crate) score: f64,
@@ -57,11 +65,13 @@ pub(crate) struct Unusual {
     pub(crate) interval: u32,
 }
 
-/// The moves of late and the events that wait. Bounded by [`MOVES_MAX`] per resource and by the alarms of some seconds.
+/// The moves of late and the events that wait. Bounded by [`MOVES_MAX`] per resource and per service, and by the alarms of some seconds.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Correlation {
     /// By resource index.
     moves: BTreeMap<u32, Vec<Move>>,
+    /// The same moves by service, of those series that name one.
+    of_services: BTreeMap<ServiceKey, Vec<Move>>,
     waiting: Vec<Waiting>,
     /// Moves that ended before are gone.
     pruned_to: Micros,
@@ -70,43 +80,9 @@ pub(crate) struct Correlation {
 impl Correlation {
     /// Takes note of a score of at least [`MOVE_SCORE`].
     pub(crate) fn note(&mut self, unusual: Unusual) {
-        let Unusual {
-            resource,
-            series,
-            time,
-            score,
-            direction,
-            interval,
-        } = unusual;
-        let pause = PAUSE_MAX.max(2 * Micros::from(interval));
-        let moves = self.moves.entry(resource).or_default();
-        moves.retain(|known| known.until >= time.saturating_sub(2 * LEAD_MAX));
-        let known = moves
-            .iter_mut()
-            .find(|known| known.series == series && time.saturating_sub(known.until) <= pause);
-        if let Some(known) = known {
-            if score > known.score {
-                (known.score, known.direction) = (score, direction);
-            }
-            (known.since, known.until) = (known.since.min(time), known.until.max(time));
-            return;
-        }
-        moves.retain(|known| known.series != series);
-        moves.push(Move {
-            series,
-            since: time,
-            until: time,
-            score,
-            direction,
-        });
-        if moves.len() > MOVES_MAX {
-            let weakest = (0..moves.len()).min_by(|a, b| {
-                let (a, b) = (&moves[*a], &moves[*b]);
-                a.score.total_cmp(&b.score).then(b.series.cmp(&a.series))
-            });
-            if let Some(weakest) = weakest {
-                moves.swap_remove(weakest);
-            }
+        note_in(self.moves.entry(unusual.resource).or_default(), unusual);
+        if let Some(service) = unusual.service {
+            note_in(self.of_services.entry(service).or_default(), unusual);
         }
     }
 
@@ -114,6 +90,7 @@ impl Correlation {
     pub(crate) fn wait(&mut self, resource: u32, series: u32, time: Micros, event: Anomaly) {
         self.waiting.push(Waiting {
             resource,
+            service: ServiceKey::of(&event.labels),
             series,
             time,
             event,
@@ -153,9 +130,8 @@ impl Correlation {
 
     /// Whether it speaks of at most so many series.
     pub(crate) fn fits(&self, series_count: usize) -> bool {
-        self.moves
-            .values()
-            .flatten()
+        let all = self.moves.values().chain(self.of_services.values());
+        all.flatten()
             .all(|known| (known.series as usize) < series_count)
     }
 
@@ -167,10 +143,12 @@ impl Correlation {
             return;
         }
         self.pruned_to = end;
-        self.moves.retain(|_, moves| {
+        let keep = |moves: &mut Vec<Move>| {
             moves.retain(|known| known.until >= end);
             !moves.is_empty()
-        });
+        };
+        self.moves.retain(|_, moves| keep(moves));
+        self.of_services.retain(|_, moves| keep(moves));
     }
 
     fn hand_out(
@@ -194,11 +172,14 @@ impl Correlation {
 
     /// The moves that belong to an event, the strongest first.
     fn related(&self, waiting: &Waiting, directory: &SeriesDirectory) -> Vec<Related> {
-        let mut moves: Vec<&Move> = self
-            .moves
-            .get(&waiting.resource)
-            .into_iter()
-            .flatten()
+        let own = self.moves.get(&waiting.resource).into_iter().flatten();
+        let of_service = waiting
+            .service
+            .and_then(|service| self.of_services.get(&service));
+        let others = of_service.into_iter().flatten();
+        let others = others.filter(|known| known.resource != waiting.resource);
+        let mut moves: Vec<&Move> = own
+            .chain(others)
             .filter(|known| {
                 known.series != waiting.series
                     && known.since <= waiting.time
@@ -206,9 +187,18 @@ impl Correlation {
             })
             .collect();
         let id = |known: &Move| directory[known.series as usize].id;
+        let strength = |known: &Move| {
+            if known.resource == waiting.resource {
+                known.score
+            } else {
+                SERVICE_WEIGHT * known.score
+            }
+        };
         moves.sort_by(|a, b| {
-            let by_score = b.score.total_cmp(&a.score);
-            by_score.then(a.since.cmp(&b.since)).then(id(a).cmp(&id(b)))
+            let by_strength = strength(b).total_cmp(&strength(a));
+            by_strength
+                .then(a.since.cmp(&b.since))
+                .then(id(a).cmp(&id(b)))
         });
         let named = |known: &Move| {
             let series = &directory[known.series as usize];
@@ -222,6 +212,49 @@ impl Correlation {
             }
         };
         moves.into_iter().take(RELATED_MAX).map(named).collect()
+    }
+}
+
+/// Takes note of an unusual score among the moves of a resource or a service.
+fn note_in(moves: &mut Vec<Move>, unusual: Unusual) {
+    let Unusual {
+        resource,
+        series,
+        time,
+        score,
+        direction,
+        interval,
+        ..
+    } = unusual;
+    let pause = PAUSE_MAX.max(2 * Micros::from(interval));
+    moves.retain(|known| known.until >= time.saturating_sub(2 * LEAD_MAX));
+    let known = moves
+        .iter_mut()
+        .find(|known| known.series == series && time.saturating_sub(known.until) <= pause);
+    if let Some(known) = known {
+        if score > known.score {
+            (known.score, known.direction) = (score, direction);
+        }
+        (known.since, known.until) = (known.since.min(time), known.until.max(time));
+        return;
+    }
+    moves.retain(|known| known.series != series);
+    moves.push(Move {
+        resource,
+        series,
+        since: time,
+        until: time,
+        score,
+        direction,
+    });
+    if moves.len() > MOVES_MAX {
+        let weakest = (0..moves.len()).min_by(|a, b| {
+            let (a, b) = (&moves[*a], &moves[*b]);
+            a.score.total_cmp(&b.score).then(b.series.cmp(&a.series))
+        });
+        if let Some(weakest) = weakest {
+            moves.swap_remove(weakest);
+        }
     }
 }
 
@@ -257,174 +290,4 @@ fn tell_related(event: &mut Anomaly) {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use schemas::{AnomalyKind, Kind, Labels, Series};
-
-    use super::*;
-
-    const NOW: Micros = 1_000 * MINUTE;
-
-    fn directory() -> SeriesDirectory {
-        ["load", "disk", "net", "mem", "cpu", "io", "swap", "fd"]
-            .into_iter()
-            .map(|metric| {
-                let labels = Labels::try_new([("host.name", "web-1"), ("device", metric)]);
-                Arc::new(Series::new(metric, labels.unwrap(), Kind::Gauge))
-            })
-            .collect()
-    }
-
-    fn event() -> Anomaly {
-        let series = &directory()[0];
-        Anomaly {
-            event_id: "e".to_owned(),
-            kind: AnomalyKind::Point,
-            series_id: series.id,
-            metric: series.metric.to_string(),
-            labels: series.labels.clone(),
-            window_start: String::new(),
-            window_end: String::new(),
-            time: String::new(),
-            observed: Some(9.0),
-            expected: 1.0,
-            lower: 0.0,
-            upper: 2.0,
-            raw_score: 8.0,
-            score: 1.5,
-            direction: Direction::High,
-            votes: Vec::new(),
-            trust: 1.0,
-            completeness: 1.0,
-            related: Vec::new(),
-            contributions: Vec::new(),
-            explanation: "load was 9".to_owned(),
-        }
-    }
-
-    fn unusual(series: u32, time: Micros, score: f64) -> Unusual {
-        Unusual {
-            resource: 0,
-            series,
-            time,
-            score,
-            direction: Direction::High,
-            interval: 10_000_000,
-        }
-    }
-
-    /// What is told of an event of series 0 at `NOW` after these scores, as (series, seconds, score).
-    fn told(scores: &[(u32, i64, f64)]) -> (Vec<(String, f64, f64)>, String) {
-        let mut correlation = Correlation::default();
-        for (series, seconds, score) in scores {
-            correlation.note(unusual(*series, NOW + seconds * SECOND, *score));
-        }
-        correlation.wait(0, 0, NOW, event());
-        let mut told = Vec::new();
-        correlation.end_record(NOW + 1, &directory(), &mut told);
-        assert!(!correlation.is_waiting());
-        let event = told.pop().unwrap();
-        let related = event.related.into_iter();
-        (
-            related
-                .map(|related| (related.metric, related.lag_s, related.score))
-                .collect(),
-            event.explanation,
-        )
-    }
-
-    #[test]
-    fn what_moved_before_is_named_the_strongest_first() {
-        let (related, sentence) = told(&[(1, -40, 0.9), (2, 0, 3.0), (3, -200, 0.7), (0, 0, 1.5)]);
-        assert_eq!(
-            related,
-            [
-                ("net".to_owned(), 0.0, 3.0),
-                ("disk".to_owned(), -40.0, 0.9),
-                ("mem".to_owned(), -200.0, 0.7)
-            ]
-        );
-        assert_eq!(
-            sentence,
-            "load was 9; also moved: net (device=net), disk (device=disk) 40 s earlier, mem (device=mem) 3 min earlier"
-        );
-    }
-
-    #[test]
-    fn alone_is_alone() {
-        // Itself, another resource's time, after it, long before it.
-        let (related, sentence) = told(&[(0, -10, 2.0), (1, 10, 2.0), (2, -301, 2.0)]);
-        assert_eq!((related, sentence.as_str()), (vec![], "load was 9"));
-        let mut correlation = Correlation::default();
-        correlation.note(Unusual {
-            resource: 1,
-            ..unusual(1, NOW, 2.0)
-        });
-        correlation.wait(0, 0, NOW, event());
-        let mut told = Vec::new();
-        correlation.end_record(NOW + 1, &directory(), &mut told);
-        assert!(told[0].related.is_empty());
-    }
-
-    #[test]
-    fn a_lasting_move_is_named_once_from_its_beginning() {
-        let (related, _) = told(&[
-            (1, -60, 0.7),
-            (1, -50, 2.0),
-            (1, -30, 0.8),
-            (2, -120, 0.9),
-            (2, -10, 0.8),
-        ]);
-        // The second one paused for longer than two of its intervals.
-        assert_eq!(
-            related,
-            [
-                ("disk".to_owned(), -60.0, 2.0),
-                ("net".to_owned(), -10.0, 0.8)
-            ]
-        );
-        // What has been unusual for long did not move now.
-        let long: Vec<_> = (0..100).map(|i| (1, -1000 + 10 * i, 2.0)).collect();
-        assert_eq!(told(&long).0, []);
-    }
-
-    #[test]
-    fn five_are_named_and_the_order_of_equals_does_not_depend_on_arrival() {
-        let mut scores: Vec<_> = (1..8).map(|series| (series, 0, 1.25)).collect();
-        let first = told(&scores).0;
-        scores.reverse();
-        assert_eq!((told(&scores).0, first.len()), (first, 5));
-    }
-
-    #[test]
-    fn an_event_waits_for_the_samples_of_its_time() {
-        let (mut correlation, mut told) = (Correlation::default(), Vec::new());
-        correlation.wait(0, 0, NOW, event());
-        correlation.end_record(NOW, &directory(), &mut told);
-        correlation.before(0, NOW, &directory(), &mut told);
-        correlation.before(1, NOW + 1, &directory(), &mut told);
-        assert!(told.is_empty() && correlation.is_waiting());
-        // A snapshot in between changes nothing.
-        let bytes = postcard::to_stdvec(&correlation).unwrap();
-        let mut correlation: Correlation = postcard::from_bytes(&bytes).unwrap();
-        correlation.note(unusual(1, NOW, 2.0));
-        correlation.before(0, NOW + 1, &directory(), &mut told);
-        assert_eq!((told.len(), told[0].related.len()), (1, 1));
-    }
-
-    #[test]
-    fn memory_is_bounded_and_ends() {
-        let mut correlation = Correlation::default();
-        for series in 0..10_000 {
-            correlation.note(unusual(series, NOW, 1.0 + f64::from(series)));
-        }
-        let kept = &correlation.moves[&0];
-        assert_eq!(kept.len(), MOVES_MAX);
-        assert!(kept.iter().all(|known| known.score > 9_000.0));
-        correlation.prune(NOW + 10 * MINUTE);
-        assert!(!correlation.moves.is_empty());
-        correlation.prune(NOW + 11 * MINUTE);
-        assert!(correlation.moves.is_empty());
-    }
-}
+mod tests;

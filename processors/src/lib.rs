@@ -20,6 +20,7 @@ mod past;
 mod resource_forest;
 mod resources;
 mod series_table;
+mod service;
 mod siblings;
 mod silence;
 mod snapshot;

@@ -2,37 +2,41 @@
 //! resource and minute. Finds what is unlike its siblings although each of its series alone may look usual.
 //!
 //! ```text
-//! sealed 10 s windows ─▶ which feature? ─▶ mean per resource, feature, minute ─▶ row: levels and changes ─▶ forest of the class ─▶ score
-//!                        (features.rs)                                                                        └▶ the resource's own history of
-//!                                                                                                                scores ─▶ event
+//! sealed 10 s windows ─▶ which feature? ─▶ mean per resource, feature, minute ─▶ row: σ from its usual place ─▶ forest of the class ─▶ score
+//!                        (features.rs)                                           among its siblings (rows.rs)                          └▶ tail of the
+//!                                                                                                                              class's scores ─▶ event
 //! ```
 //!
-//! - **A row** has, for each feature, its level (the mean of the minute) and its change (level − what is usual for this resource, forgotten by
-//!   half in an hour), both less their median over the siblings: what the hour of the day does to all of them makes none of them odd. A
-//!   feature that is not known is a hole. Without 3 siblings in the partition there is no row.
-//! - **The forest** is grown when 64 rows are there, again whenever they have doubled, then each hour, from a reservoir in which rows of a day stand.
-//! - **The verdict** is that of the detectors of a series, on the series of the resource's scores, smoothed over some minutes: so a resource
-//!   that is always unlike the others is announced once at most, rest and the allowed rate of alarms are those of every series, and what
-//!   lasts is told from a wild minute. Besides, the smoothed score must be one that few rows of the class have. Nothing is told before the
-//!   forest has as many rows as a tree sees.
+//! - **A row** has, for each feature, how far the mean of the minute is from where the resource usually is among its siblings, in σ of its own usual
+//!   error (the places of [`analytics::peers`]): what the hour of the day does to all of them makes none of them odd, nor does a larger machine or one
+//!   that is always restless. So all rows of a class are of one kind. A feature that is not known is a hole. Without 3 siblings in the partition
+//!   there is no row.
+//! - **The forest** sees each feature, and what is left of it once the others have told what they let expect. It is grown when 64 rows are there, again
+//!   whenever they have doubled, then each hour, from a reservoir in which rows of a day stand.
+//! - **The verdict** is how improbable a resource's score, smoothed over some minutes and less its own usual score, is among all scores of its class;
+//!   rest and the allowed rate of alarms are those of a series. So a resource that is always unlike the others is not told, and what lasts is told from a
+//!   wild minute. Nothing is told before the forest has as many rows as a tree sees.
 //!
 //! Only sealed windows are seen, and the rows of a minute in an order of their own, so that everything here follows from the samples that came
 //! in time, not from how they were cut into records or when a checkpoint was taken.
 
 use std::collections::BTreeMap;
 
-use analytics::calendar::Effects;
-use analytics::forest::{ForestError, ResourceFinding, StreamingConfig, StreamingForest};
-use analytics::{CounterRate, DetectorConfig, SeriesDetectors, Watch};
+use analytics::forest::{
+    ClassScores, ForestError, ResourceFinding, ResourceScores, StreamingConfig, StreamingForest,
+};
+use analytics::peers::{Group, PeersConfig};
+use analytics::{CounterRate, DetectorConfig};
 use schemas::time::{DAY, HOUR, MINUTE};
-use schemas::{Anomaly, Direction, Kind, Micros, Resolution};
+use schemas::{Anomaly, Kind, Micros, Resolution};
 use serde::{Deserialize, Serialize};
 
 use crate::calendar::SeriesCalendar;
 use crate::series_table::SeriesTable;
 use crate::window::SealedRollup;
-use rows::{Mean, Row, relate};
+use rows::{Mean, Row, place};
 
+mod databases;
 mod features;
 mod rows;
 
@@ -45,16 +49,8 @@ const CHOICE_AFTER: Micros = 10 * MINUTE;
 const REFIT_EVERY: Micros = HOUR;
 /// Rows stay in the reservoir for about so many minutes: a day, so that the hours of the day are all there.
 const REMEMBERED_MINUTES: f64 = 1440.0;
-/// Nothing is told of a resource whose smoothed score is not above what this share of its class's rows exceeds. 0.05: one wild minute in
-/// twenty is usual somewhere, minute after minute of it is not.
-const ODD_SHARE: f64 = 0.05;
-/// The weight of a minute in a resource's smoothed score: a single wild minute moves it by a third, and three say it.
-const SMOOTHING: f64 = 0.3;
 /// Other resources of the class that must have spoken in the same minute. 3: with fewer there is no telling who is the odd one.
 const SIBLINGS_MIN: usize = 3;
-/// Scores closer than this to the expected one are never unusual: forests of other seeds differ by as much.
-const SCORE_BAND: f64 = 0.03;
-
 /// A series that has a feature: `of_series` − 2 is its place.
 const UNSEEN: u32 = 0;
 const WITHOUT_FEATURE: u32 = 1;
@@ -76,24 +72,7 @@ struct Member {
     class: u16,
     /// By feature: the open minute; empty before features are chosen.
     open: Vec<Mean>,
-    /// By feature: what is usual for this resource; NaN = not known yet.
-    usual: Vec<f64>,
-    /// Its score, smoothed; NaN before the first.
-    score: f64,
-    /// The history of that.
-    scores: SeriesDetectors,
-}
-
-impl Member {
-    /// Takes the score of a minute into the smoothed one, and returns that.
-    fn smooth(&mut self, score: f64) -> f64 {
-        if self.score.is_nan() {
-            self.score = score;
-        } else {
-            self.score += SMOOTHING * (score - self.score);
-        }
-        self.score
-    }
+    scores: ResourceScores,
 }
 
 /// Resources that are the same kind of thing.
@@ -110,8 +89,9 @@ struct Class {
     refit_at: Micros,
     /// Rows kept when it was last grown.
     grown_from: u32,
-    /// Smoothed scores up to this are not odd.
-    score_min: f64,
+    /// By feature: where each member usually is among the others.
+    places: Vec<Group>,
+    scores: ClassScores,
 }
 
 /// The forests of a partition, and what they know of each resource. Bounded by the resources of the partition and [`CLASSES_MAX`] forests.
@@ -207,16 +187,16 @@ impl ResourceForests {
             && self.members.iter().all(|member| {
                 (member.resource as usize) < resource_count
                     && features(member) == Some(member.open.len())
-                    && member.usual.len() == member.open.len()
             })
             && self
                 .member_of
                 .values()
                 .all(|member| (*member as usize) < self.members.len())
             && self.classes.iter().all(|class| {
-                class.forest.as_ref().is_none_or(|forest| {
-                    forest.is_sound() && forest.features() == 2 * class.features.len()
-                })
+                class.places.len() == class.features.len()
+                    && class.forest.as_ref().is_none_or(|forest| {
+                        forest.is_sound() && forest.features() == class.features.len()
+                    })
             })
     }
 
@@ -226,8 +206,11 @@ impl ResourceForests {
         if index >= self.of_series.len() {
             self.of_series.resize(index + 1, UNSEEN);
         }
-        let place = self
-            .member(table.resources().of(series), minute, table)
+        let member = self.member(table.resources().of(series), minute, table);
+        if let Some(member) = member {
+            self.recognise(series, member, minute, table);
+        }
+        let place = member
             .and_then(|member| self.tell(series, member, CounterRate::default(), table))
             .unwrap_or(WITHOUT_FEATURE);
         self.of_series[index] = place;
@@ -240,35 +223,36 @@ impl ResourceForests {
             return Some(*member);
         }
         let name = features::class_of(table.resources().get(resource).labels())?;
-        let known = self.classes.iter().position(|class| class.name == name);
-        let class = match known {
-            Some(class) => class,
-            None if self.classes.len() == CLASSES_MAX => return None,
-            None => {
-                self.classes.push(Class {
-                    name,
-                    choice_at: minute + CHOICE_AFTER,
-                    features: Vec::new(),
-                    forest: None,
-                    refit_at: Micros::MAX,
-                    grown_from: 0,
-                    score_min: 1.0,
-                });
-                self.classes.len() - 1
-            }
-        };
+        let class = self.class(name, minute)?;
         let features = self.classes[class].features.len();
         let member = self.members.len() as u32;
         self.members.push(Member {
             resource,
             class: class as u16,
             open: vec![Mean::default(); features],
-            usual: vec![f64::NAN; features],
-            score: f64::NAN,
-            scores: SeriesDetectors::default(),
+            scores: ResourceScores::default(),
         });
         self.member_of.insert(resource, member);
         Some(member)
+    }
+
+    /// The place of a class, which is made if it is new; `None` if it is one too many.
+    fn class(&mut self, name: String, minute: Micros) -> Option<usize> {
+        let known = self.classes.iter().position(|class| class.name == name);
+        if known.is_some() || self.classes.len() == CLASSES_MAX {
+            return known;
+        }
+        self.classes.push(Class {
+            name,
+            choice_at: minute + CHOICE_AFTER,
+            features: Vec::new(),
+            forest: None,
+            refit_at: Micros::MAX,
+            grown_from: 0,
+            places: Vec::new(),
+            scores: ClassScores::default(),
+        });
+        Some(self.classes.len() - 1)
     }
 
     /// Gives a series its feature, if its member's class has it. Returns its place.
@@ -324,13 +308,19 @@ impl ResourceForests {
             changed = true;
             for member in members {
                 member.open = vec![Mean::default(); features.len()];
-                member.usual = vec![f64::NAN; features.len()];
+                member.scores = ResourceScores::default();
             }
             // The settings are constants within their ranges, and features are few.
-            class.forest = StreamingForest::try_new(StreamingConfig::default(), 2 * features.len())
+            let config = StreamingConfig {
+                relations: true,
+                ..StreamingConfig::default()
+            };
+            class.forest = StreamingForest::try_new(config, features.len())
                 .ok()
                 .filter(|_| !features.is_empty());
             (class.refit_at, class.grown_from) = (Micros::MAX, 0);
+            class.places = vec![Group::default(); features.len()];
+            class.scores = ClassScores::default();
             class.features = features;
         }
         if changed {
@@ -371,77 +361,78 @@ impl ResourceForests {
         let Some(forest) = &mut class.forest else {
             return Ok(());
         };
-        let mut rows: Vec<Row<'_>> = self
-            .members
-            .iter_mut()
-            .filter(|member| usize::from(member.class) == index)
-            .filter_map(|member| Row::close(member, table))
+        let mut rows: Vec<Row<'_>> = (0_u32..)
+            .zip(&mut self.members)
+            .filter(|(_, member)| usize::from(member.class) == index)
+            .filter_map(|(at, member)| Row::close(at, member, table))
             .collect();
         if rows.len() <= SIBLINGS_MIN {
             return Ok(());
         }
+        let peers = PeersConfig {
+            members_min: SIBLINGS_MIN as u32 + 1,
+            ..PeersConfig::default()
+        };
+        place(&mut rows, &mut class.places, &peers, end - MINUTE);
+        rows.retain(Row::is_placed);
         // In an order that does not depend on who spoke first.
         rows.sort_unstable_by_key(|row| row.hash);
-        let usual = relate(&mut rows);
-        let config = DetectorConfig {
-            watch: Watch::High,
-            band_relative_min: 0.0,
-            band_absolute_min: SCORE_BAND,
-            ..config.clone()
-        };
-        let effects: Vec<Effects> = rows
-            .iter()
-            .map(|row| calendar.effects_on_resource(table.resources(), row.member.resource, end))
-            .collect();
-        if let Some(grown) = forest.forest() {
-            let scores = rows.iter().map(|row| grown.score_row(&row.values));
-            let scores: Vec<f64> = scores.collect::<Result<_, _>>()?;
-            let siblings = rows.len() - 1;
-            for ((row, score), effects) in rows.iter_mut().zip(scores).zip(&effects) {
-                let score = row.member.smooth(score);
-                let scores = &mut row.member.scores;
-                let ahead_s = calendar.utc_offset_s(end);
-                let observation = scores.observe_during(&config, end, ahead_s, effects, score);
-                let odd = score > class.score_min && observation.direction == Direction::High;
-                if !odd || forest.filled() < 1.0 {
-                    continue;
-                }
-                found.skipped += u64::from(observation.skipped);
-                if !observation.announce {
-                    continue;
-                }
-                let contributions = grown.explain(&row.values)?.contributions;
-                let finding = ResourceFinding {
-                    labels: table.resources().get(row.member.resource).labels(),
-                    class: &class.name,
-                    siblings,
-                    time: end,
-                    score,
-                    observation: &observation,
-                    trust: observation.trust,
-                    completeness: row.completeness(),
-                    features: row.shares(&class.features, &contributions, &usual),
-                };
-                let mut event = finding.event();
-                calendar.name_events(&mut event, end);
-                found.events.push(event);
+        let siblings = rows.len().saturating_sub(1);
+        let mut apart = 0;
+        let mut scored = Vec::with_capacity(rows.len());
+        for row in &mut rows {
+            let scores = forest.score_row(&row.sigmas)?;
+            if let Some(scores) = scores {
+                let digits = row.member.scores.take(&class.scores, scores);
+                apart += usize::from(digits > ResourceScores::digits_needed(config));
             }
+            scored.push(scores.is_some());
         }
+        // Where too many are unlike the others, there are no others.
+        let may_tell = apart <= ClassScores::apart_max(rows.len()) && forest.filled() >= 1.0;
         let share =
             f64::from(forest.config().reservoir_rows) / (rows.len() as f64 * REMEMBERED_MINUTES);
-        let learned = rows.iter_mut().zip(&effects);
-        for (row, _) in learned.filter(|(_, effects)| effects.learn) {
-            forest.keep(&row.values, share)?;
-            row.learn();
+        for (row, scored) in rows.iter_mut().zip(scored) {
+            let resource = row.member.resource;
+            let effects = calendar.effects_on_resource(table.resources(), resource, end);
+            if scored {
+                let completeness = row.completeness();
+                let may_alarm = may_tell && completeness >= config.completeness_min;
+                let scores = &mut row.member.scores;
+                let verdict =
+                    scores.judge(&mut class.scores, config, &effects, siblings + 1, may_alarm);
+                found.skipped += u64::from(verdict.skipped);
+                let explained = if verdict.score > 1.0 {
+                    forest.explain(&row.sigmas)?
+                } else {
+                    None
+                };
+                if let Some(explained) = explained {
+                    let finding = ResourceFinding {
+                        labels: table.resources().get(resource).labels(),
+                        class: &class.name,
+                        siblings,
+                        time: end,
+                        verdict,
+                        completeness,
+                        features: row.shares(&class.features, &explained),
+                    };
+                    let mut event = finding.event();
+                    calendar.name_events(&mut event, end);
+                    found.events.push(event);
+                }
+            }
+            if effects.learn && row.member.scores.teaches() {
+                forest.keep(&row.sigmas, share)?;
+            }
         }
         let kept = forest.kept() as u32;
         let warm_up = forest.config().warm_up_rows;
         let grown_enough = kept >= warm_up && kept >= 2 * class.grown_from;
-        if grown_enough || end >= class.refit_at {
+        if grown_enough || (end >= class.refit_at && kept > 0) {
             forest.refit()?;
             class.grown_from = kept;
             class.refit_at = end + REFIT_EVERY;
-            class.score_min = forest.score_exceeded_by(ODD_SHARE)?.unwrap_or(1.0);
         }
         Ok(())
     }

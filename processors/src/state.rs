@@ -17,6 +17,7 @@ use crate::late::LateSample;
 use crate::levels::{LEVELS, Level};
 use crate::resource_forest::ResourceForests;
 use crate::series_table::SeriesTable;
+use crate::service::ServiceKey;
 use crate::siblings::SiblingGroups;
 use crate::silence::{Silences, View};
 use crate::window::{INTERVAL_UNKNOWN, Offered, OpenWindow, SealedRollup};
@@ -481,6 +482,7 @@ impl PartitionState {
                         if observation.score >= MOVE_SCORE {
                             self.correlation.note(Unusual {
                                 resource,
+                                service: ServiceKey::of(&resolver.of(series).labels),
                                 series,
                                 time,
                                 score: observation.score,

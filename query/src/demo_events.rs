@@ -13,7 +13,7 @@ use schemas::Table;
 use schemas::columns::time_type;
 use schemas::demo::{
     EVENT_DESCRIPTION, EVENT_END, EVENT_KIND, EVENT_LABELS, EVENT_METRIC, EVENT_METRIC_NAME,
-    EVENT_SERIES_ID, EVENT_START,
+    EVENT_RESOURCE, EVENT_RESOURCE_ID, EVENT_SERIES_ID, EVENT_START,
 };
 
 use crate::provider::ArchiveTable;
@@ -22,8 +22,9 @@ use crate::snapshot::Snapshot;
 /// Its name in SQL.
 pub(crate) const DEMO_EVENTS: &str = "demo_events";
 
-/// The table within a snapshot: `kind, host, metric, series_id, labels, start_time, end_time, description`. Metric, series and labels
-/// (as text) are null where an event shows in no single series; times are null where a sender wrote none that can be read.
+/// The table within a snapshot: `kind, host, resource, resource_id, metric, series_id, labels, start_time, end_time, description`. What is
+/// found of a resource as a whole has the series `resource_id`, and `resource` is its labels as text. Metric, series and labels (as text) are null where an event
+/// shows in no single series; times are null where a sender wrote none that can be read.
 pub(crate) fn demo_events(snapshot: Arc<Snapshot>) -> Result<Arc<dyn TableProvider>> {
     let samples: Arc<dyn TableProvider> = Arc::new(ArchiveTable::new(Table::Samples, snapshot));
     let label = |key: &str| get_field(col("labels"), key);
@@ -34,6 +35,8 @@ pub(crate) fn demo_events(snapshot: Arc<Snapshot>) -> Result<Arc<dyn TableProvid
         .project([
             text(EVENT_KIND, "kind"),
             col("host"),
+            text(EVENT_RESOURCE, "resource"),
+            text(EVENT_RESOURCE_ID, "resource_id"),
             text(EVENT_METRIC_NAME, "metric"),
             text(EVENT_SERIES_ID, "series_id"),
             text(EVENT_LABELS, "labels"),

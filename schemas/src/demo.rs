@@ -11,6 +11,10 @@ pub const EVENT_METRIC_NAME: &str = "demo.metric";
 pub const EVENT_SERIES_ID: &str = "demo.series_id";
 /// Label: the label set of that series, as text; absent as above.
 pub const EVENT_LABELS: &str = "demo.labels";
+/// Label: the label set that names the resource on which it is planted, as text.
+pub const EVENT_RESOURCE: &str = "demo.resource";
+/// Label: the id of the series that stands for that resource as a whole ([`crate::RESOURCE_METRIC`] with its labels), 32 hexadecimal digits.
+pub const EVENT_RESOURCE_ID: &str = "demo.resource_id";
 /// Label: when it begins (inclusive), RFC 3339 in UTC.
 pub const EVENT_START: &str = "demo.start";
 /// Label: when it is over (exclusive), RFC 3339 in UTC.

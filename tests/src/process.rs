@@ -212,6 +212,7 @@ impl Launch {
             log_start,
             status: None,
             wrapped: !self.wrapper.is_empty(),
+            token: None,
         }
     }
 
@@ -232,6 +233,7 @@ pub struct Tidewatch {
     log_start: u64,
     status: Option<ExitStatus>,
     wrapped: bool,
+    token: Option<String>,
 }
 
 impl Tidewatch {
@@ -465,16 +467,24 @@ impl Tidewatch {
         )
     }
 
+    /// Asks every SQL question with this token from now on.
+    pub fn ask_with(&mut self, token: &str) {
+        self.token = Some(format!("Bearer {token}"));
+    }
+
     /// Asks an SQL question of the running program; the rows as JSON objects.
     ///
     /// # Panics
     /// If the answer is not 200 with one JSON object per line.
     pub fn sql(&self, query: &str) -> Vec<serde_json::Value> {
         let body = serde_json::json!({ "query": query, "format": "ndjson" }).to_string();
-        let answer = http::post(
+        let mut headers = vec![("content-type", "application/json")];
+        headers.extend(self.token.as_deref().map(|token| ("authorization", token)));
+        let answer = http::request(
             self.listen,
+            "POST",
             "/api/v1/sql",
-            "application/json",
+            &headers,
             body.as_bytes(),
         )
         .unwrap_or_else(|e| panic!("`{query}`: {e}\n{}", self.log()));

@@ -43,8 +43,13 @@ fn every_count_of_the_clients_arrives() {
     let mut way = Way::of("statsd and datadog, Python", "UDP and TCP");
     let directory = tempfile::tempdir().unwrap();
     let address = free_address();
+    let ours = tests::agents::settings_below(
+        "statsd",
+        "# StatsD and DogStatsD",
+        &[("127.0.0.1:8125", address.to_string())],
+    );
     let launch = Launch::new(directory.path())
-        .env("TIDEWATCH__RECEIVERS__STATSD__LISTEN", &address.to_string())
+        .config(format!("{}\n{}", tests::FAST_CONFIG, ours[0]))
         .env("TIDEWATCH__RECEIVERS__STATSD__FLUSH_INTERVAL", "500ms");
     let process = launch.start_ready();
     let settings = tests::agents::settings(

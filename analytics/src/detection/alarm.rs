@@ -64,6 +64,14 @@ pub(crate) struct Verdict {
     pub(crate) skipped: bool,
 }
 
+/// What is made of a single vote.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Single {
+    pub(crate) verdict: Verdict,
+    /// The digits that an alarm took.
+    pub(crate) digits_needed: f64,
+}
+
 impl AlarmControl {
     /// Lets time pass.
     #[inline]
@@ -89,11 +97,8 @@ impl AlarmControl {
         may_alarm: bool,
         away: bool,
     ) -> Verdict {
-        // So many digits make a sample as rare as alarms may be among the samples of a month. At least 1.5, for series with few samples.
-        let allowed = config.alarms_per_month.max(1e-3) as f32;
-        let digits = libm::log10f(MONTH_S / interval_s.max(1e-3) / allowed).max(1.5);
         let needed = DIGITS_PER_DIGIT
-            * (digits - 1.0)
+            * (Self::digits_allowed(config, interval_s) - 1.0)
             * libm::expf(self.stretch)
             * effects.threshold_factor as f32;
         let score = evidence / needed;
@@ -130,6 +135,30 @@ impl AlarmControl {
     pub(crate) fn tell(&mut self, config: &DetectorConfig) {
         self.rest_s = self.rest_s.max(config.rest_s as f32);
         self.stretch = (self.stretch + STRETCH_STEP).min(STRETCH_MAX);
+    }
+
+    /// So many digits make a sample as rare as alarms may be among the samples of a month. At least 1.5, for series with few samples.
+    pub(crate) fn digits_allowed(config: &DetectorConfig, interval_s: f32) -> f32 {
+        let allowed = config.alarms_per_month.max(1e-3) as f32;
+        libm::log10f(MONTH_S / interval_s.max(1e-3) / allowed).max(1.5)
+    }
+
+    /// As [`AlarmControl::judge`] where there is one vote, or the stronger of a few: an alarm takes as many digits as the allowed rate asks for.
+    pub(crate) fn judge_single(
+        &mut self,
+        config: &DetectorConfig,
+        digits: f32,
+        interval_s: f32,
+        effects: &Effects,
+        may_alarm: bool,
+    ) -> Single {
+        let evidence = DIGITS_PER_DIGIT * (digits - 1.0).max(0.0);
+        let restraint = libm::expf(self.stretch) * effects.threshold_factor as f32;
+        let needed = 1.0 + (Self::digits_allowed(config, interval_s) - 1.0) * restraint;
+        Single {
+            verdict: self.judge(config, evidence, interval_s, effects, may_alarm, true),
+            digits_needed: f64::from(needed),
+        }
     }
 
     /// Takes note that there is evidence now, and says whether a story begins with it.

@@ -33,7 +33,8 @@ use schemas::{AnomalyKind, Direction, Micros};
 use serde::{Deserialize, Serialize};
 
 use crate::calendar::Effects;
-use alarm::{AlarmControl, DIGITS_COUNTED_FROM};
+pub(crate) use alarm::AlarmControl;
+use alarm::DIGITS_COUNTED_FROM;
 use drift::Drift;
 use level::{Distances, Levels};
 use presence::Presence;

@@ -2,21 +2,23 @@
 
 use schemas::time::rfc3339;
 use schemas::{
-    Anomaly, AnomalyKind, Contribution, Kind, Labels, Micros, RESOURCE_METRIC, Resolution, Series,
-    Vote,
+    Anomaly, AnomalyKind, Contribution, Direction, Kind, Labels, Micros, RESOURCE_METRIC,
+    Resolution, Series, Vote,
 };
 use xxhash_rust::xxh3::xxh3_128;
 
-use crate::Observation;
+use super::ResourceVerdict;
 use crate::detection::number;
 
 /// The rule behind the events, part of each `event_id`. Changes when forests change so that the same rows get another score.
-pub const RESOURCE_RULE: &str = "isolation_forest/1";
+pub const RESOURCE_RULE: &str = "isolation_forest/2";
 
 /// Contributions that an event lists.
 const LISTED_MAX: usize = 5;
 /// Of them, those that the sentence names.
 const TOLD_MAX: usize = 3;
+/// Digits from which a vote is listed: what one minute in thirty has says nothing.
+const DIGITS_COUNTED_FROM: f64 = 1.5;
 /// A share from which a contribution is listed. 0.05: twenty equal ones say nothing.
 const SHARE_MIN: f64 = 0.05;
 
@@ -31,12 +33,8 @@ pub struct ResourceFinding<'a> {
     pub siblings: usize,
     /// The end of the time that was judged, microseconds.
     pub time: Micros,
-    /// The forest's score, 0–1, smoothed.
-    pub score: f64,
-    /// The verdict on that, by the history of this resource's scores.
-    pub observation: &'a Observation,
-    /// 0–1: how much of the verdict's warm-up has been seen.
-    pub trust: f64,
+    /// What was made of the forest's score.
+    pub verdict: ResourceVerdict,
     /// 0–1: the share of features that are known.
     pub completeness: f64,
     /// The features, in any order.
@@ -62,7 +60,7 @@ impl ResourceFinding<'_> {
     pub fn event(&self) -> Anomaly {
         let series = Series::new(RESOURCE_METRIC, self.labels.clone(), Kind::Gauge);
         let window = Resolution::TenSeconds.window(self.time);
-        let observation = self.observation;
+        let verdict = self.verdict;
         let contributions = self.contributions();
         let explanation = self.explanation(&series, &contributions);
         let mut id = RESOURCE_RULE.as_bytes().to_vec();
@@ -77,32 +75,51 @@ impl ResourceFinding<'_> {
             window_start: rfc3339(window.start),
             window_end: rfc3339(window.end),
             time: rfc3339(self.time),
-            observed: Some(self.score),
-            expected: observation.expected,
-            lower: observation.lower,
-            upper: observation.upper,
-            raw_score: self.score,
-            score: observation.score,
-            direction: observation.direction,
-            votes: vec![Vote {
-                detector: "isolation_forest".to_owned(),
-                score: observation.score,
-                expected: observation.expected,
-                lower: observation.lower,
-                upper: observation.upper,
-                reason: format!(
-                    "isolation score {}, usually {}–{}",
-                    number(self.score),
-                    number(observation.lower),
-                    number(observation.upper)
-                ),
-            }],
-            trust: self.trust,
+            observed: Some(verdict.digits),
+            expected: ResourceVerdict::DIGITS_USUAL,
+            lower: 0.0,
+            upper: verdict.digits_needed,
+            raw_score: verdict.digits,
+            score: verdict.score,
+            direction: Direction::High,
+            votes: self.votes(),
+            trust: verdict.trust,
             completeness: self.completeness,
             related: Vec::new(),
             contributions,
             explanation,
         }
+    }
+
+    /// The votes that count, the forest's first.
+    fn votes(&self) -> Vec<Vote> {
+        let [forest, distance] = &self.verdict.votes;
+        let told = [
+            ("isolation_forest", "isolation score", forest),
+            (
+                "distance",
+                "logarithm of the distance of all features together",
+                distance,
+            ),
+        ];
+        let counted = told
+            .into_iter()
+            .filter(|(_, _, vote)| vote.digits > DIGITS_COUNTED_FROM);
+        counted
+            .map(|(detector, what, vote)| Vote {
+                detector: detector.to_owned(),
+                score: self.verdict.score * vote.digits / (forest.digits + distance.digits),
+                expected: vote.usual,
+                lower: 0.0,
+                upper: vote.upper,
+                reason: format!(
+                    "{what} {}, usually {}, 99 of 100 minutes below {}",
+                    number(vote.now),
+                    number(vote.usual),
+                    number(vote.upper)
+                ),
+            })
+            .collect()
     }
 
     /// The features that made the score, the largest share first.
@@ -169,12 +186,11 @@ impl ResourceFinding<'_> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::ScoreVote;
     use super::*;
-    use crate::{DetectorConfig, SeriesDetectors};
 
     fn finding<'a>(
         labels: &'a Labels,
-        observation: &'a Observation,
         features: &[(&'a str, f64, f64, f64)],
     ) -> ResourceFinding<'a> {
         let features = features
@@ -190,9 +206,21 @@ mod tests {
             class: "host",
             siblings: 12,
             time: 60_000_000,
-            score: 0.8,
-            observation,
-            trust: 1.0,
+            verdict: ResourceVerdict {
+                votes: [(0.8, 0.45, 0.52, 6.1), (0.7, 0.69, 1.1, 1.2)].map(
+                    |(now, usual, upper, digits)| ScoreVote {
+                        now,
+                        usual,
+                        upper,
+                        digits,
+                    },
+                ),
+                digits: 6.1,
+                digits_needed: 4.33,
+                score: 1.5,
+                trust: 1.0,
+                skipped: false,
+            },
             completeness: 1.0,
             features: features.collect(),
         }
@@ -201,7 +229,6 @@ mod tests {
     #[test]
     fn an_event_says_who_and_what_made_it_odd() {
         let labels = Labels::try_new([("host.name", "web-7")]).unwrap();
-        let observation = SeriesDetectors::default().observe(&DetectorConfig::default(), 0, 0.8);
         let features = [
             ("cpu", 0.9, 0.3, 0.2),
             ("disk.io", 120.0, 23.0, 0.6),
@@ -209,7 +236,7 @@ mod tests {
             ("memory", 5.0, 5.0, 0.01),
             ("unknown", f64::NAN, 5.0, 0.1),
         ];
-        let event = finding(&labels, &observation, &features).event();
+        let event = finding(&labels, &features).event();
         assert_eq!(
             event.explanation,
             "web-7 is unlike the 12 others (host): disk.io 120 instead of 23.0 (5.22 times), cpu 0.90 instead of 0.30 (3.00 times)"
@@ -222,21 +249,25 @@ mod tests {
         assert_eq!(shares, [("disk.io", 0.6 / 0.91), ("cpu", 0.2 / 0.91)]);
         assert_eq!(event.kind, AnomalyKind::Resource);
         assert_eq!(
+            (event.raw_score, event.score, event.votes.len()),
+            (6.1, 1.5, 1)
+        );
+        assert_eq!(
+            event.votes[0].reason,
+            "isolation score 0.80, usually 0.45, 99 of 100 minutes below 0.52"
+        );
+        assert_eq!(
             event.series_id,
             schemas::SeriesId::of(RESOURCE_METRIC, &labels)
         );
-        assert_eq!(
-            event.event_id,
-            finding(&labels, &observation, &[]).event().event_id
-        );
+        assert_eq!(event.event_id, finding(&labels, &[]).event().event_id);
     }
 
     #[test]
     fn an_event_without_a_name_or_features_is_a_sentence_too() {
         let labels = Labels::try_new([("container.id", "c1")]).unwrap();
-        let observation = SeriesDetectors::default().observe(&DetectorConfig::default(), 0, 0.8);
         assert_eq!(
-            finding(&labels, &observation, &[]).event().explanation,
+            finding(&labels, &[]).event().explanation,
             r#"{container.id="c1"} is unlike the 12 others (host)"#
         );
     }

@@ -351,6 +351,7 @@ fn streaming() -> StreamingConfig {
         },
         reservoir_rows: 256,
         warm_up_rows: 32,
+        relations: false,
     }
 }
 
@@ -398,20 +399,41 @@ fn a_stream_learns_a_new_normal_and_forgets_the_old() {
 }
 
 #[test]
-fn a_share_of_the_rows_kept_exceeds_a_score() {
-    let mut forest = StreamingForest::try_new(streaming(), 4).unwrap();
-    assert_eq!(forest.score_exceeded_by(0.05).unwrap(), None);
-    let rows = ball(256);
-    for row in rows.rows() {
-        forest.keep(&row.to_vec(), 1.0).unwrap();
+fn relations_show_a_combination_that_does_not_occur() {
+    let config = StreamingConfig {
+        relations: true,
+        ..streaming()
+    };
+    let mut forest = StreamingForest::try_new(config, 2).unwrap();
+    assert_eq!(forest.score_row(&[0.0, 0.0]).unwrap(), None);
+    for i in 0..256 {
+        let shared = f64::from(i * 37 % 101) - 50.0;
+        let own = f64::from(i * 17 % 11) - 5.0;
+        forest.keep(&[shared, shared + own], 1.0).unwrap();
     }
     forest.refit().unwrap();
-    let scores = forest.forest().unwrap().score(rows.view()).unwrap();
-    let exceeding = |share: f64| {
-        let least = forest.score_exceeded_by(share).unwrap().unwrap();
-        scores.iter().filter(|score| **score > least).count()
-    };
-    assert_eq!([0.0, 0.05, 0.5].map(exceeding), [0, 12, 128]);
+    let (usual, odd) = ([30.0, 33.0], [30.0, -33.0]);
+    let (before, after) = (
+        forest.score_row(&usual).unwrap().unwrap(),
+        forest.score_row(&odd).unwrap().unwrap(),
+    );
+    assert!(
+        after.isolation > before.isolation + 0.1,
+        "{before:?} {after:?}"
+    );
+    assert!(
+        after.distance > before.distance + 1.0,
+        "{before:?} {after:?}"
+    );
+    let explained = forest.explain(&odd).unwrap().unwrap();
+    assert!(explained.beside[1] > explained.alone[1], "{explained:?}");
+    assert!(explained.rest[1] < -50.0 && explained.distances[1] > 1.0);
+    let bytes = postcard::to_stdvec(&forest).unwrap();
+    let read: StreamingForest = postcard::from_bytes(&bytes).unwrap();
+    assert!(read.is_sound());
+    assert_eq!(read.score_row(&odd).unwrap(), Some(after));
+    assert!(forest.score_row(&[1.0]).is_err() && forest.explain(&[1.0; 3]).is_err());
+    assert!(StreamingForest::try_new(config, 257).is_err());
 }
 
 #[test]

@@ -36,8 +36,25 @@ struct Present {
     at: usize,
     value: f64,
     expected: f64,
+    /// Of its usual error or its siblings', and of the smallest band.
+    sigma: f64,
     half_width: f64,
     score: f64,
+    /// Whether it and the group are known well enough for it to have a place.
+    settled: bool,
+}
+
+/// Where a member is in a window, beside where it usually is among its siblings.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Placed {
+    /// Who.
+    pub member: u32,
+    /// What its siblings' values and its usual place among them let expect.
+    pub expected: f64,
+    /// σ of the usual error of that, > 0.
+    pub sigma: f64,
+    /// How many of those its value is from the expectation; negative below it.
+    pub sigmas: f64,
 }
 
 impl Group {
@@ -52,9 +69,39 @@ impl Group {
         start: Micros,
         values: &[(u32, f64)],
     ) -> Vec<PeerEvent> {
+        self.take_window(config, start, values).1
+    }
+
+    /// As [`Group::observe_window`], for who wants to know where all are instead of who is to be told of. Members who are new, or all while the group is, have
+    /// no place yet.
+    pub fn place_window(
+        &mut self,
+        config: &PeersConfig,
+        start: Micros,
+        values: &[(u32, f64)],
+    ) -> Vec<Placed> {
+        let (present, _) = self.take_window(config, start, values);
+        present
+            .iter()
+            .filter(|p| p.settled)
+            .map(|p| Placed {
+                member: self.members[p.at].id,
+                expected: p.expected,
+                sigma: p.sigma,
+                sigmas: ((p.value - p.expected) / p.sigma).clamp(-SCORE_MAX, SCORE_MAX),
+            })
+            .collect()
+    }
+
+    fn take_window(
+        &mut self,
+        config: &PeersConfig,
+        start: Micros,
+        values: &[(u32, f64)],
+    ) -> (Vec<Present>, Vec<PeerEvent>) {
         let (first, before) = self.windows.unwrap_or((start, Micros::MIN));
         if self.windows.is_some() && start <= before {
-            return Vec::new();
+            return (Vec::new(), Vec::new());
         }
         self.windows = Some((first, start));
         if before.div_euclid(HOUR) != start.div_euclid(HOUR) {
@@ -62,7 +109,7 @@ impl Group {
         }
         let mut present = self.find(config, start, values);
         if present.len() < (config.members_min as usize).max(3) {
-            return Vec::new();
+            return (Vec::new(), Vec::new());
         }
         let mut scratch: Vec<f64> = Vec::with_capacity(present.len());
         scratch.extend(present.iter().map(|p| self.members[p.at].level_of(p.value)));
@@ -72,16 +119,16 @@ impl Group {
         let apart = present.iter().filter(|p| p.score > 1.0).count();
         // A share of at most a half of what fits a vector.
         let apart_max = ((config.apart_max * present.len() as f64) as usize).max(1);
-        let range = siblings_range(&present);
+        let (range, siblings) = (siblings_range(&present), present.len() as u32 - 1);
         let warm = seconds_between(first, start) >= config.warm_up_s;
         self.learn_level(config, seconds_between(before.max(first), start), level);
 
         let (mut events, mut moves) = (Vec::new(), Vec::with_capacity(present.len()));
-        for p in &present {
+        for p in &mut present {
             let member = &mut self.members[p.at];
             let elapsed_s = member.keep_time(config, start);
-            let settled = warm && !member.is_new(config, start);
-            let cut = if settled { p.half_width } else { f64::MAX };
+            p.settled = warm && !member.is_new(config, start);
+            let cut = if p.settled { p.half_width } else { f64::MAX };
             let seen = Seen {
                 value: p.value,
                 level,
@@ -92,7 +139,7 @@ impl Group {
                 member.stand_among(config, elapsed_s);
                 let by = member.learn(config, seen, elapsed_s);
                 // A newcomer finds its place beside those who have one, and moves nobody else's.
-                if settled || !warm {
+                if p.settled || !warm {
                     moves.push((p.at, by));
                 } else {
                     member.shift(by);
@@ -118,7 +165,7 @@ impl Group {
                     } else {
                         Direction::High
                     },
-                    siblings: present.len() as u32 - 1,
+                    siblings,
                     siblings_low: low,
                     siblings_high: high,
                 });
@@ -128,7 +175,7 @@ impl Group {
             }
         }
         self.learn(&moves);
-        events
+        (present, events)
     }
 
     /// How many members are remembered.
@@ -185,8 +232,10 @@ impl Group {
                     at,
                     value,
                     expected: value,
+                    sigma: 0.0,
                     half_width: 0.0,
                     score: 0.0,
+                    settled: false,
                 }),
             }
         }
@@ -222,6 +271,7 @@ impl Group {
             }
             let size = p.expected.abs().max(level.abs()).max(self.level_usual);
             let smallest = (config.band_relative_min * size).max(config.band_absolute_min);
+            p.sigma = sigma.max(smallest / config.threshold_sigmas);
             p.half_width = (config.threshold_sigmas * sigma * member.stretch()).max(smallest);
             p.score = ((p.value - p.expected).abs() / p.half_width).min(SCORE_MAX);
         }
@@ -241,8 +291,13 @@ impl Group {
     /// opposite directions, since only their sum is seen.
     fn learn(&mut self, moves: &[(usize, Move)]) {
         let count = moves.len().max(1) as f64;
-        let sum = |part: fn(&Move) -> f64| moves.iter().map(|(_, m)| part(m) / count).sum::<f64>();
-        let (offset, ratio) = (sum(|m| m.offset), sum(|m| m.ratio));
+        // Sorted, so that the sum's last bit does not depend on who came first.
+        let mean = |part: fn(&Move) -> f64| {
+            let mut parts: Vec<f64> = moves.iter().map(|(_, m)| part(m) / count).collect();
+            parts.sort_unstable_by(f64::total_cmp);
+            parts.iter().sum::<f64>()
+        };
+        let (offset, ratio) = (mean(|m| m.offset), mean(|m| m.ratio));
         for (at, by) in moves {
             self.members[*at].shift(Move {
                 offset: by.offset - offset,

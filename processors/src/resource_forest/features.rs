@@ -1,6 +1,6 @@
 //! The rule by which features are chosen: what a resource is, what its series tell, and which of that a forest looks at.
 //!
-//! 1. **Class**: the first of: `job …` (Prometheus: what is scraped together is alike), `container` (`container.id`, `k8s.container.name`), `pod`
+//! 1. **Class**: `database postgresql` and the like, if its metrics say so (databases.rs); else the first of: `job …` (Prometheus: what is scraped together is alike), `container` (`container.id`, `k8s.container.name`), `pod`
 //!    (`k8s.pod.name`), `node` (`k8s.node.name`), `service` (`service.name`), `host`.
 //! 2. **Feature**: a metric, and of its labels those that say what is counted (`state`, `mode`, `direction`, …). Series that differ in other
 //!    labels (which processor, which disk) are instances, and the feature is their mean. A counter's feature is its rate.
@@ -15,17 +15,8 @@ use schemas::{Labels, Series};
 /// Features of a class at most: a path of 8 cuts meets a fair part of them.
 pub(super) const FEATURES_MAX: usize = 16;
 
-/// Labels that say what is counted, not which instance it is of.
-const WHAT_LABELS: [&str; 8] = [
-    "state",
-    "mode",
-    "direction",
-    "type",
-    "status",
-    "operation",
-    "cpu_mode",
-    "code",
-];
+/// The last words of labels that say what is counted, not which instance it is of: `state`, as in `system.memory.state`.
+const WHAT_WORDS: [&str; 6] = ["state", "mode", "direction", "status", "operation", "code"];
 
 /// The words by which a metric's family is known. The first family with a word in the name has it; those that say how well come before those
 /// that say where.
@@ -71,12 +62,18 @@ pub(super) fn class_of(resource: &Labels) -> Option<String> {
     Some(class.to_owned())
 }
 
+/// Whether a label says what is counted. `type` does where it stands alone; `system.filesystem.type` says which instance.
+fn says_what(key: &str) -> bool {
+    let word = key.rsplit(['.', '_']).next().unwrap_or(key);
+    WHAT_WORDS.contains(&word) || key == "type"
+}
+
 /// The feature that a series tells: `system.cpu.time{state=idle}`.
 pub(super) fn name_of(series: &Series) -> String {
     let what: Vec<String> = series
         .labels
         .iter()
-        .filter(|(key, _)| WHAT_LABELS.contains(key))
+        .filter(|(key, _)| says_what(key))
         .map(|(key, value)| format!("{key}={value}"))
         .collect();
     if what.is_empty() {
@@ -170,6 +167,16 @@ mod tests {
             name(&[("cpu", "7"), ("state", "idle")]),
             "cpu.time{state=idle}"
         );
+        // As the semantic conventions of OpenTelemetry write it.
+        assert_eq!(
+            name(&[("cpu.mode", "user"), ("cpu.logical_number", "3")]),
+            "cpu.time{cpu.mode=user}"
+        );
+        assert_eq!(
+            name(&[("network.io.direction", "receive"), ("device.id", "1")]),
+            "cpu.time{network.io.direction=receive}"
+        );
+        assert_eq!(name(&[("system.filesystem.type", "ext4")]), "cpu.time");
     }
 
     #[test]

@@ -1,13 +1,12 @@
-//! What the resources of a class were like in a minute, relative to each other.
+//! Where the resources of a class were in a minute, each beside where it usually is among its siblings.
 
-use analytics::forest::FeatureShare;
+use analytics::forest::{FeatureShare, RowExplained};
+use analytics::peers::{Group, PeersConfig};
+use schemas::Micros;
 use serde::{Deserialize, Serialize};
 
 use super::Member;
 use crate::series_table::SeriesTable;
-
-/// The weight of a minute in what is usual for a resource: half is forgotten in an hour, 1 − 2^(−1/60).
-const USUAL_WEIGHT: f64 = 0.011_486;
 
 /// The mean of a feature in the open minute.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
@@ -31,31 +30,39 @@ impl Mean {
 
 /// What a resource was like in a minute.
 pub(super) struct Row<'a> {
+    /// Its place among the members.
+    at: u32,
     /// Of the resource's labels.
     pub(super) hash: u128,
     pub(super) member: &'a mut Member,
     /// By feature: the mean of the minute; NaN = not known.
     levels: Vec<f64>,
-    /// The row as the forest knows it, see [`relate`].
-    pub(super) values: Vec<f64>,
+    /// By feature: what was to be expected, and σ of the usual error of that; NaN = no place yet.
+    expected: Vec<(f64, f64)>,
+    /// By feature, as the forest knows it: how many σ the level is from what was expected; NaN = not known.
+    pub(super) sigmas: Vec<f64>,
 }
 
 impl<'a> Row<'a> {
-    /// Closes a member's minute; `None` if it said nothing.
-    pub(super) fn close(member: &'a mut Member, table: &SeriesTable) -> Option<Self> {
+    /// Closes the minute of the member at a place; `None` if it said nothing.
+    pub(super) fn close(at: u32, member: &'a mut Member, table: &SeriesTable) -> Option<Self> {
         let levels: Vec<f64> = member.open.iter_mut().map(Mean::close).collect();
         if !levels.iter().any(|level| level.is_finite()) {
             return None;
         }
-        let mut values = levels.clone();
-        let changes = levels.iter().zip(&member.usual);
-        values.extend(changes.map(|(level, usual)| level - usual));
         Some(Row {
+            at,
             hash: table.resources().get(member.resource).labels().hash128(),
             member,
+            expected: vec![(f64::NAN, f64::NAN); levels.len()],
+            sigmas: vec![f64::NAN; levels.len()],
             levels,
-            values,
         })
+    }
+
+    /// Whether enough is known of it to be judged: the place of at least one feature.
+    pub(super) fn is_placed(&self) -> bool {
+        self.sigmas.iter().any(|sigmas| sigmas.is_finite())
     }
 
     /// The share of features that are known.
@@ -64,63 +71,61 @@ impl<'a> Row<'a> {
         known as f64 / self.levels.len().max(1) as f64
     }
 
-    /// Learns what is usual for this resource.
-    pub(super) fn learn(&mut self) {
-        for (usual, level) in self.member.usual.iter_mut().zip(&self.levels) {
-            if usual.is_nan() {
-                *usual = *level;
-            } else if level.is_finite() {
-                *usual += USUAL_WEIGHT * (level - *usual);
-            }
-        }
-    }
-
-    /// By feature: what level and change add to the score together, beside what was to be expected: the level of the siblings if the level
-    /// adds more, else the resource's own usual one, changed as the siblings' have. `medians` is what [`relate`] took away.
+    /// By feature: its share of the forest's score and of the distance together, and what was to be expected: by its siblings and its usual place among
+    /// them, or, if that adds more, by its other features too.
     pub(super) fn shares<'n>(
         &self,
         names: &'n [String],
-        contributions: &[f64],
-        medians: &[f64],
+        explained: &RowExplained,
     ) -> Vec<FeatureShare<'n>> {
-        let count = names.len();
+        let whole = |parts: &mut dyn Iterator<Item = f64>| {
+            let sum: f64 = parts.map(|part| part.max(0.0)).sum();
+            sum.max(f64::MIN_POSITIVE)
+        };
+        let by_forest = explained.alone.iter().zip(&explained.beside);
+        let by_forest = whole(&mut by_forest.map(|(a, b)| a.max(0.0) + b.max(0.0)));
+        let by_distance = whole(&mut explained.distances.iter().copied());
         let shares = names.iter().enumerate().map(|(i, feature)| {
-            let (level, change) = (contributions[i], contributions[count + i]);
+            let (alone, beside) = (explained.alone[i].max(0.0), explained.beside[i].max(0.0));
+            let (expected, sigma) = self.expected[i];
             FeatureShare {
                 feature,
                 value: self.levels[i],
-                expected: if level >= change {
-                    medians[i]
+                expected: if alone >= beside {
+                    expected
                 } else {
-                    self.member.usual[i] + medians[count + i]
+                    self.levels[i] - explained.rest[i] * sigma
                 },
-                contribution: level.max(0.0) + change.max(0.0),
+                contribution: (alone + beside) / by_forest
+                    + explained.distances[i].max(0.0) / by_distance,
             }
         });
         shares.collect()
     }
 }
 
-/// Makes the values of rows relative to their siblings: takes from each column its median over the rows, and returns the medians. What moves
-/// all of a class, as the hours of the day do, moves no row then.
-pub(super) fn relate(rows: &mut [Row<'_>]) -> Vec<f64> {
-    let width = rows.first().map_or(0, |row| row.values.len());
-    let column = |rows: &mut [Row<'_>], i: usize| {
-        let known: Vec<f64> = rows
+/// Finds where each row's features are among those of the others, and lets the places be learned. `start` is that of the minute.
+pub(super) fn place(
+    rows: &mut [Row<'_>],
+    places: &mut [Group],
+    config: &PeersConfig,
+    start: Micros,
+) {
+    for (feature, group) in places.iter_mut().enumerate() {
+        let values: Vec<(u32, f64)> = rows
             .iter()
-            .map(|row| row.values[i])
-            .filter(|value| value.is_finite())
+            .map(|row| (row.at, row.levels[feature]))
             .collect();
-        let median = median(&known);
-        rows.iter_mut().for_each(|row| row.values[i] -= median);
-        median
-    };
-    (0..width).map(|i| column(rows, i)).collect()
-}
-
-/// The upper median; 0 of nothing.
-fn median(values: &[f64]) -> f64 {
-    let mut sorted = values.to_vec();
-    sorted.sort_unstable_by(f64::total_cmp);
-    sorted.get(sorted.len() / 2).copied().unwrap_or(0.0)
+        let mut placed = group.place_window(config, start, &values).into_iter();
+        let mut next = placed.next();
+        // Both in the order of the members.
+        for row in rows.iter_mut() {
+            let Some(at) = next.filter(|placed| placed.member == row.at) else {
+                continue;
+            };
+            row.sigmas[feature] = at.sigmas;
+            row.expected[feature] = (at.expected, at.sigma);
+            next = placed.next();
+        }
+    }
 }

@@ -45,6 +45,8 @@ fn told(events: &[(&[(&str, &str)], i64)]) -> RecordBatch {
 const SPIKE: &[(&str, &str)] = &[
     ("demo.kind", "spike"),
     ("demo.metric", "cpu"),
+    ("demo.resource", "{host.name=\"demo-01\"}"),
+    ("demo.resource_id", "0b"),
     ("demo.series_id", "0a"),
     ("demo.start", "2026-11-21T00:01:00Z"),
     ("demo.end", "2026-11-21T00:06:00Z"),
@@ -78,6 +80,14 @@ async fn events_are_rows_each_once_however_often_it_was_told() {
         .await;
     world
         .check(
+            "SELECT resource, resource_id FROM demo_events WHERE kind = 'spike'",
+            "resource               resource_id
+             ---------------------  -----------
+             {host.name=\"demo-01\"}  0b",
+        )
+        .await;
+    world
+        .check(
             "SELECT count(*) AS n FROM demo_events AS e JOIN samples AS s ON s.time >= e.start_time AND s.time < e.end_time AND s.metric = e.metric",
             "n\n-\n1",
         )
@@ -96,7 +106,7 @@ async fn without_a_demo_the_table_is_empty_and_has_its_columns() {
     world
         .check(
             "SELECT column_name FROM information_schema.columns WHERE table_name = 'demo_events'",
-            "column_name\n-----------\nkind\nhost\nmetric\nseries_id\nlabels\nstart_time\nend_time\ndescription",
+            "column_name\n-----------\nkind\nhost\nresource\nresource_id\nmetric\nseries_id\nlabels\nstart_time\nend_time\ndescription",
         )
         .await;
     assert!(world.opened().is_empty());

@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use rstest::rstest;
-use tests::agents::{Agent, Way, program, settings_below};
+use tests::agents::{self, Agent, Way, settings_below};
 use tests::captured;
 use tests::http::{NoAnswer, post};
 use tests::kafka::Cluster;
@@ -19,8 +19,8 @@ const PAGE: &str = "collector";
 /// How long it may take until it listens. A bound for what hangs.
 const START_MAX: Duration = Duration::from_secs(60);
 
-fn collector() -> Option<PathBuf> {
-    program(
+pub(crate) fn program() -> Option<PathBuf> {
+    agents::program(
         PAGE,
         "TIDEWATCH_TEST_COLLECTOR",
         "TIDEWATCH_REQUIRE_COLLECTOR",
@@ -28,7 +28,7 @@ fn collector() -> Option<PathBuf> {
 }
 
 /// Starts it with the lines of a page and what they leave open, and gives it the known request.
-fn send(program: &Path, directory: &Path, settings: &str, way: &str) -> Agent {
+pub(crate) fn send(program: &Path, directory: &Path, settings: &str, way: &str) -> Agent {
     let receiver = free_address();
     let rest = format!(
         "receivers: {{otlp: {{protocols: {{http: {{endpoint: '{receiver}'}}}}}}}}\n\
@@ -74,7 +74,7 @@ fn hand_over(agent: &mut Agent, receiver: SocketAddr, request: &[u8]) {
 
 /// Straight to us, by the lines below a heading of the page, with a further setting of the exporter before one that is there.
 fn check_direct(name: &str, heading: &str, (setting, before): (&str, &str)) {
-    let Some(program) = collector() else { return };
+    let Some(program) = program() else { return };
     let mut way = Way::of("collector", name);
     let directory = tempfile::tempdir().unwrap();
     let mut process = launch(directory.path()).start_ready();
@@ -94,7 +94,7 @@ fn check_direct(name: &str, heading: &str, (setting, before): (&str, &str)) {
 
 /// Through a topic, by the lines of the page for the default encoding, changed to another.
 fn check_kafka(encoding: &str) {
-    let Some(program) = collector() else { return };
+    let Some(program) = program() else { return };
     let Some(cluster) = Cluster::find() else {
         return;
     };
@@ -142,7 +142,7 @@ fn metrics_of_every_kind_arrive_by_grpc(#[case] name: &str, #[case] setting: &st
 /// The Collector keeps what nobody takes, and tries again.
 #[test]
 fn what_was_sent_before_we_listened_arrives() {
-    let Some(program) = collector() else { return };
+    let Some(program) = program() else { return };
     let mut way = Way::of("collector", "otlp_http-before_we_listen");
     let directory = tempfile::tempdir().unwrap();
     let address = free_address().to_string();

@@ -7,6 +7,7 @@ mod kcat;
 mod known;
 mod prometheus;
 mod telegraf;
+mod tokens;
 mod vector;
 mod vmagent;
 

@@ -1,8 +1,8 @@
 //! Prometheus 3: what it scrapes of a known endpoint arrives by remote write 1.0 and 2.0, sample by sample as it holds it itself.
 
-use std::path::PathBuf;
+use std::net::SocketAddr;
 
-use tests::agents::{WAY_LABEL, Way, program, settings};
+use tests::agents::{self, WAY_LABEL, Way, settings};
 use tests::captured;
 use tests::http::{self, endpoint};
 use tests::process::{Tidewatch, free_address};
@@ -13,7 +13,7 @@ use tests::samples::{self, Sample};
 use super::launch;
 
 /// What the endpoint exposes.
-const EXPOSED: &str = "# TYPE jobs_total counter\njobs_total{queue=\"a \\\"b\\\"\"} 9007199254740993\njobs_total{queue=\"büro\"} 0.5\n\
+pub(crate) const EXPOSED: &str = "# TYPE jobs_total counter\njobs_total{queue=\"a \\\"b\\\"\"} 9007199254740993\njobs_total{queue=\"büro\"} 0.5\n\
     # TYPE heat gauge\nheat -1.25\n# TYPE wait_seconds histogram\nwait_seconds_bucket{le=\"0.5\"} 3\nwait_seconds_bucket{le=\"+Inf\"} 4\n\
     wait_seconds_sum 2.5\nwait_seconds_count 4\n# TYPE age summary\nage{quantile=\"0.99\"} 1e-300\nage_sum 7\nage_count 2\n";
 /// The value of `heat` in it.
@@ -23,16 +23,24 @@ const SCRAPE_SAMPLES: usize = 10 + 5;
 /// How many scrapes are waited for.
 const SCRAPES: usize = 3;
 
-fn prometheus() -> Option<PathBuf> {
-    program(
+pub(crate) fn program() -> Option<String> {
+    let program = agents::program(
         "prometheus",
         "TIDEWATCH_TEST_PROMETHEUS_3",
         "TIDEWATCH_REQUIRE_PROMETHEUS_3",
+    );
+    program.map(|path| path.to_str().unwrap().to_owned())
+}
+
+/// Its configuration: the target with the label of a way, and where to write to.
+pub(crate) fn config(way: &str, target: SocketAddr, remote_write: &str) -> String {
+    format!(
+        "global: {{scrape_interval: 1s}}\nscrape_configs:\n  - job_name: known\n    static_configs: [{{targets: ['{target}'], labels: {{{WAY_LABEL}: {way}}}}}]\n{remote_write}\n"
     )
 }
 
 /// What Prometheus itself holds of a way.
-fn held(prometheus: std::net::SocketAddr, way: &str) -> Vec<Sample> {
+fn held(prometheus: SocketAddr, way: &str) -> Vec<Sample> {
     // {way="…"}[5m]
     let query = format!("/api/v1/query?query=%7B{WAY_LABEL}%3D%22{way}%22%7D%5B5m%5D");
     let answer = http::get(prometheus, &query).unwrap();
@@ -57,10 +65,10 @@ fn held(prometheus: std::net::SocketAddr, way: &str) -> Vec<Sample> {
 }
 
 /// Waits for some scrapes, then until all that Prometheus holds by then is in SQL, and answers that.
-fn wait_for_held(
+pub(crate) fn wait_for_held(
     way: &mut Way,
     process: &mut Tidewatch,
-    prometheus: std::net::SocketAddr,
+    prometheus: SocketAddr,
 ) -> Vec<Sample> {
     let is_known =
         |sample: &&Sample| sample.metric == "heat" && sample.value_bits == HEAT.to_bits();
@@ -81,7 +89,7 @@ fn wait_for_held(
 }
 
 fn check(version: &str, entry: &str, change: fn(&str) -> String) {
-    let Some(program) = prometheus() else { return };
+    let Some(program) = program() else { return };
     let mut way = Way::of("prometheus", version);
     let directory = tempfile::tempdir().unwrap();
     let mut process = launch(directory.path()).start_ready();
@@ -96,12 +104,8 @@ fn check(version: &str, entry: &str, change: fn(&str) -> String) {
         ),
     ];
     let remote_write = change(&settings("prometheus", &replacements));
-    let config = format!(
-        "global: {{scrape_interval: 1s}}\nscrape_configs:\n  - job_name: known\n    static_configs: [{{targets: ['{}'], labels: {{{WAY_LABEL}: {}}}}}]\n{remote_write}\n",
-        endpoint(EXPOSED),
-        way.label(),
-    );
-    let running = Prometheus::start(program.to_str().unwrap(), directory.path(), &config, sender);
+    let config = config(&way.label(), endpoint(EXPOSED), &remote_write);
+    let running = Prometheus::start(&program, directory.path(), &config, sender);
     let held = wait_for_held(&mut way, &mut process, sender);
     drop(running);
     process.stop_cleanly();

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use rstest::rstest;
-use tests::agents::{Agent, Way, program, settings_below};
+use tests::agents::{self, Agent, Way, settings_below};
 use tests::captured;
 use tests::kafka::Cluster;
 use tests::recorder::Recorder;
@@ -15,8 +15,8 @@ use super::{known, launch, settings_of_both};
 
 const PAGE: &str = "telegraf";
 
-fn telegraf() -> Option<PathBuf> {
-    program(
+pub(crate) fn program() -> Option<PathBuf> {
+    agents::program(
         PAGE,
         "TIDEWATCH_TEST_TELEGRAF",
         "TIDEWATCH_REQUIRE_TELEGRAF",
@@ -24,7 +24,7 @@ fn telegraf() -> Option<PathBuf> {
 }
 
 /// Lets it read the known lines, and write them once by the lines of a page.
-fn send(program: &Path, directory: &Path, settings: &str, way: &str) {
+pub(crate) fn send(program: &Path, directory: &Path, settings: &str, way: &str) {
     let lines = directory.join("known.lines");
     std::fs::write(&lines, known::lines(way)).unwrap();
     let config = directory.join("telegraf.conf");
@@ -41,7 +41,7 @@ fn send(program: &Path, directory: &Path, settings: &str, way: &str) {
 
 /// Straight to us, by the lines below a heading of the page; `change` says what this way does to the samples.
 fn check_direct(name: &str, heading: &str, change: impl Fn(Vec<Sample>) -> Vec<Sample>) {
-    let Some(program) = telegraf() else { return };
+    let Some(program) = program() else { return };
     let mut way = Way::of("telegraf", name);
     let directory = tempfile::tempdir().unwrap();
     let mut process = launch(directory.path()).start_ready();
@@ -57,7 +57,7 @@ fn check_direct(name: &str, heading: &str, change: impl Fn(Vec<Sample>) -> Vec<S
 
 /// Through a topic, by the lines of the page for the default format, changed to another.
 fn check_kafka(format: &str) {
-    let Some(program) = telegraf() else { return };
+    let Some(program) = program() else { return };
     let Some(cluster) = Cluster::find() else {
         return;
     };

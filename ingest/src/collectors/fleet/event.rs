@@ -3,11 +3,11 @@
 use std::fmt;
 
 use schemas::demo::{
-    EVENT_DESCRIPTION, EVENT_END, EVENT_KIND, EVENT_LABELS, EVENT_METRIC_NAME, EVENT_SERIES_ID,
-    EVENT_START,
+    EVENT_DESCRIPTION, EVENT_END, EVENT_KIND, EVENT_LABELS, EVENT_METRIC_NAME, EVENT_RESOURCE,
+    EVENT_RESOURCE_ID, EVENT_SERIES_ID, EVENT_START,
 };
 use schemas::time::Window;
-use schemas::{Labels, LabelsError, Micros, SeriesId};
+use schemas::{Labels, LabelsError, Micros, RESOURCE_METRIC, SeriesId};
 
 use super::plan::{Planting, SpikeOf};
 use super::series::{
@@ -32,7 +32,7 @@ pub enum EventKind {
     FillingDisk,
     /// A disk is cleaned, as each day: normal for it, so an anomaly here is a false alarm.
     CleanUp,
-    /// The host does at night what its siblings do by day.
+    /// The host begins to do at night what its siblings do by day; told for its first six hours.
     UnlikeSiblings,
 }
 
@@ -122,10 +122,14 @@ impl PlantedEvent {
                 labels.to_string(),
             ),
         };
+        let resource = self::labels(&self.host, &[])?;
+        let resource_id = SeriesId::of(RESOURCE_METRIC, &resource).to_string();
         // An empty value is the same as no label.
         Labels::try_new([
             ("host.name", self.host.as_str()),
             (EVENT_KIND, self.kind.name()),
+            (EVENT_RESOURCE, &resource.to_string()),
+            (EVENT_RESOURCE_ID, &resource_id),
             (EVENT_METRIC_NAME, metric),
             (EVENT_SERIES_ID, &id),
             (EVENT_LABELS, &labels),
@@ -208,6 +212,8 @@ fn describe(planting: Planting, when: Window, host: &str) -> String {
             format!("/data of {host} fills from 30 % to 96 % within four weeks")
         }
         Planting::CleanUp => format!("/data of {host} is cleaned up, as each day"),
-        Planting::UnlikeSiblings => format!("{host} works at night, its siblings by day"),
+        Planting::UnlikeSiblings => {
+            format!("{host} works at night for two days, its siblings by day")
+        }
     }
 }

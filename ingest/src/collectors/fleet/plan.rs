@@ -11,6 +11,10 @@ const SPIKE_SLOT: Micros = 4 * HOUR;
 const CLEAN_UP_SHOWN: Micros = 10 * MINUTE;
 /// How long after a change of level it is news; then the new level is normal.
 const SHIFT_SHOWN: Micros = HOUR;
+/// How long after a host has turned its day is news; what lasts for hours is where it usually is.
+const TURNED_SHOWN: Micros = 6 * HOUR;
+/// When the day is turned: at its peak, which becomes its trough.
+const TURNED_AT: Micros = 14 * HOUR;
 /// The disk that fills is full after so long, and is then replaced.
 const FILLING_PERIOD: Micros = 4 * WEEK;
 /// The disk that is cleaned fills anew so often.
@@ -31,7 +35,7 @@ pub(super) struct Roles {
     pub(super) fan: bool,
     /// Its collector dies for some hours.
     pub(super) silent: bool,
-    /// It works at night, unlike the others.
+    /// For two days of a week it works at night, unlike the others.
     pub(super) odd: bool,
 }
 
@@ -108,6 +112,10 @@ pub(super) struct Plan {
     pub(super) leak: Option<Window>,
     /// When the fan stands still.
     pub(super) fan: Option<Window>,
+    /// When its day is turned: it works at night.
+    pub(super) turned: Option<Window>,
+    /// That of the week before.
+    pub(super) turned_before: Option<Window>,
     /// Spikes since `boot_before`, in time order.
     pub(super) spikes: Vec<Spike>,
 }
@@ -123,6 +131,7 @@ struct Outline {
     silence: Option<Window>,
     leak: Option<Window>,
     fan: Option<Window>,
+    turned: Option<Window>,
 }
 
 impl Outline {
@@ -163,6 +172,9 @@ impl Outline {
                     minutes(seed, 8, DAY, 2 * DAY),
                 )
             }),
+            turned: roles
+                .odd
+                .then(|| stretch(pick(seed, 9, 1, 4) * DAY + TURNED_AT, 2 * DAY)),
         }
     }
 
@@ -208,6 +220,8 @@ impl Plan {
             silence: now.silence,
             leak: now.leak,
             fan: now.fan,
+            turned: now.turned,
+            turned_before: before.turned,
             spikes,
         }
     }
@@ -245,15 +259,6 @@ pub(super) fn filling(seed: u64, time: Micros) -> Window {
 /// The day between two clean-ups that holds a time.
 pub(super) fn between_clean_ups(seed: u64, time: Micros) -> Window {
     turn(seed, 11, CLEAN_UP_PERIOD, time)
-}
-
-/// The four weeks of being unlike the others that hold a time: told of anew each time, though it never ends.
-fn oddity(time: Micros) -> Window {
-    let start = time.div_euclid(4 * WEEK) * 4 * WEEK;
-    Window {
-        start,
-        end: start + 4 * WEEK,
-    }
 }
 
 /// What was planted, without its place.
@@ -330,8 +335,12 @@ pub(super) fn plantings(seed: u64, roles: Roles, week: i64) -> Vec<(Planting, Wi
             found.extend(within.contains(start).then_some((Planting::CleanUp, when)));
         }
     }
-    if roles.odd && oddity(within.start).start == within.start {
-        found.push((Planting::UnlikeSiblings, oddity(within.start)));
+    if let Some(turned) = outline.turned {
+        let news = Window {
+            end: turned.start + TURNED_SHOWN,
+            ..turned
+        };
+        found.push((Planting::UnlikeSiblings, news));
     }
     found
 }

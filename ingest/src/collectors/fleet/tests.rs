@@ -203,24 +203,27 @@ fn load_follows_the_day_and_one_host_is_unlike_its_siblings() {
     let fleet = Fleet::new(7, HOSTS).unwrap();
     let odd = events_of(&fleet, EventKind::UnlikeSiblings, 5);
     assert!(odd.iter().all(|event| event.host == odd[0].host), "{odd:?}");
+    let hours = |host: &str, days: std::ops::Range<i64>, hour: i64| {
+        let values: Vec<(Micros, f64)> = days
+            .flat_map(|day| {
+                let at = START + day * DAY + hour * HOUR;
+                values(&fleet, host, series::BUSY, span(at, at + HOUR), 5 * MINUTE)
+            })
+            .collect();
+        mean(&values)
+    };
     for host in 1..=HOSTS {
         let host = format!("demo-{host:02}");
-        let around = |hour: i64| {
-            let days: Vec<(Micros, f64)> = (0..14)
-                .flat_map(|day| {
-                    let at = START + day * DAY + hour * HOUR;
-                    values(&fleet, &host, series::BUSY, span(at, at + HOUR), 5 * MINUTE)
-                })
-                .collect();
-            mean(&days)
-        };
-        let (night, day) = (around(2), around(14));
-        let (low, high) = if host == odd[0].host {
-            (day, night)
-        } else {
-            (night, day)
-        };
-        assert!(high > 1.5 * low, "{host}: {night} at night, {day} by day");
+        let (night, day) = (hours(&host, 0..14, 2), hours(&host, 0..14, 14));
+        assert!(day > 1.2 * night, "{host}: {night} at night, {day} by day");
+    }
+    // It turns at the peak of the day: that night it works, and the next day it rests.
+    for event in &odd {
+        assert_eq!(event.when.start.rem_euclid(DAY), 14 * HOUR);
+        let first = (event.when.start - START).div_euclid(DAY) + 1;
+        let night = hours(&event.host, first..first + 2, 2);
+        let day = hours(&event.host, first..first + 1, 14);
+        assert!(night > 1.5 * day, "{night} at night, {day} by day");
     }
 }
 

@@ -25,6 +25,38 @@ const JITTER_STEP: Micros = MINUTE;
 /// How strong that jitter is, share of the usual rate. Far below the least rate of a season (0.35), so that counters never fall.
 const JITTER: f64 = 0.2;
 
+/// How much later the day begins of a host that works at night.
+const TURNED_BY: Micros = 12 * HOUR;
+
+/// A season at a time, or turned if the host's day is.
+fn season_at(season: &Season, plan: &Plan, time: Micros) -> f64 {
+    if plan.turned.is_some_and(|turned| turned.contains(time)) {
+        turned(season).at(time)
+    } else {
+        season.at(time)
+    }
+}
+
+/// The integral of [`season_at`] since boot.
+fn season_sum(season: &Season, plan: &Plan, boot: Micros, time: Micros) -> f64 {
+    let turns = [plan.turned_before, plan.turned].into_iter().flatten();
+    turns.fold(season.sum(boot, time), |sum, turn| {
+        let (from, to) = (turn.start.max(boot), turn.end.min(time));
+        if from < to {
+            sum + turned(season).sum(from, to) - season.sum(from, to)
+        } else {
+            sum
+        }
+    })
+}
+
+fn turned(season: &Season) -> Season {
+    Season {
+        delay: season.delay + TURNED_BY,
+        ..*season
+    }
+}
+
 /// The unchanging character of a host.
 #[derive(Debug, Clone)]
 pub(super) struct Character {
@@ -92,7 +124,7 @@ impl Character {
             level,
             daily,
             weekly,
-            delay: if roles.odd { 12 * HOUR } else { 0 },
+            delay: 0,
         };
         Character {
             seed,
@@ -139,11 +171,12 @@ impl Character {
     }
 
     /// A counter since boot that follows a season, with jitter.
-    fn counter(&self, key: u64, season: &Season, boot: Micros, time: Micros) -> f64 {
+    fn counter(&self, key: u64, season: &Season, plan: &Plan, time: Micros) -> f64 {
+        let boot = plan.boot(time);
         let seed = mix(self.seed, key);
         let jitter = |time| wander(seed, time, JITTER_STEP);
         let width = JITTER * season.level * (JITTER_STEP / SECOND) as f64;
-        season.sum(boot, time) + width * (jitter(time) - jitter(boot))
+        season_sum(season, plan, boot, time) + width * (jitter(time) - jitter(boot))
     }
 
     fn data_share(&self, time: Micros) -> f64 {
@@ -170,10 +203,11 @@ impl Character {
         let noise = |key: u64| gauss(mix(self.seed, key), time as u64);
         let uptime_s = (time - boot) as f64 / SECOND as f64;
 
-        let calm = self.busy.at(time) + 0.03 * (wander(mix(self.seed, 201), time, HOUR / 2) - 0.5);
+        let calm = season_at(&self.busy, plan, time)
+            + 0.03 * (wander(mix(self.seed, 201), time, HOUR / 2) - 0.5);
         let busy = share((calm + now(SpikeOf::Cpu) + 0.008 * noise(202)).clamp(0.01, 0.98));
         let user = share(0.78 * busy);
-        let busy_s = CPUS * (self.busy.sum(boot, time) + sum(SpikeOf::Cpu));
+        let busy_s = CPUS * (season_sum(&self.busy, plan, boot, time) + sum(SpikeOf::Cpu));
 
         let leaked = plan
             .leak
@@ -186,10 +220,10 @@ impl Character {
         // The kernel gives up cached pages for what programs need.
         let memory_cached = (0.7 * (0.95 - memory_used)).clamp(0.02, 0.33) + 0.001 * noise(204);
 
-        let received = self.counter(205, &self.received, boot, time) + sum(SpikeOf::Network);
-        let sent = 0.6 * self.counter(206, &self.received, boot, time);
-        let written = self.counter(207, &self.written, boot, time) + sum(SpikeOf::DiskWrites);
-        let read = 0.4 * self.counter(208, &self.written, boot, time);
+        let received = self.counter(205, &self.received, plan, time) + sum(SpikeOf::Network);
+        let sent = 0.6 * self.counter(206, &self.received, plan, time);
+        let written = self.counter(207, &self.written, plan, time) + sum(SpikeOf::DiskWrites);
+        let read = 0.4 * self.counter(208, &self.written, plan, time);
         let fan_off = plan.fan.is_some_and(|fan| fan.contains(time));
         let heat = 38.0 + 24.0 * (calm + now(SpikeOf::Cpu)) + if fan_off { 14.0 } else { 0.0 };
         Vitals {
@@ -222,7 +256,7 @@ impl Character {
                 .max(1.0)
                 .round(),
             sleeping: (190.0 + 24.0 * wander(mix(self.seed, 214), time, HOUR)).round(),
-            created: self.counter(215, &self.created, boot, time).floor(),
+            created: self.counter(215, &self.created, plan, time).floor(),
             temperature: ((heat + 0.3 * noise(216)) * 10.0).round() / 10.0,
         }
     }

@@ -14,10 +14,11 @@ const DAYS: &str = "SELECT date_trunc('day', time) AS day, count(DISTINCT host) 
 FROM rollups_1h WHERE metric = 'system.cpu.utilization' AND labels['cpu.mode'] IS NULL GROUP BY 1 ORDER BY 1";
 /// The latest anomalies, as sentences.
 const ANOMALIES: &str = "SELECT time, explanation FROM anomalies ORDER BY time DESC LIMIT 10";
-/// What was planted, and what of it was found: in the series in which it shows, while it lasts.
+/// What was planted, and what of it was found while it lasts: in the series in which it shows, or of its host as a whole; what shows in no single series also by
+/// a series unlike those of the siblings.
 const FOUND: &str = "SELECT kind, count(*) AS planted, sum(found) AS found, count(*) - sum(found) AS missed \
 FROM (SELECT e.kind, CASE WHEN count(a.time) > 0 THEN 1 ELSE 0 END AS found FROM demo_events AS e LEFT JOIN anomalies AS a \
-ON a.series_id = e.series_id AND a.time >= e.start_time AND a.time < e.end_time GROUP BY e.kind, e.host, e.metric, e.start_time) GROUP BY kind ORDER BY kind";
+ON a.host = e.host AND a.time >= e.start_time AND a.time < e.end_time AND (a.series_id = e.series_id OR a.series_id = e.resource_id OR (e.series_id IS NULL AND a.kind = 'peer')) GROUP BY e.kind, e.host, e.metric, e.start_time) GROUP BY kind ORDER BY kind";
 
 /// Where the instance is.
 pub(super) fn begin(app: &App, state: &str, fleet: &Fleet, seed: u64) -> String {
