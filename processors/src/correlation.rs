@@ -72,7 +72,8 @@ pub(crate) struct Correlation {
     moves: BTreeMap<u32, Vec<Move>>,
     /// The same moves by service, of those series that name one.
     of_services: BTreeMap<ServiceKey, Vec<Move>>,
-    waiting: Vec<Waiting>,
+    /// By resource index: when a whole fleet alarms at once, a sample asks for those of its own resource alone. None is empty.
+    waiting: BTreeMap<u32, Vec<Waiting>>,
     /// Moves that ended before are gone.
     pruned_to: Micros,
 }
@@ -88,7 +89,7 @@ impl Correlation {
 
     /// An event that was announced: it is told once its resource's samples of its time are seen.
     pub(crate) fn wait(&mut self, resource: u32, series: u32, time: Micros, event: Anomaly) {
-        self.waiting.push(Waiting {
+        self.waiting.entry(resource).or_default().push(Waiting {
             resource,
             service: ServiceKey::of(&event.labels),
             series,
@@ -111,9 +112,14 @@ impl Correlation {
         directory: &SeriesDirectory,
         told: &mut Vec<Anomaly>,
     ) {
-        self.hand_out(directory, told, |waiting| {
-            waiting.resource == resource && waiting.time < time
-        });
+        let Some(waiting) = self.waiting.get_mut(&resource) else {
+            return;
+        };
+        let ready: Vec<Waiting> = waiting.extract_if(.., |of| of.time < time).collect();
+        if waiting.is_empty() {
+            self.waiting.remove(&resource);
+        }
+        self.tell(ready, directory, told);
     }
 
     /// A record ends: hands out the events that the log clock has passed.
@@ -123,9 +129,12 @@ impl Correlation {
         directory: &SeriesDirectory,
         told: &mut Vec<Anomaly>,
     ) {
-        if self.is_waiting() {
-            self.hand_out(directory, told, |waiting| waiting.time < log_clock);
-        }
+        let mut ready = Vec::new();
+        self.waiting.retain(|_, waiting| {
+            ready.extend(waiting.extract_if(.., |of| of.time < log_clock));
+            !waiting.is_empty()
+        });
+        self.tell(ready, directory, told);
     }
 
     /// Whether it speaks of at most so many series.
@@ -151,19 +160,9 @@ impl Correlation {
         self.of_services.retain(|_, moves| keep(moves));
     }
 
-    fn hand_out(
-        &mut self,
-        directory: &SeriesDirectory,
-        told: &mut Vec<Anomaly>,
-        ready: impl Fn(&Waiting) -> bool,
-    ) {
-        let mut position = 0;
-        while position < self.waiting.len() {
-            if !ready(&self.waiting[position]) {
-                position += 1;
-                continue;
-            }
-            let mut waiting = self.waiting.remove(position);
+    /// Tells events, each with what moved with it.
+    fn tell(&self, ready: Vec<Waiting>, directory: &SeriesDirectory, told: &mut Vec<Anomaly>) {
+        for mut waiting in ready {
             waiting.event.related = self.related(&waiting, directory);
             tell_related(&mut waiting.event);
             told.push(waiting.event);

@@ -177,9 +177,19 @@ impl Silences {
         if count == 0 || elapsed <= 0 {
             return;
         }
-        // As a share of a pass, rounded up, so that a pass ends in time however small the steps are.
-        let share = (elapsed.min(PASS) as u128 * count as u128).div_ceil(PASS as u128) as usize;
-        self.looked_at = Some(watermark);
+        // As a share of a pass. What is less than a resource waits for the next step: a pass takes its minute however small the steps are, and a resource
+        // with a million series is not looked through with each record.
+        let share = elapsed.min(PASS) as u128 * count as u128 / PASS as u128;
+        if share == 0 {
+            return;
+        }
+        let looked_for = (share * PASS as u128 / count as u128) as Micros;
+        self.looked_at = Some(if elapsed >= PASS {
+            watermark
+        } else {
+            before.saturating_add(looked_for)
+        });
+        let share = share as usize;
         for _ in 0..share.min(count) {
             if self.next as usize >= count {
                 self.next = 0;
