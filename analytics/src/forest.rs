@@ -32,13 +32,15 @@ mod grow;
 mod relations;
 mod scale;
 mod streaming;
+mod unfitted;
 mod verdict;
 
 #[cfg(test)]
 mod tests;
 
-pub use config::{ForestConfig, ForestError, UnfittedForest};
+pub use config::{ForestConfig, ForestError};
 pub use event::{FeatureShare, RESOURCE_RULE, ResourceFinding};
 pub use fitted::{Explained, IsolationForest};
 pub use streaming::{RowExplained, RowScores, StreamingConfig, StreamingForest};
+pub use unfitted::UnfittedForest;
 pub use verdict::{ClassScores, ResourceScores, ResourceVerdict, ScoreVote};

@@ -12,20 +12,17 @@
 )]
 
 use std::fmt::Write as _;
-use std::net::TcpListener;
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use benches::client::Client;
 use benches::process::{cpu_seconds, peak_mb};
+use benches::server::{Server, catch_up};
 
 /// Metrics of a host.
 const FIELDS: usize = 10;
 /// Hosts whose samples travel in one request.
 const HOSTS_PER_BODY: usize = 500;
-/// How long the program may take to process what it has taken. A bound for what hangs.
-const CATCH_UP_MAX: Duration = Duration::from_secs(1800);
 
 fn main() {
     let numbers: Vec<usize> = std::env::args()
@@ -46,27 +43,8 @@ fn main() {
         ),
     )
     .expect("a configuration");
-    let address = TcpListener::bind("127.0.0.1:0")
-        .and_then(|listener| listener.local_addr())
-        .expect("a free port")
-        .to_string();
-    let program = program();
-    let child = Command::new(&program)
-        .args(["run", "--listen", &address, "--config"])
-        .arg(&config)
-        .arg("--data-dir")
-        .arg(directory.path().join("data"))
-        .stdout(Stdio::null())
-        .spawn()
-        .unwrap_or_else(|error| {
-            panic!(
-                "{}: {error}; build it with `cargo build --release --bin tidewatch`",
-                program.display()
-            )
-        });
-    let mut server = Server(child);
-    wait_ready(&address);
-    let mut client = Client::connect(&address);
+    let mut run = Run(Server::start(directory.path()));
+    let mut client = Client::connect(&run.0.address);
 
     println!(
         "{:<44} {:>10} {:>12} {:>12}",
@@ -76,17 +54,17 @@ fn main() {
     for round in 0..rounds {
         let due = begun + pace * u32::try_from(round).unwrap_or(u32::MAX);
         std::thread::sleep(due.saturating_duration_since(Instant::now()));
-        server.stage(&format!("round {round}: {series} samples taken"), || {
+        run.stage(&format!("round {round}: {series} samples taken"), || {
             let time_ms = now_ms();
             for first in (0..hosts).step_by(HOSTS_PER_BODY) {
                 let body = lines(first..(first + HOSTS_PER_BODY).min(hosts), round, time_ms);
                 client.post("/write?precision=ms", "text/plain", body.as_bytes());
             }
         });
-        server.stage("  processed", || catch_up(&mut client));
+        run.stage("  processed", || catch_up(&mut client));
     }
     let samples = hosts * FIELDS * rounds;
-    let cpu_s = cpu_seconds(&server.0);
+    let cpu_s = cpu_seconds(&run.0.child);
     println!(
         "{samples} samples: {:.2} CPU-s per million",
         cpu_s / samples as f64 * 1e6
@@ -108,7 +86,7 @@ fn main() {
     ] {
         let body = format!(r#"{{"query": "{query}", "format": "ndjson"}}"#);
         let mut rows = 0;
-        server.stage(&format!("SQL: {name}"), || {
+        run.stage(&format!("SQL: {name}"), || {
             let answer = client.post("/api/v1/sql", "application/json", body.as_bytes());
             rows = answer.lines().count();
             if rows <= 1 {
@@ -121,40 +99,38 @@ fn main() {
         });
         println!("  {rows} rows");
     }
-    server.stop();
+    run.stop();
 }
 
-/// The program under test; dropped, it is killed.
-struct Server(Child);
+/// A run of the program under test.
+struct Run(Server);
 
-impl Server {
+impl Run {
     /// Does something and prints what it took, by the server's own CPU.
     fn stage(&mut self, name: &str, work: impl FnOnce()) {
-        let (cpu_s, started) = (cpu_seconds(&self.0), Instant::now());
+        let (cpu_s, started) = (cpu_seconds(&self.0.child), Instant::now());
         work();
         println!(
             "{name:<44} {:>10.1} {:>12.2} {:>12}",
             started.elapsed().as_secs_f64(),
-            cpu_seconds(&self.0) - cpu_s,
-            peak_mb(&self.0)
+            cpu_seconds(&self.0.child) - cpu_s,
+            peak_mb(&self.0.child)
         );
     }
-}
 
-impl Server {
     /// Asks for the end: the last checkpoint writes all that is open, and the state.
     fn stop(&mut self) {
         let started = Instant::now();
         let asked = Command::new("kill")
-            .args(["-INT", &self.0.id().to_string()])
+            .args(["-INT", &self.0.child.id().to_string()])
             .status();
         assert!(asked.is_ok_and(|status| status.success()), "kill works");
-        let mut peak = peak_mb(&self.0);
+        let mut peak = peak_mb(&self.0.child);
         let status = loop {
-            if let Some(status) = self.0.try_wait().expect("our own child") {
+            if let Some(status) = self.0.child.try_wait().expect("our own child") {
                 break status;
             }
-            peak = peak.max(peak_mb(&self.0));
+            peak = peak.max(peak_mb(&self.0.child));
             std::thread::sleep(Duration::from_millis(10));
         };
         println!(
@@ -166,55 +142,11 @@ impl Server {
     }
 }
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _gone = self.0.kill();
-        let _reaped = self.0.wait();
-    }
-}
-
-/// `target/release/tidewatch`, seen from `target/release/deps/million_series-…`.
-fn program() -> PathBuf {
-    std::env::var_os("TIDEWATCH_BENCH_BINARY").map_or_else(
-        || {
-            let own = std::env::current_exe().expect("this program has a path");
-            let release = own.parent().and_then(|deps| deps.parent());
-            release.expect("a target directory").join("tidewatch")
-        },
-        PathBuf::from,
-    )
-}
-
 fn now_ms() -> u128 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .expect("after 1970")
         .as_millis()
-}
-
-fn wait_ready(address: &str) {
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while std::net::TcpStream::connect(address).is_err() {
-        assert!(Instant::now() < deadline, "it does not listen");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
-
-/// Waits until nothing in the log is left to be processed.
-fn catch_up(client: &mut Client) {
-    let deadline = Instant::now() + CATCH_UP_MAX;
-    loop {
-        let metrics = client.get("/metrics");
-        let lags: Vec<&str> = metrics
-            .lines()
-            .filter(|line| line.starts_with("tidewatch_partition_lag_records{"))
-            .collect();
-        if !lags.is_empty() && lags.iter().all(|line| line.ends_with(" 0")) {
-            return;
-        }
-        assert!(Instant::now() < deadline, "it does not catch up: {lags:?}");
-        std::thread::sleep(Duration::from_millis(50));
-    }
 }
 
 fn lines(hosts: std::ops::Range<usize>, round: usize, time_ms: u128) -> String {

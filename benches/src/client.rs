@@ -8,6 +8,8 @@ use std::net::TcpStream;
 pub struct Client {
     stream: BufReader<TcpStream>,
     host: String,
+    /// Headers that every request has.
+    headers: String,
 }
 
 impl Client {
@@ -21,7 +23,15 @@ impl Client {
         Client {
             stream: BufReader::new(stream),
             host: address.to_owned(),
+            headers: String::new(),
         }
+    }
+
+    /// The same client, which shows a token from now on.
+    #[must_use]
+    pub fn with_token(mut self, token: &str) -> Self {
+        self.headers = format!("Authorization: Bearer {token}\r\n");
+        self
     }
 
     /// Posts a body; the answer's body. A protobuf body is taken for a remote write, compressed by snappy.
@@ -29,14 +39,25 @@ impl Client {
     /// # Panics
     /// If the answer is no success.
     pub fn post(&mut self, path: &str, content_type: &str, body: &[u8]) -> String {
+        let (status, answer) = self.try_post(path, content_type, body);
+        assert!((200..300).contains(&status), "{path}: {status} {answer}");
+        answer
+    }
+
+    /// As [`Client::post`], with the status beside the answer's body, whichever it is.
+    ///
+    /// # Panics
+    /// If there is no answer.
+    pub fn try_post(&mut self, path: &str, content_type: &str, body: &[u8]) -> (u16, String) {
         let encoding = if content_type == "application/x-protobuf" {
             "Content-Encoding: snappy\r\nX-Prometheus-Remote-Write-Version: 0.1.0\r\n"
         } else {
             ""
         };
         let head = format!(
-            "POST {path} HTTP/1.1\r\nHost: {}\r\nContent-Type: {content_type}\r\n{encoding}Content-Length: {}\r\n\r\n",
+            "POST {path} HTTP/1.1\r\nHost: {}\r\n{}Content-Type: {content_type}\r\n{encoding}Content-Length: {}\r\n\r\n",
             self.host,
+            self.headers,
             body.len()
         );
         self.ask(&head, body)
@@ -47,11 +68,22 @@ impl Client {
     /// # Panics
     /// If the answer is no success.
     pub fn get(&mut self, path: &str) -> String {
-        let head = format!("GET {path} HTTP/1.1\r\nHost: {}\r\n\r\n", self.host);
+        let (status, answer) = self.try_get(path);
+        assert!((200..300).contains(&status), "{path}: {status} {answer}");
+        answer
+    }
+
+    /// As [`Client::get`], with the status beside the page, whichever it is.
+    ///
+    /// # Panics
+    /// If there is no answer.
+    pub fn try_get(&mut self, path: &str) -> (u16, String) {
+        let (host, headers) = (&self.host, &self.headers);
+        let head = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n{headers}\r\n");
         self.ask(&head, &[])
     }
 
-    fn ask(&mut self, head: &str, body: &[u8]) -> String {
+    fn ask(&mut self, head: &str, body: &[u8]) -> (u16, String) {
         let stream = self.stream.get_mut();
         stream.write_all(head.as_bytes()).expect("the server reads");
         stream.write_all(body).expect("the server reads");
@@ -92,7 +124,7 @@ impl Client {
             self.stream.read_exact(&mut answer).expect("a body");
         }
         let answer = String::from_utf8_lossy(&answer).into_owned();
-        assert!(status.contains(" 20"), "{head}{status}{answer}");
-        answer
+        let status = status.split(' ').nth(1).unwrap_or_default();
+        (status.parse().expect("a status"), answer)
     }
 }

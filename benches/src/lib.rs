@@ -1,4 +1,4 @@
-//! What several benches of whole processes need: an HTTP client, and what the kernel tells of a process. `docs/performance.md` holds what was measured.
+//! What several benches of whole processes need: the program as a child, an HTTP client, and what the kernel tells of a process. `docs/performance.md` holds what was measured.
 
 #![allow(
     clippy::unwrap_used,
@@ -8,3 +8,4 @@
 
 pub mod client;
 pub mod process;
+pub mod server;

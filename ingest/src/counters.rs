@@ -77,6 +77,8 @@ pub struct IntakeCounters {
     /// Samples lost because the log was away longer than the buffer reaches, and lines of datagrams that came faster than they could be
     /// decoded (collectors and sockets only: a client over HTTP keeps its own).
     pub dropped_samples: AtomicU64,
+    /// Datagrams that the kernel dropped because a socket's buffer was full (sockets only; Linux only).
+    pub dropped_datagrams: AtomicU64,
     /// Body bytes read, as they came over the wire.
     pub body_bytes: AtomicU64,
 }

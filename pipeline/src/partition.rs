@@ -29,6 +29,9 @@ const TICK_TIME_MAX: Duration = Duration::from_secs(2);
 const LAST_READ_TIME_MAX: Duration = Duration::from_secs(2);
 /// A partition that only hears ticks commits its progress this often, so that the log can be trimmed without a link per tick.
 const IDLE_COMMIT_INTERVAL: Duration = Duration::from_secs(600);
+/// With a quarter more series than it knew when it was saved, and so many at least, the state is saved with the next checkpoint, whenever the last time was:
+/// to meet a series for the first time takes a restart as long as ten of its samples.
+const SERIES_UNSAVED_MAX: usize = 10_000;
 
 /// Figures of a partition that outlive its task.
 #[derive(Debug, Default)]
@@ -92,7 +95,10 @@ struct PartitionTask<'a> {
     published_anomalies: usize,
     published_forecasts: usize,
     last_commit: Instant,
-    last_snapshot: Instant,
+    /// When the state was saved; `None` if a restart has just replayed what a further one should not replay again.
+    last_snapshot: Option<Instant>,
+    /// How many series the saved state knows.
+    series_saved: usize,
     last_compaction: Instant,
     last_record: Instant,
     /// Whether the last tick found no way into the log, so that it is told once.
@@ -116,6 +122,8 @@ impl<'a> PartitionTask<'a> {
             reader,
         } = recovered;
         let now = Instant::now();
+        let saved_to = chain.snapshot().map(|snapshot| snapshot.next_offset);
+        let series_saved = live.lock().state.directory().len();
         PartitionTask {
             options,
             scores,
@@ -129,7 +137,10 @@ impl<'a> PartitionTask<'a> {
             published_anomalies: 0,
             published_forecasts: 0,
             last_commit: now,
-            last_snapshot: now,
+            last_snapshot: saved_to
+                .is_none_or(|saved| saved == chain.end())
+                .then_some(now),
+            series_saved,
             last_compaction: now,
             last_record: now,
             tick_failed: false,
@@ -337,9 +348,15 @@ impl<'a> PartitionTask<'a> {
     /// One checkpoint, then what it allows: trimming the log, telling the group, dropping replaced files later.
     async fn commit(&mut self, with_snapshot: bool) -> Result<(), PipelineError> {
         let started = Instant::now();
+        let (revised_before, series) = {
+            let live = self.live.lock();
+            let state = &live.state;
+            (state.pending().late.len(), state.directory().len())
+        };
+        let interval = self.options.checkpoint.snapshot_interval;
         let snapshot_due = with_snapshot
-            || self.last_snapshot.elapsed() >= self.options.checkpoint.snapshot_interval;
-        let revised_before = self.live.lock().state.pending().late.len();
+            || self.last_snapshot.is_none_or(|at| at.elapsed() >= interval)
+            || series >= self.series_saved + SERIES_UNSAVED_MAX.max(self.series_saved / 4);
         let snapshot_before = self.chain.snapshot().map(|at| at.path.clone());
         let done = checkpoint(
             self.options,
@@ -354,7 +371,7 @@ impl<'a> PartitionTask<'a> {
         self.published_forecasts = 0;
         self.last_commit = Instant::now();
         if done.with_snapshot {
-            self.last_snapshot = Instant::now();
+            (self.last_snapshot, self.series_saved) = (Some(Instant::now()), series);
         }
         let snapshot_gone =
             snapshot_before.filter(|path| self.chain.snapshot().is_some_and(|at| at.path != *path));

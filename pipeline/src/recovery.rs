@@ -49,6 +49,13 @@ pub(crate) async fn recover(
         Some(at) => {
             let bytes = options.archive.get_snapshot(at).await?;
             let state = PartitionState::decode(&bytes, options.processing.clone())?;
+            if let Some(version) = PartitionState::foreign_lessons(&bytes) {
+                warn!(
+                    partition,
+                    version,
+                    "what detectors and forecasts have learned was saved by another version of tidewatch; it is left out, and learned anew from the archive"
+                );
+            }
             if state.next_offset() != at.next_offset {
                 let detail = format!(
                     "snapshot of partition {partition} holds offset {:?}, its link says {:?}",

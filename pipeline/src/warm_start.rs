@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
+use bus::crash_point;
 use processors::{PartitionState, PastLearner, PastWindow, Unlearned};
 use schemas::{ArchiveFile, Counts, LinkKind, Micros, Resolution, SeriesId, Table};
 use sinks::{ArchivedRollup, ArchivedSample, Chain, NewLink, Wanted};
@@ -42,6 +43,7 @@ pub(crate) async fn learn_past(
     let started = Instant::now();
     let series = unlearned.until.len();
     let learned = read_past(options, chain.files(), state, unlearned).await?;
+    crash_point("warm_start.after_past");
     if learned == 0 {
         return Ok(());
     }
@@ -52,6 +54,7 @@ pub(crate) async fn learn_past(
         .archive
         .put_snapshot(&topic, partition, epoch, next, bytes);
     let snapshot = Some(put.await?);
+    crash_point("warm_start.after_snapshot");
     let (watermark, log_clock) = (chain.last().watermark, chain.last().log_clock);
     let before = chain.snapshot().map(|at| at.path.clone());
     let link = NewLink {
@@ -65,6 +68,7 @@ pub(crate) async fn learn_past(
         snapshot,
     };
     chain.append(link).await?;
+    crash_point("warm_start.after_link");
     let before: Vec<String> = before.into_iter().collect();
     options.archive.delete_files(&before).await?;
     let elapsed_ms = started.elapsed().as_millis() as u64;

@@ -6,7 +6,7 @@ schemas::error_codes! {
         expected: "The bytes that the checkpoint's SHA-256 stands for.",
         fix: "Restore the object below `snapshots/` of the archive that the message names from a copy or an older version of the bucket, then restart.";
     SNAPSHOT_VERSION = "TW-STATE-002", "The saved state is of another version of Tidewatch",
-        means: "This version can't read it. Nothing was changed; the partition waits.",
+        means: "This version can't read the open windows in it, which are nowhere else. Nothing was changed; the partition waits.",
         expected: "A snapshot of the version that the message names.",
         fix: "Run the version that wrote it, or one that says in the changelog that it reads it.";
 }

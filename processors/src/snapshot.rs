@@ -1,4 +1,10 @@
 //! The state as bytes and back: versioned, deterministic, bounded on restore. Integrity is the checkpoint's (SHA-256).
+//!
+//! ```text
+//! magic 8 | version 4 | version of what is learned 4 | unpacked length 8 | zstd: Saved, Learned (postcard)
+//! ```
+//! Two versions, because two things become of them: open windows can't be had again, so another version is refused; what detectors and forecasts
+//! have learned can be learned anew from the archive, so another version is left out.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::Read;
@@ -24,14 +30,16 @@ use crate::silence::Silences;
 use crate::state::{PartitionState, Pending, PerSeries};
 use crate::window::OpenWindow;
 
-/// First bytes of a snapshot, then the version.
+/// First bytes of a snapshot, then the versions.
 const MAGIC: &[u8; 8] = b"TWSTATE\0";
-/// The version written and read.
+/// The version of [`Saved`] that is written and read. Raise it with each change of its form, and read the old form, too: nobody else can.
 const VERSION: u32 = 5;
+/// The version of [`Learned`] that is written and read. Raise it with each change of its form: an upgrade then learns it anew.
+const LEARNED_VERSION: u32 = 2;
 /// The most bytes a snapshot may unpack to. 16 GiB: 2 million series with a minute of one-second samples stay below 8.
 const UNPACKED_BYTES_MAX: u64 = 16 << 30;
-/// Magic, version, unpacked length.
-const HEADER_BYTES: usize = 20;
+/// Magic, versions, unpacked length.
+const HEADER_BYTES: usize = 24;
 
 /// Why bytes are not a snapshot.
 #[derive(Debug, thiserror::Error)]
@@ -41,7 +49,7 @@ pub enum SnapshotError {
     Damaged(String),
     /// Written by another version (bad configuration).
     #[error(
-        "state snapshot has version {found}; this version of tidewatch reads version {VERSION}: run the version that wrote it"
+        "state snapshot has version {found}; this version of tidewatch reads version {VERSION}, and the open windows in it are nowhere else: run the version that wrote it"
     )]
     Version {
         /// The version found.
@@ -67,6 +75,7 @@ impl HasCode for SnapshotError {
     }
 }
 
+/// What can't be had again: the log may end where a snapshot begins.
 #[derive(Serialize, Deserialize)]
 struct Saved {
     metrics: Vec<String>,
@@ -75,17 +84,33 @@ struct Saved {
     series: Vec<(u32, u32, u8)>,
     last_time: Vec<Micros>,
     interval: Vec<u32>,
-    detectors: Vec<SeriesDetectors>,
-    rates: Vec<CounterRate>,
     open: Vec<SavedWindow>,
     levels: [Level; 4],
+    log_clock: Micros,
+    next_offset: NextOffset,
+}
+
+/// What the archive can teach again. By series index, or of none.
+#[derive(Default, Serialize, Deserialize)]
+struct Learned {
+    detectors: Vec<SeriesDetectors>,
+    rates: Vec<CounterRate>,
     correlation: Correlation,
     forests: ResourceForests,
     siblings: SavedGroups,
     silences: Silences,
     forecasting: SavedForecasting,
-    log_clock: Micros,
-    next_offset: NextOffset,
+}
+
+impl Learned {
+    /// What is known of so many series before anything was learned.
+    fn nothing(series_count: usize) -> Self {
+        Learned {
+            detectors: vec![SeriesDetectors::default(); series_count],
+            rates: vec![CounterRate::default(); series_count],
+            ..Learned::default()
+        }
+    }
 }
 
 /// The rows of an open window.
@@ -131,29 +156,39 @@ impl PartitionState {
             label_sets: sets.0,
             last_time: self.per_series.last_time.clone(),
             interval: self.per_series.interval.clone(),
-            detectors: self.per_series.detectors.clone(),
-            rates: self.per_series.rates.clone(),
             open: open.collect(),
             levels: self.levels.each_ref().map(Level::trimmed),
+            log_clock: self.log_clock,
+            next_offset: self.next_offset,
+        };
+        let learned = Learned {
+            detectors: self.per_series.detectors.clone(),
+            rates: self.per_series.rates.clone(),
             correlation: self.correlation.clone(),
             forests: self.forests.clone(),
             siblings: self.siblings.saved(),
             silences: self.silences.clone(),
             forecasting: self.forecasting.save(),
-            log_clock: self.log_clock,
-            next_offset: self.next_offset,
         };
         // Plain data without maps or borrowed parts always serialises; level 1 because this stands between a checkpoint and its link.
-        let raw = postcard::to_stdvec(&saved).unwrap_or_default();
+        let raw = postcard::to_stdvec(&(saved, learned)).unwrap_or_default();
         let mut bytes = Vec::with_capacity(HEADER_BYTES + raw.len() / 3);
         bytes.extend_from_slice(MAGIC);
         bytes.extend_from_slice(&VERSION.to_le_bytes());
+        bytes.extend_from_slice(&LEARNED_VERSION.to_le_bytes());
         bytes.extend_from_slice(&(raw.len() as u64).to_le_bytes());
         bytes.extend(zstd::bulk::compress(&raw, 1).unwrap_or_default());
         bytes
     }
 
-    /// The state that [`PartitionState::encode`] wrote, under the settings of now.
+    /// The version of what was learned in a snapshot, if it is another than this program's: [`PartitionState::decode`] leaves that out.
+    pub fn foreign_lessons(bytes: &[u8]) -> Option<u32> {
+        let [_, learned] = versions(bytes)?;
+        (learned != LEARNED_VERSION).then_some(learned)
+    }
+
+    /// The state that [`PartitionState::encode`] wrote, under the settings of now. What another version of the detectors and forecasts has learned is
+    /// left out, as if they had been off; [`PartitionState::unlearned`] says what they lack then.
     ///
     /// # Errors
     /// `Damaged` (corruption: set the file aside) or `Version`.
@@ -165,14 +200,11 @@ impl PartitionState {
         if &header[..8] != MAGIC {
             return Err(damaged("it does not start like a state snapshot"));
         }
-        let version = header[8..12]
-            .try_into()
-            .map(u32::from_le_bytes)
-            .unwrap_or_default();
+        let [version, learned_version] = versions(header).unwrap_or_default();
         if version != VERSION {
             return Err(SnapshotError::Version { found: version });
         }
-        let length = header[12..20]
+        let length = header[16..24]
             .try_into()
             .map(u64::from_le_bytes)
             .unwrap_or(u64::MAX);
@@ -182,12 +214,21 @@ impl PartitionState {
             )));
         }
         let raw = unpack(packed, length).map_err(|error| damaged(&error.to_string()))?;
-        let saved: Saved =
-            postcard::from_bytes(&raw).map_err(|error| damaged(&error.to_string()))?;
-        Self::from_saved(saved, config)
+        let (saved, rest) = postcard::take_from_bytes::<Saved>(&raw)
+            .map_err(|error| damaged(&error.to_string()))?;
+        let learned = if learned_version == LEARNED_VERSION {
+            postcard::from_bytes(rest).map_err(|error| damaged(&error.to_string()))?
+        } else {
+            Learned::nothing(saved.series.len())
+        };
+        Self::from_parts(saved, learned, config)
     }
 
-    fn from_saved(saved: Saved, config: ProcessingConfig) -> Result<Self, SnapshotError> {
+    fn from_parts(
+        saved: Saved,
+        learned: Learned,
+        config: ProcessingConfig,
+    ) -> Result<Self, SnapshotError> {
         let damaged = |what: &str| SnapshotError::Damaged(what.to_owned());
         let metrics: Vec<Arc<str>> = saved
             .metrics
@@ -219,18 +260,18 @@ impl PartitionState {
         if [
             saved.last_time.len(),
             saved.interval.len(),
-            saved.detectors.len(),
-            saved.rates.len(),
+            learned.detectors.len(),
+            learned.rates.len(),
         ]
         .iter()
         .any(|len| *len != n)
         {
             return Err(damaged("its columns differ in length"));
         }
-        if !saved.correlation.fits(n) {
+        if !learned.correlation.fits(n) {
             return Err(damaged("a move is of no series"));
         }
-        let siblings = SiblingGroups::restored(saved.siblings, n)
+        let siblings = SiblingGroups::restored(learned.siblings, n)
             .ok_or_else(|| damaged("a group of siblings is out of shape"))?;
         if !saved.levels.iter().all(|level| level.fits(n)) {
             return Err(damaged("an open rollup is out of shape"));
@@ -265,14 +306,14 @@ impl PartitionState {
         }
         let table = SeriesTable::from_directory(directory);
         let resources = table.resources();
-        if !saved.forests.fits(n, resources.len()) {
+        if !learned.forests.fits(n, resources.len()) {
             return Err(damaged("a forest is out of shape"));
         }
-        if !saved.silences.fits(resources.len()) {
+        if !learned.silences.fits(resources.len()) {
             return Err(damaged("a silence is of no resource"));
         }
         let resource_of = |series| resources.of(series);
-        let forecasting = Forecasting::restore(saved.forecasting, table.directory(), resource_of)
+        let forecasting = Forecasting::restore(learned.forecasting, table.directory(), resource_of)
             .ok_or_else(|| damaged("a forecast is of no series"))?;
         Ok(PartitionState {
             calendar: SeriesCalendar::new(&config),
@@ -281,15 +322,15 @@ impl PartitionState {
             per_series: PerSeries {
                 last_time: saved.last_time,
                 interval: saved.interval,
-                detectors: saved.detectors,
-                rates: saved.rates,
+                detectors: learned.detectors,
+                rates: learned.rates,
             },
             open,
             levels: saved.levels,
-            correlation: saved.correlation,
-            forests: saved.forests,
+            correlation: learned.correlation,
+            forests: learned.forests,
             siblings,
-            silences: saved.silences,
+            silences: learned.silences,
             forecasting,
             log_clock: saved.log_clock,
             next_offset: saved.next_offset,
@@ -297,6 +338,15 @@ impl PartitionState {
             pending: Pending::default(),
         })
     }
+}
+
+/// Both versions in a snapshot's header.
+fn versions(bytes: &[u8]) -> Option<[u32; 2]> {
+    let at = |from: usize| {
+        let word = bytes.get(from..from + 4)?;
+        word.try_into().map(u32::from_le_bytes).ok()
+    };
+    Some([at(8)?, at(12)?])
 }
 
 /// Unpacks what has `length` bytes. Memory grows with what is there: a damaged header can claim any length.

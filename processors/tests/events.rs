@@ -259,7 +259,7 @@ fn a_disk_that_fills_says_when_and_is_held_to_it() {
             event.outlook.kind() == "time_to_full" && event.labels.get("host.name") == Some("a")
         })
         .collect();
-    assert!(full.len() > 48, "hourly, but {}", full.len());
+    assert!(full.len() > 20, "every six hours, but {}", full.len());
     assert!(full.iter().all(|event| event.metric == "disk_used_percent"));
     let newest = full.iter().max_by_key(|event| event.made_at).unwrap();
     let Outlook::TimeToFull {
@@ -280,7 +280,7 @@ fn a_disk_that_fills_says_when_and_is_held_to_it() {
     // 8 points a day from 40: at 100 after seven and a half days.
     let days = (dates.p50.unwrap() - START) as f64 / DAY as f64;
     assert!(
-        (days - 7.5).abs() < 0.5 && (used - 88.0).abs() < 1.0,
+        (days - 7.5).abs() < 0.5 && (used - 88.0).abs() < 2.1,
         "{newest:#?}"
     );
     let mut briers = Vec::new();
@@ -291,7 +291,7 @@ fn a_disk_that_fills_says_when_and_is_held_to_it() {
         }
     }
     assert!(
-        briers.len() > 100 && briers.iter().all(|brier| *brier < 0.05),
+        briers.len() > 40 && briers.iter().all(|brier| *brier < 0.05),
         "{briers:?}"
     );
 }

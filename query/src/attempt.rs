@@ -11,9 +11,10 @@ use datafusion::physical_plan::execute_stream;
 use futures::{FutureExt, StreamExt};
 
 use crate::answer::unique_names;
-use crate::engine::{Message, Sender, Shared};
 use crate::error::Failure;
 use crate::memory::{NestedPool, Refused};
+use crate::provider::scanned;
+use crate::shared::{Message, Sender, Shared};
 use crate::snapshot::Snapshot;
 use crate::store::QueryStore;
 use crate::{QueryError, guard, sandbox, yielding};
@@ -92,7 +93,7 @@ impl Attempt {
         sandbox::check_plan(&plan)?;
         let plan = guard::apply(plan)?;
         let plan = state.optimize(&plan)?;
-        self.snapshot.take(&plan).await?;
+        self.snapshot.take(scanned(&plan)?).await?;
         let plan = state
             .query_planner()
             .create_physical_plan(&plan, &state)

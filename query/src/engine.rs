@@ -1,22 +1,17 @@
 //! Takes SQL, gives rows: admission, the attempt, the one retry, the limits. Knows nothing of HTTP or terminals.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
-use datafusion::error::DataFusionError;
 use futures::{StreamExt, stream};
 use object_store::ObjectStore;
 use tokio::runtime::{Handle, Runtime};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::task::AbortHandle;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
 use crate::attempt::Attempt;
-use crate::session::Sessions;
-use crate::store::Verified;
-use crate::{Answer, Limits, Notes, QueryError, Tables, sandbox};
+use crate::shared::{Message, Sender, Shared};
+use crate::{Answer, Limits, QueryError, Tables, sandbox};
 
 /// 2 batches between the query and its reader: one in the making while one is sent. When full, the query waits.
 const BATCHES_AHEAD: usize = 2;
@@ -35,49 +30,11 @@ pub struct Engine {
     runtime: Mutex<Option<Runtime>>,
 }
 
-pub(crate) struct Shared {
-    pub(crate) archive: Arc<dyn ObjectStore>,
-    pub(crate) tables: Arc<dyn Tables>,
-    pub(crate) limits: Limits,
-    sessions: Mutex<Option<Arc<Sessions>>>,
-    pub(crate) verified: Option<Arc<Verified>>,
-    turns: Arc<Semaphore>,
-    waiting: AtomicUsize,
-}
-
-impl std::fmt::Debug for Shared {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Shared")
-            .field("limits", &self.limits)
-            .finish_non_exhaustive()
-    }
-}
-
-/// What the query's task tells its reader.
-pub(crate) enum Message {
-    Head(SchemaRef, Notes),
-    Rows(RecordBatch),
-    End,
-}
-
-pub(crate) type Sender = mpsc::Sender<Result<Message, QueryError>>;
-
 impl Engine {
     /// An engine over the archive's store (paths below the archive's root) and its tables.
     pub fn new(store: Arc<dyn ObjectStore>, tables: Arc<dyn Tables>, limits: Limits) -> Engine {
-        let turns = Arc::new(Semaphore::new(limits.concurrent_max.max(1)));
-        let verified = limits.verify_files.then(Arc::default);
-        let shared = Shared {
-            archive: store,
-            tables,
-            limits,
-            sessions: Mutex::default(),
-            verified,
-            turns,
-            waiting: AtomicUsize::new(0),
-        };
         Engine {
-            shared: Arc::new(shared),
+            shared: Arc::new(Shared::new(store, tables, limits)),
             runtime: Mutex::default(),
         }
     }
@@ -166,77 +123,6 @@ struct StopOnDrop(AbortHandle);
 impl Drop for StopOnDrop {
     fn drop(&mut self) {
         self.0.abort();
-    }
-}
-
-struct Waiting<'a>(&'a AtomicUsize);
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-impl Shared {
-    async fn turn(&self) -> Result<OwnedSemaphorePermit, QueryError> {
-        if let Ok(turn) = Arc::clone(&self.turns).try_acquire_owned() {
-            return Ok(turn);
-        }
-        let limits = &self.limits;
-        let before = self.waiting.fetch_add(1, Ordering::Relaxed);
-        let _waiting = Waiting(&self.waiting);
-        if before >= limits.waiting_max {
-            let value = format!("{} queries", limits.waiting_max);
-            return Err(QueryError::Busy {
-                what: "too many queries wait already",
-                value,
-                setting: "query.waiting_max",
-            });
-        }
-        match timeout(limits.wait, Arc::clone(&self.turns).acquire_owned()).await {
-            Ok(Ok(turn)) => Ok(turn),
-            Ok(Err(_)) => Err(QueryError::Stopped),
-            Err(_) => {
-                let value = format!(
-                    "{} at once, {} ms of waiting",
-                    limits.concurrent_max,
-                    limits.wait.as_millis()
-                );
-                Err(QueryError::Busy {
-                    what: "too many queries run already",
-                    value,
-                    setting: "query.concurrent_max` and `query.wait",
-                })
-            }
-        }
-    }
-
-    async fn receive(
-        &self,
-        receiver: &mut mpsc::Receiver<Result<Message, QueryError>>,
-        deadline: Instant,
-    ) -> Result<Message, QueryError> {
-        match timeout_at(deadline, receiver.recv()).await {
-            Ok(Some(message)) => message,
-            // The task stops at the deadline too, and may be first.
-            Ok(None) if Instant::now() < deadline => Err(QueryError::Stopped),
-            Ok(None) | Err(_) => Err(QueryError::Limit {
-                what: "the query took too long".to_owned(),
-                value: format!("{} ms", self.limits.timeout.as_millis()),
-                setting: "query.timeout",
-                help: "Ask for less: a shorter `time` range, one `metric`, a coarser `rollups_…` table",
-            }),
-        }
-    }
-
-    pub(crate) fn sessions(&self) -> Result<Arc<Sessions>, DataFusionError> {
-        let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(sessions) = sessions.as_ref() {
-            return Ok(Arc::clone(sessions));
-        }
-        Ok(Arc::clone(
-            sessions.insert(Arc::new(Sessions::new(&self.limits)?)),
-        ))
     }
 }
 

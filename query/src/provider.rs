@@ -1,20 +1,23 @@
 //! A table of the archive as DataFusion scans it: the committed files that can matter, beside the hot rows.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
+use datafusion::catalog::default_table_source::source_as_provider;
 use datafusion::catalog::memory::{DataSourceExec, MemorySourceConfig};
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::stats::Precision;
+use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{ColumnStatistics, ScalarValue, Statistics};
 use datafusion::datasource::TableType;
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::physical_plan::parquet::CachedParquetFileReaderFactory;
 use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource};
 use datafusion::error::{DataFusionError, Result};
-use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
+use datafusion::logical_expr::{Expr, LogicalPlan, TableProviderFilterPushDown};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::physical_plan::union::UnionExec;
@@ -25,7 +28,7 @@ use schemas::{ArchiveFile, Table};
 
 use crate::snapshot::Snapshot;
 use crate::store::archive_url;
-use crate::{QueryError, bounds};
+use crate::{QueryError, ScanBounds, bounds};
 
 /// One table of the archive, as one query sees it.
 #[derive(Debug)]
@@ -43,11 +46,6 @@ impl ArchiveTable {
             schema: table_schema(table),
             snapshot,
         }
-    }
-
-    /// Which table it is.
-    pub(crate) fn table(&self) -> Table {
-        self.table
     }
 
     /// The scan of committed files, spread evenly by size over the plan's partitions.
@@ -238,4 +236,30 @@ fn projected(schema: &SchemaRef, projection: Option<&Vec<usize>>) -> Result<Sche
         Some(columns) => Arc::new(schema.project(columns)?),
         None => Arc::clone(schema),
     })
+}
+
+/// The tables of the archive that a plan scans, each once, with the bounds of all its scans together.
+pub(crate) fn scanned(plan: &LogicalPlan) -> Result<Vec<(Table, ScanBounds)>> {
+    let mut wanted: BTreeMap<Table, ScanBounds> = BTreeMap::new();
+    plan.apply_with_subqueries(|node| {
+        if let LogicalPlan::TableScan(scan) = node
+            && let Some(archive) = source_as_provider(&scan.source)?.downcast_ref::<ArchiveTable>()
+        {
+            let schema = scan.source.schema();
+            let asked = ScanBounds {
+                columns: scan.projection.as_ref().map(|projection| {
+                    let names = projection.iter().map(|i| schema.field(*i).name().clone());
+                    names.collect()
+                }),
+                ..bounds::of_filters(&scan.filters)
+            };
+            let hull = match wanted.remove(&archive.table) {
+                Some(known) => bounds::either(known, asked),
+                None => asked,
+            };
+            wanted.insert(archive.table, hull);
+        }
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    Ok(wanted.into_iter().collect())
 }

@@ -19,27 +19,11 @@ use schemas::Table;
 use crate::demo_events::{DEMO_EVENTS, demo_events};
 use crate::ledger::{Ledger, LedgerTable};
 use crate::memory::NestedPool;
+use crate::names::{CATALOG, SCHEMA, table_names};
 use crate::provider::ArchiveTable;
 use crate::snapshot::Snapshot;
 use crate::store::OneStore;
 use crate::{Limits, guard, sandbox};
-
-/// The catalogue's name in three-part table names.
-pub(crate) const CATALOG: &str = "tidewatch";
-/// The schema's name in two- and three-part table names.
-pub(crate) const SCHEMA: &str = "public";
-
-/// All tables, by name.
-pub(crate) fn table_names() -> Vec<&'static str> {
-    Table::all()
-        .map(Table::name)
-        .chain([
-            Ledger::Checkpoints.name(),
-            Ledger::DeadLetters.name(),
-            DEMO_EVENTS,
-        ])
-        .collect()
-}
 
 /// What all sessions share: functions and rules, the memory of all queries, the disk of all spills, the cache of Parquet footers.
 #[derive(Debug)]

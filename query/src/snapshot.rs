@@ -5,16 +5,13 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::RecordBatch;
-use datafusion::catalog::default_table_source::source_as_provider;
-use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::error::Result;
-use datafusion::logical_expr::LogicalPlan;
 use schemas::Table;
 use tokio::sync::OnceCell;
 
-use crate::provider::ArchiveTable;
+use crate::checkpoint_rows::checkpoint_rows;
 use crate::store::QueryStore;
-use crate::{Notes, QueryError, ScanBounds, TableView, Tables, bounds, ledger};
+use crate::{Notes, QueryError, ScanBounds, TableView, Tables};
 
 /// What one attempt of one query sees.
 pub(crate) struct Snapshot {
@@ -44,31 +41,8 @@ impl Snapshot {
         }
     }
 
-    /// Looks at every table that a plan scans, once each, within the bounds of all its scans together.
-    pub(crate) async fn take(&self, plan: &LogicalPlan) -> Result<()> {
-        let mut wanted: BTreeMap<Table, ScanBounds> = BTreeMap::new();
-        plan.apply_with_subqueries(|node| {
-            if let LogicalPlan::TableScan(scan) = node
-                && let Some(archive) =
-                    source_as_provider(&scan.source)?.downcast_ref::<ArchiveTable>()
-            {
-                let schema = scan.source.schema();
-                let asked = ScanBounds {
-                    columns: scan.projection.as_ref().map(|projection| {
-                        let names = projection.iter().map(|i| schema.field(*i).name().clone());
-                        names.collect()
-                    }),
-                    ..bounds::of_filters(&scan.filters)
-                };
-                let hull = match wanted.remove(&archive.table()) {
-                    Some(known) => bounds::either(known, asked),
-                    None => asked,
-                };
-                wanted.insert(archive.table(), hull);
-            }
-            Ok(TreeNodeRecursion::Continue)
-        })?;
-        let wanted: Vec<_> = wanted.into_iter().collect();
+    /// Looks at each of the tables that a plan scans, within its bounds.
+    pub(crate) async fn take(&self, wanted: Vec<(Table, ScanBounds)>) -> Result<()> {
         let views = self.tables.views(&wanted).await.map_err(QueryError::from)?;
         let mut known = self.views.lock().unwrap_or_else(PoisonError::into_inner);
         known.extend(
@@ -111,7 +85,7 @@ impl Snapshot {
     pub(crate) async fn checkpoints(&self) -> Result<RecordBatch> {
         let rows = self.checkpoints.get_or_try_init(|| async {
             let links = self.tables.checkpoints().await.map_err(QueryError::from)?;
-            ledger::checkpoint_rows(&links)
+            checkpoint_rows(&links)
         });
         rows.await.cloned()
     }

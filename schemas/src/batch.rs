@@ -28,6 +28,7 @@ use arrow::error::ArrowError;
 use arrow::ipc::reader::StreamDecoder;
 use arrow::ipc::writer::StreamWriter;
 use bytes::Bytes;
+use foldhash::fast::RandomState;
 
 use crate::series::METRIC_BYTES_MAX;
 use crate::time::Micros;
@@ -415,9 +416,9 @@ fn read_label_sets(map: &MapArray) -> Result<Vec<Labels>, BatchError> {
 #[derive(Debug, Default)]
 pub struct BatchBuilder {
     metrics: Vec<Arc<str>>,
-    metric_index: HashMap<Arc<str>, u32>,
+    metric_index: HashMap<Arc<str>, u32, RandomState>,
     label_sets: Vec<Labels>,
-    label_index: HashMap<Labels, u32>,
+    label_index: HashMap<Labels, u32, RandomState>,
     metric_keys: Vec<u32>,
     label_keys: Vec<u32>,
     kinds: Vec<u8>,

@@ -2,8 +2,9 @@
 //! `hostile_input` and the targets in `fuzz/`.
 
 use bytes::Bytes;
-use ingest::collectors::scrape::{Exposition, Format, read_groups, read_series};
+use ingest::collectors::scrape::{self, Exposition, read_groups, read_series};
 use ingest::door::{Batcher, TimeUnit};
+use ingest::foreign::{Format, Reading};
 use ingest::http;
 use ingest::sockets::{graphite, statsd};
 use processors::{PartitionState, ProcessingConfig};
@@ -26,7 +27,7 @@ pub struct Entry {
 }
 
 /// All of them.
-pub const ENTRIES: [Entry; 14] = [
+pub const ENTRIES: [Entry; 16] = [
     entry("remote_write", |body| {
         decode(|door| drop(http::decode_remote_write(body, door)));
     }),
@@ -51,6 +52,12 @@ pub const ENTRIES: [Entry; 14] = [
     entry("json_lines", |body| {
         decode(|door| drop(http::decode_json_lines(body, NOW, door)));
     }),
+    entry("telegraf_json", |body| {
+        decode_record(Format::TelegrafJson, body);
+    }),
+    entry("native_json", |body| {
+        decode_record(Format::NativeJson, body)
+    }),
     entry("statsd", |body| {
         decode(|door| statsd::decode(body, NOW, 1000, door));
     }),
@@ -61,7 +68,7 @@ pub const ENTRIES: [Entry; 14] = [
         }
     }),
     entry("exposition", |body| {
-        for format in [Format::Text, Format::OpenMetrics] {
+        for format in [scrape::Format::Text, scrape::Format::OpenMetrics] {
             let mut lines = Exposition::new(body, format);
             while let Ok(Some(line)) = lines.next_line() {
                 drop(read_series(line.series));
@@ -91,11 +98,17 @@ const fn entry(name: &'static str, run: fn(&[u8])) -> Entry {
 /// A snapshot's file of these bytes: what stands behind its compression, which few changes of a whole file reach.
 fn packed(state: &[u8]) -> Vec<u8> {
     let mut file = PartitionState::new(ProcessingConfig::default()).encode();
-    // Magic and version stay; then come the length and the compressed bytes.
-    file.truncate(12);
+    // Magic and versions stay; then come the length and the compressed bytes.
+    file.truncate(16);
     file.extend_from_slice(&(state.len() as u64).to_le_bytes());
     file.extend(zstd::bulk::compress(state, 1).unwrap_or_default());
     file
+}
+
+/// Decodes the value of a record of a foreign topic.
+fn decode_record(format: Format, value: &[u8]) {
+    let unit = http::LineUnit::Auto;
+    decode(|door| drop(Reading { format, unit }.decode(value, NOW, door)));
 }
 
 /// Decodes into a door of its own, and writes what came in as records.

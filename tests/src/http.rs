@@ -1,7 +1,7 @@
 //! A small HTTP/1.1 client on the standard library: one request per connection, so that an answer is never mixed up with another.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
 /// How long a request may take before its outcome counts as unknown. Long: a debug build on a busy machine is slow, and a test that
@@ -125,6 +125,51 @@ pub fn request(
             Err(error) => error.to_string(),
         })
     })
+}
+
+/// Sends what a client once sent, as it is. The connection stays open as long as what is answered is kept, and is read by nobody.
+///
+/// # Panics
+/// If nobody listens, or the bytes can't be sent.
+pub fn replay(address: SocketAddr, sent: &[u8]) -> TcpStream {
+    let mut stream = TcpStream::connect(address).expect("a connection");
+    stream.write_all(sent).expect("bytes are taken");
+    stream
+}
+
+/// The first request of what a connection sent, and its body; `None` if that is no complete HTTP/1.1 request with a length.
+pub fn first_request(sent: &[u8]) -> Option<(&[u8], &[u8])> {
+    let body_start = sent.windows(4).position(|w| w == b"\r\n\r\n")? + 4;
+    let head = std::str::from_utf8(&sent[..body_start])
+        .ok()?
+        .to_ascii_lowercase();
+    let length = head
+        .lines()
+        .find_map(|line| line.strip_prefix("content-length:"))?;
+    let end = body_start + length.trim().parse::<usize>().ok()?;
+    Some((sent.get(..end)?, sent.get(body_start..end)?))
+}
+
+/// An endpoint that answers every request with one body of the exposition format, on a thread of its own until the process ends.
+///
+/// # Panics
+/// If no port is free.
+pub fn endpoint(body: &'static str) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("an address");
+    std::thread::spawn(move || {
+        for connection in listener.incoming() {
+            let Ok(mut stream) = connection else { return };
+            let mut request = [0; 4096];
+            let _some = stream.read(&mut request);
+            let length = body.len();
+            let _sent = write!(
+                stream,
+                "HTTP/1.1 200 OK\r\ncontent-type: text/plain; version=0.0.4\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"
+            );
+        }
+    });
+    address
 }
 
 /// The answer in `raw`; `None` if it is cut short.

@@ -1,12 +1,14 @@
 //! Finds or starts the real Kafka that tests run against, or says loudly that they were skipped.
 
 pub mod broker;
+pub mod cluster;
 pub mod secured;
 
 use std::io::Write;
 use std::sync::OnceLock;
 
 pub use broker::Broker;
+pub use cluster::Cluster;
 pub use secured::SecuredBroker;
 
 /// Names a broker that runs already, `host:port`.

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 
 pub mod agents;
 pub mod audit;
+pub mod captured;
 pub mod compose;
 pub mod entries;
 pub mod http;
@@ -24,6 +25,8 @@ pub mod process;
 pub mod prometheus;
 pub mod python;
 pub mod random;
+pub mod recorder;
+pub mod samples;
 pub mod scenario;
 pub mod slow_proxy;
 pub mod small_disk;

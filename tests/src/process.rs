@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
@@ -77,6 +77,27 @@ pub fn binary() -> &'static Path {
             })
             .expect("cargo names the executable it built")
     })
+}
+
+/// Runs a command of the program to its end, started in `directory`, with nothing on standard input.
+pub fn run(directory: &Path, arguments: &[&str]) -> Output {
+    Command::new(binary())
+        .args(arguments)
+        .current_dir(directory)
+        .stdin(Stdio::null())
+        .output()
+        .expect("the program starts")
+}
+
+/// What such a command says on standard output.
+///
+/// # Panics
+/// If it fails, with what it said on standard error.
+pub fn said(directory: &Path, arguments: &[&str]) -> String {
+    let output = run(directory, arguments);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{arguments:?}: {errors}");
+    String::from_utf8(output.stdout).expect("UTF-8")
 }
 
 /// How to start the program. Everything it writes goes below one directory: `data/`, `config.toml`, `tidewatch.log`.
@@ -191,6 +212,7 @@ impl Launch {
             log_start,
             status: None,
             wrapped: !self.wrapper.is_empty(),
+            token: None,
         }
     }
 
@@ -211,6 +233,7 @@ pub struct Tidewatch {
     log_start: u64,
     status: Option<ExitStatus>,
     wrapped: bool,
+    token: Option<String>,
 }
 
 impl Tidewatch {
@@ -444,16 +467,24 @@ impl Tidewatch {
         )
     }
 
+    /// Asks every SQL question with this token from now on.
+    pub fn ask_with(&mut self, token: &str) {
+        self.token = Some(format!("Bearer {token}"));
+    }
+
     /// Asks an SQL question of the running program; the rows as JSON objects.
     ///
     /// # Panics
     /// If the answer is not 200 with one JSON object per line.
     pub fn sql(&self, query: &str) -> Vec<serde_json::Value> {
         let body = serde_json::json!({ "query": query, "format": "ndjson" }).to_string();
-        let answer = http::post(
+        let mut headers = vec![("content-type", "application/json")];
+        headers.extend(self.token.as_deref().map(|token| ("authorization", token)));
+        let answer = http::request(
             self.listen,
+            "POST",
             "/api/v1/sql",
-            "application/json",
+            &headers,
             body.as_bytes(),
         )
         .unwrap_or_else(|e| panic!("`{query}`: {e}\n{}", self.log()));

@@ -3,34 +3,12 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::fmt::Write as _;
-use std::path::Path;
-use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
-use tests::process::binary;
+use tests::process::{run, said};
 
 /// 2026-03-01T00:00:00Z, seconds.
 const MARCH: i64 = 1_772_323_200;
-
-fn tidewatch(directory: &Path, arguments: &[&str]) -> Output {
-    Command::new(binary())
-        .args(arguments)
-        .current_dir(directory)
-        .stdin(Stdio::null())
-        .output()
-        .unwrap()
-}
-
-fn succeeded(directory: &Path, arguments: &[&str]) -> String {
-    let output = tidewatch(directory, arguments);
-    assert!(
-        output.status.success(),
-        "{arguments:?}: {}\n{}",
-        output.status,
-        String::from_utf8_lossy(&output.stderr)
-    );
-    String::from_utf8(output.stdout).unwrap()
-}
 
 /// Two weeks of one host, every ten minutes: one disk fills (told as used and free), one is cleaned each day (told as available and size),
 /// one lies still (told in per cent), and a processor that has no ceiling.
@@ -64,10 +42,10 @@ fn what_fills_comes_first_and_what_is_cleaned_stays_quiet() {
     let directory = tempfile::tempdir().unwrap();
     let place = directory.path();
     std::fs::write(place.join("march.csv"), fortnight()).unwrap();
-    succeeded(place, &["replay", "march.csv", "--data-dir", "data"]);
+    said(place, &["replay", "march.csv", "--data-dir", "data"]);
     let report = |arguments: &[&str]| {
         let all = [&["report", "capacity", "--data-dir", "data"], arguments].concat();
-        succeeded(place, &all)
+        said(place, &all)
     };
     assert_eq!(report(&["--output", "first.json"]), "");
     let text = std::fs::read_to_string(place.join("first.json")).unwrap();
@@ -118,10 +96,10 @@ fn what_is_missing_is_said_with_its_code() {
         format!("timestamp,metric,host,value\n{cpu}"),
     )
     .unwrap();
-    succeeded(place, &["replay", "cpu.csv", "--data-dir", "data"]);
+    said(place, &["replay", "cpu.csv", "--data-dir", "data"]);
     let refused = |arguments: &[&str], code: &str| {
         let all = [&["report", "capacity", "--data-dir", "data"], arguments].concat();
-        let output = tidewatch(place, &all);
+        let output = run(place, &all);
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(1), "{said}");
         assert!(said.contains(code), "{said}");

@@ -26,8 +26,7 @@ fn c2_every_crash_point_on_the_embedded_log() {
     }
     let points = bus::CRASH_POINTS
         .iter()
-        // Those of foreign topics have a test of their own: no request leads there.
-        .filter(|name| !name.starts_with("foreign."))
+        .filter(|name| !has_its_own_test(name))
         .flat_map(|name| [(*name).to_owned(), format!("{name}:3")])
         .collect();
     at_each(points, |point| {
@@ -48,7 +47,7 @@ fn c2_every_crash_point_on_kafka() {
     // What happens inside an append is the broker's own there.
     let points = bus::CRASH_POINTS
         .iter()
-        .filter(|name| !name.starts_with("append.") && !name.starts_with("foreign."))
+        .filter(|name| !name.starts_with("append.") && !has_its_own_test(name))
         .map(|name| (*name).to_owned())
         .collect();
     at_each(points, |point| {
@@ -68,6 +67,11 @@ fn c2_every_crash_point_on_kafka() {
         )
         .audit(&format!("after a crash at {point} on Kafka"));
     });
+}
+
+/// Whether no request leads there: topics of others (`foreign_topics`), a past that is learned from the archive (`warm_start`).
+fn has_its_own_test(point: &str) -> bool {
+    point.starts_with("foreign.") || point.starts_with("warm_start.")
 }
 
 /// Where a forecast or its score could be lost or doubled: between its topic, its file and its link.

@@ -4,31 +4,12 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::path::Path;
-use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
-use tests::process::binary;
+use tests::process::{run, said};
 
 /// 2026-03-01T00:00:00Z, seconds.
 const MARCH: i64 = 1_772_323_200;
-
-fn run(directory: &Path, arguments: &[&str]) -> Output {
-    Command::new(binary())
-        .args(arguments)
-        .current_dir(directory)
-        .stdin(Stdio::null())
-        .output()
-        .unwrap()
-}
-
-/// What a command says, which must succeed.
-fn said(directory: &Path, arguments: &[&str]) -> String {
-    let output = run(directory, arguments);
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{arguments:?}: {errors}");
-    String::from_utf8(output.stdout).unwrap()
-}
 
 fn objects(lines: &str) -> Vec<Value> {
     lines

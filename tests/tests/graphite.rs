@@ -3,12 +3,15 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
-use tests::process::{Launch, free_address};
+use tests::agents::Way;
+use tests::process::{Launch, free_address, has_program};
+use tests::recorder::Recorder;
 
 /// How long collectd measures.
 const RUN: Duration = Duration::from_secs(8);
@@ -50,6 +53,13 @@ fn written(directory: &Path) -> Samples {
     samples
 }
 
+/// Our configuration with the lines at the top of a page.
+fn our_settings(page: &str, title: &str, address: SocketAddr) -> String {
+    let replacements = [("127.0.0.1:2003", address.to_string())];
+    let blocks = tests::agents::settings_below(page, title, &replacements);
+    format!("{}\n{}", tests::FAST_CONFIG, blocks[0])
+}
+
 #[test]
 fn every_measurement_of_collectd_arrives() {
     let collectd = Path::new("/usr/sbin/collectd");
@@ -61,24 +71,22 @@ fn every_measurement_of_collectd_arrives() {
         );
         return;
     }
+    let mut way = Way::of("collectd", "write_graphite");
     // collectd writes no files below a directory that begins with a dot, as those of `tempdir` do.
     let directory = tempfile::Builder::new()
         .prefix("graphite")
         .tempdir()
         .unwrap();
     let address = free_address();
-    let launch = Launch::new(directory.path())
-        .env(
-            "TIDEWATCH__RECEIVERS__GRAPHITE__LISTEN",
-            &address.to_string(),
-        )
-        .env("TIDEWATCH__RECEIVERS__GRAPHITE__TEMPLATE", "host.metric*");
+    let ours = our_settings("collectd", "# collectd", address);
+    let launch = Launch::new(directory.path()).config(ours);
     let process = launch.start_ready();
+    let recorder = Recorder::start(address);
     let settings = tests::agents::settings(
-        "graphite",
+        "collectd",
         &[
-            ("127.0.0.1", address.ip().to_string()),
-            ("2003", address.port().to_string()),
+            ("127.0.0.1", recorder.address().ip().to_string()),
+            ("2003", recorder.address().port().to_string()),
         ],
     );
     let csv = directory.path().join("csv");
@@ -107,6 +115,13 @@ fn every_measurement_of_collectd_arrives() {
     )
     .unwrap();
     sender.wait().unwrap();
+    let first_lines: Vec<u8> = recorder.sent()[0]
+        .split_inclusive(|byte| *byte == b'\n')
+        .take(24)
+        .flatten()
+        .copied()
+        .collect();
+    tests::captured::keep_for_fuzzing("graphite", "collectd", &first_lines);
     assert!(
         csv.join("web.one").is_dir(),
         "collectd wrote nothing: {}",
@@ -133,6 +148,7 @@ fn every_measurement_of_collectd_arrives() {
             })
             .collect();
         if found == expected {
+            way.has_arrived(&format!("{} samples", found.len()));
             break;
         }
         let missing: Vec<_> = expected
@@ -154,5 +170,33 @@ fn every_measurement_of_collectd_arrives() {
         );
         std::thread::sleep(Duration::from_millis(200));
     }
+    process.stop_cleanly();
+}
+
+/// The line that the page of Graphite shows for a shell.
+#[test]
+fn a_line_that_is_sent_by_hand_arrives() {
+    if !has_program("bash") {
+        tests::skip("graphite", "the program `bash`", "TIDEWATCH_REQUIRE_BASH");
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let address = free_address();
+    let ours = our_settings("graphite", "# Graphite's plaintext", address);
+    let mut process = Launch::new(directory.path()).config(ours).start_ready();
+    let place = [("127.0.0.1/2003", address.to_string().replace(':', "/"))];
+    let line = tests::agents::settings("graphite", &place);
+    let sent = Command::new("bash").args(["-c", &line]).status().unwrap();
+    assert!(sent.success(), "{line}: {sent}");
+    let found = tests::samples::wait_until(&mut process, "host", "web1", |found| {
+        found.is_empty().then(|| "one was sent".to_owned())
+    });
+    let [sample] = found.as_slice() else {
+        panic!("{found:?}")
+    };
+    assert_eq!(
+        (sample.metric.as_str(), f64::from_bits(sample.value_bits)),
+        ("disk.used", 42.0)
+    );
     process.stop_cleanly();
 }

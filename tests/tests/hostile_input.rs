@@ -194,7 +194,14 @@ fn attacks() -> Vec<(&'static str, &'static str, Vec<u8>)> {
         }),
         ("calendar", "a recurrence every second", b"[[event]]\nname=\"x\"\nstart=1970-01-01T00:00:00\nduration=\"1s\"\nrepeat=\"FREQ=SECONDLY\"\n".to_vec()),
     ];
-    for name in ["otlp_json", "json_lines", "scrape_targets", "link"] {
+    for name in [
+        "otlp_json",
+        "json_lines",
+        "telegraf_json",
+        "native_json",
+        "scrape_targets",
+        "link",
+    ] {
         attacks.push((name, "lists 10,000 deep", deep("[", "]")));
         attacks.push((name, "objects 10,000 deep", deep("{\"a\":", "}")));
     }

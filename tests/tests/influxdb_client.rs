@@ -4,6 +4,7 @@
 
 use std::process::Command;
 
+use tests::agents::Way;
 use tests::process::Launch;
 
 /// Points of the script below: per point two number fields, one boolean, one text that is no sample.
@@ -35,6 +36,7 @@ fn every_point_of_the_influxdb_client_arrives() {
     if !tests::audit::is_available("influxdb_client") {
         return;
     }
+    let mut way = Way::of("influxdb-client, Python", "/api/v2/write");
     let directory = tempfile::tempdir().unwrap();
     let process = Launch::new(directory.path()).start_ready();
     // The lines of the page make `client`.
@@ -84,5 +86,6 @@ fn every_point_of_the_influxdb_client_arrives() {
             expect("temp C", sum / 8.0)
         ]
     );
+    way.has_arrived(&format!("{} samples", 3 * POINTS));
     process.stop_cleanly();
 }

@@ -261,3 +261,127 @@ fn the_program_works_over_tls_and_shows_no_secret() {
     assert_eq!(refused.status.code(), Some(2), "{text}");
     assert!(text.contains("bus.security.password_file"), "{text}");
 }
+
+/// Foreign topics of a cluster that has its own ways in, beside our own log, which is embedded: by password, and by certificate.
+#[test]
+fn foreign_topics_are_read_over_tls_and_show_no_secret() {
+    let Some(broker) = secured_broker_for_tests() else {
+        return;
+    };
+    let directory = tempfile::tempdir().unwrap();
+    let [password, key_password] =
+        [("password", PASSWORD), ("key-password", KEY_PASSWORD)].map(|(name, secret)| {
+            let file = directory.path().join(name);
+            std::fs::write(&file, secret).unwrap();
+            file.display().to_string()
+        });
+    let ca = broker.ca_file().display().to_string();
+    let source = |name: &str, brokers: String, keys: &[(&str, &str)]| {
+        let keys: String = [("brokers", brokers.as_str()), ("ca_file", ca.as_str())]
+            .iter()
+            .chain(keys)
+            .map(|(key, value)| format!("{key} = \"{value}\"\n"))
+            .collect();
+        format!(
+            "[sources.kafka.{name}]\ntopics = [\"foreign-{name}\"]\nformat = \"influx\"\n{keys}"
+        )
+    };
+    let (certificate, key) = (broker.certificate_file(), broker.key_file());
+    let sources = [
+        source(
+            "password",
+            broker.sasl_ssl(),
+            &[
+                ("protocol", "sasl_ssl"),
+                ("username", USER),
+                ("password_file", &password),
+            ],
+        ),
+        source(
+            "certificate",
+            broker.ssl(),
+            &[
+                ("protocol", "ssl"),
+                ("certificate_file", certificate.to_str().unwrap()),
+                ("key_file", key.to_str().unwrap()),
+                ("key_password_file", &key_password),
+            ],
+        ),
+        // Whom the cluster refuses: told, and no matter to the others.
+        source(
+            "refused",
+            broker.sasl_ssl(),
+            &[
+                ("protocol", "sasl_ssl"),
+                ("username", USER),
+                ("password", "canary-wrong"),
+            ],
+        ),
+    ];
+    let config = format!("{}\n{}", tests::FAST_CONFIG, sources.concat());
+    let launch = Launch::new(directory.path())
+        .config(config.replace("level = \"info\"", "level = \"debug\""))
+        .env("TIDEWATCH__PROCESSING__BACKFILL", "true");
+
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let bus = KafkaBus::connect(options(
+            &broker.ssl(),
+            with_certificate(&broker, KEY_PASSWORD),
+        ))
+        .unwrap();
+        for (name, from) in [("password", 0), ("certificate", 100)] {
+            let topic = TopicSpec {
+                name: format!("foreign-{name}"),
+                partitions: 2,
+                retention_ms: -1,
+                log_append_time: false,
+            };
+            bus.create_topics(std::slice::from_ref(&topic))
+                .await
+                .unwrap();
+            for partition in 0..2 {
+                let records = (0..50).map(|step| {
+                    let value = from + 50 * i64::from(partition) + step;
+                    let time_s = 1_780_000_000 + value;
+                    Record {
+                        value: format!("load,host={name} value={value} {time_s}000000000").into(),
+                        ..Record::default()
+                    }
+                });
+                bus.append(&topic.name, partition, records.collect())
+                    .await
+                    .unwrap();
+            }
+        }
+    });
+    let process = launch.start_ready();
+    let sums = "SELECT labels['host'] AS way, count(*) AS n, CAST(sum(value) AS BIGINT) AS total FROM samples GROUP BY 1 ORDER BY 1";
+    let expected = serde_json::json!([
+        {"way": "certificate", "n": 100, "total": 14_950},
+        {"way": "password", "n": 100, "total": 4_950},
+    ]);
+    let deadline = Instant::now() + PATIENCE;
+    while serde_json::json!(process.sql(sums)) != expected {
+        assert!(
+            Instant::now() < deadline,
+            "{:?}\n{}",
+            process.sql(sums),
+            process.log()
+        );
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let refused = "SASL authentication error";
+    while !process.log().contains(refused) {
+        assert!(Instant::now() < deadline, "{}", process.log());
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    for page in ["/metrics", "/readyz?verbose", "/api/v1/status"] {
+        expect_no_secret(page, &http::get(process.address(), page).unwrap().text());
+    }
+    expect_no_secret("the log", &process.log());
+    process.stop_cleanly();
+}

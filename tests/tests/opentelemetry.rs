@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::process::Command;
 
 use serde_json::Value;
+use tests::agents::Way;
 use tests::process::{Launch, free_address};
 
 /// Makes metrics of every type, exports them three times, and prints what it exported: one line of JSON per series and time.
@@ -111,6 +112,10 @@ fn check(kind: &str, temporality: &str) {
     if !tests::audit::is_available("opentelemetry") {
         return;
     }
+    let mut way = Way::of(
+        "OpenTelemetry SDK, Python",
+        &format!("{kind}, {temporality}"),
+    );
     let directory = tempfile::tempdir().unwrap();
     let port = free_address();
     let launch =
@@ -167,6 +172,7 @@ fn check(kind: &str, temporality: &str) {
         assert_eq!(found.get(key), Some(value), "{key:?}");
     }
     assert_eq!(found.len(), expected.len(), "there is more than was sent");
+    way.has_arrived(&format!("{} samples", expected.len()));
     process.stop_cleanly();
 }
 

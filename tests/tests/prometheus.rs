@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use tests::agents::Way;
 use tests::process::{Launch, free_address, has_program};
 use tests::prometheus::Prometheus;
 
@@ -30,7 +31,7 @@ fn every_sample_that_prometheus_holds_arrives() {
         return;
     }
     // Without the line that asks for 2.0, which Debian's does not know.
-    check("prometheus", |settings| {
+    check("prometheus", "remote_write_1, Debian's", |settings| {
         let lines = settings.lines();
         let known: Vec<&str> = lines
             .filter(|line| !line.contains("protobuf_message"))
@@ -49,11 +50,12 @@ fn every_sample_arrives_by_remote_write_2() {
         );
         return;
     };
-    check(&program, str::to_owned);
+    check(&program, "remote_write_2, a minute", str::to_owned);
 }
 
 /// Lets a Prometheus scrape itself and us, and compares what it holds with what it wrote to us by the lines of its page.
-fn check(program: &str, change: impl Fn(&str) -> String) {
+fn check(program: &str, way: &str, change: impl Fn(&str) -> String) {
+    let mut way = Way::of("prometheus", way);
     let directory = tempfile::tempdir().unwrap();
     let launch = Launch::new(directory.path());
     let process = launch.start_ready();
@@ -127,6 +129,7 @@ fn check(program: &str, change: impl Fn(&str) -> String) {
         );
         std::thread::sleep(Duration::from_millis(500));
     }
+    way.has_arrived(&format!("{} samples", expected.len()));
     drop(sender);
     process.stop_cleanly();
 }

@@ -3,35 +3,16 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener};
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use tests::FAST_CONFIG;
+use tests::http::endpoint;
 use tests::process::{Launch, Tidewatch, free_address, has_program};
 use tests::prometheus::Prometheus;
 
 /// How long what was scraped may take until it is seen.
 const SEEN_MAX: Duration = Duration::from_secs(60);
-
-/// An endpoint that answers every request with one body, on a thread of its own until the process ends.
-fn endpoint(body: &'static str) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    std::thread::spawn(move || {
-        for connection in listener.incoming() {
-            let Ok(mut stream) = connection else { return };
-            let mut request = [0; 4096];
-            let _some = stream.read(&mut request);
-            let length = body.len();
-            let _sent = write!(
-                stream,
-                "HTTP/1.1 200 OK\r\ncontent-type: text/plain; version=0.0.4\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"
-            );
-        }
-    });
-    address
-}
 
 /// Waits until a query answers what is expected.
 #[track_caller]
@@ -104,6 +85,45 @@ fn a_target_that_is_taken_from_its_file_ends_with_markers() {
     expect(&process, sql, |rows| counts(rows) == (7, 0));
     std::fs::write(&targets, "[]").unwrap();
     expect(&process, sql, |rows| counts(rows) == (7, 7));
+    process.stop_cleanly();
+}
+
+/// An endpoint behind TLS, with a certificate that it signed itself: trusted by its file, and by nothing else.
+#[test]
+fn an_endpoint_behind_tls_is_scraped_by_those_who_trust_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let [theirs, ours] = ["theirs", "ours"].map(|name| {
+        let place = directory.path().join(name);
+        std::fs::create_dir(&place).unwrap();
+        place
+    });
+    // The endpoint is another instance. Its certificate is made at its first start, and names the loopback addresses.
+    let launch = Launch::new(&theirs).env("TIDEWATCH__SERVER__TLS__SELF_SIGNED", "true");
+    let mut endpoint = launch.start();
+    let certificate = launch.data_dir().join("tls/certificate.pem");
+    assert!(endpoint.wait_until(SEEN_MAX, |address| {
+        certificate.is_file() && TcpStream::connect(address).is_ok()
+    }));
+    let address = endpoint.address();
+    let table = |job: &str, ca_file: &str| {
+        format!(
+            "[[scrape]]\njob = \"{job}\"\ntargets = [\"{address}\"]\nscheme = \"https\"\ninterval = \"1s\"\n{ca_file}"
+        )
+    };
+    let trusts = format!("ca_file = \"{}\"\n", certificate.display());
+    let config = [table("trusts", &trusts), table("doubts", "")].concat();
+    let launch = Launch::new(&ours).config(format!("{FAST_CONFIG}{config}"));
+    let process = launch.start_ready();
+    let sql = "SELECT labels['job'] AS job, max(value) AS up, count(*) > 1 AS again FROM samples WHERE metric = 'up' GROUP BY 1 ORDER BY 1";
+    let expected = serde_json::json!([
+        {"job": "doubts", "up": 0.0, "again": true},
+        {"job": "trusts", "up": 1.0, "again": true},
+    ]);
+    expect(&process, sql, |rows| serde_json::json!(rows) == expected);
+    let sql = "SELECT DISTINCT labels['job'] AS job FROM samples WHERE metric = 'tidewatch_ingest_in_flight_bytes'";
+    let expected = serde_json::json!([{"job": "trusts"}]);
+    expect(&process, sql, |rows| serde_json::json!(rows) == expected);
+    assert!(process.log().contains("certificate"), "{}", process.log());
     process.stop_cleanly();
 }
 

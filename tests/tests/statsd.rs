@@ -5,6 +5,7 @@
 use std::process::Command;
 use std::time::Duration;
 
+use tests::agents::Way;
 use tests::process::{Launch, free_address};
 
 /// Follows the lines of docs/agents/statsd.md, which make `client` and `dog`. Pauses so that several intervals are gathered.
@@ -39,10 +40,16 @@ fn every_count_of_the_clients_arrives() {
     if !tests::audit::is_available("statsd") {
         return;
     }
+    let mut way = Way::of("statsd and datadog, Python", "UDP and TCP");
     let directory = tempfile::tempdir().unwrap();
     let address = free_address();
+    let ours = tests::agents::settings_below(
+        "statsd",
+        "# StatsD and DogStatsD",
+        &[("127.0.0.1:8125", address.to_string())],
+    );
     let launch = Launch::new(directory.path())
-        .env("TIDEWATCH__RECEIVERS__STATSD__LISTEN", &address.to_string())
+        .config(format!("{}\n{}", tests::FAST_CONFIG, ours[0]))
         .env("TIDEWATCH__RECEIVERS__STATSD__FLUSH_INTERVAL", "500ms");
     let process = launch.start_ready();
     let settings = tests::agents::settings(
@@ -131,5 +138,6 @@ fn every_count_of_the_clients_arrives() {
         );
         std::thread::sleep(Duration::from_millis(200));
     }
+    way.has_arrived("2,420 values");
     process.stop_cleanly();
 }

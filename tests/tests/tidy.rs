@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Lines that a Rust file may have.
@@ -291,6 +291,35 @@ fn every_room_inherits_the_lints_and_the_versions() {
             }
         }
     }
+}
+
+/// The versions of every package of a lock, by name.
+fn locked(path: &str) -> BTreeMap<String, BTreeSet<String>> {
+    let lock: toml::Table = read(path).parse().unwrap();
+    let mut versions: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for package in lock["package"].as_array().unwrap() {
+        let [name, version] = ["name", "version"].map(|key| package[key].as_str().unwrap());
+        let of_name = versions.entry(name.to_owned()).or_default();
+        of_name.insert(version.to_owned());
+    }
+    versions
+}
+
+#[test]
+fn what_is_fuzzed_is_built_of_the_same_versions() {
+    let (ours, fuzzed) = (locked("Cargo.lock"), locked("fuzz/Cargo.lock"));
+    let apart: Vec<&String> = ours
+        .iter()
+        .filter(|(name, versions)| {
+            let other = fuzzed.get(*name);
+            other.is_some_and(|other| other.is_disjoint(versions))
+        })
+        .map(|(name, _)| name)
+        .collect();
+    assert!(
+        apart.is_empty(),
+        "fuzz/Cargo.lock has other versions of {apart:?}; fuzz/Cargo.toml says how to mend it"
+    );
 }
 
 #[test]

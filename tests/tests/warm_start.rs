@@ -1,13 +1,18 @@
-//! Detection and forecasts that are turned on late learn the past of their series from the archive, once, before anything new is judged.
+//! Detection and forecasts that were off, or of another version, learn the past of their series from the archive, once, before anything new is judged.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use schemas::{Counts, LinkKind};
 use serde_json::Value;
-use tests::process::binary;
+use sinks::{Archive, Chain, NewLink, list_partitions, load_chain};
+use tests::process::{Launch, SIGABRT, SIGKILL, binary, ended_by, run_command};
+use tests::random::Random;
 
 /// 2026-03-01T00:00:00Z, seconds.
 const MARCH: i64 = 1_772_323_200;
@@ -65,8 +70,7 @@ fn replay(place: &Path, file: &str, data: &str, on: bool) -> Vec<Value> {
 /// The one number that a question has for an answer.
 fn count(place: &Path, data: &str, query: &str) -> u64 {
     let query = format!("SELECT count(*) AS n FROM {query}");
-    let answer =
-        tests::process::run_command(place, &["sql", "--data-dir", data, "-f", "csv", &query]);
+    let answer = run_command(place, &["sql", "--data-dir", data, "-f", "csv", &query]);
     answer.trim().trim_start_matches("n\n").parse().unwrap()
 }
 
@@ -83,7 +87,6 @@ fn what_is_turned_on_late_knows_the_past_at_once() {
     std::fs::write(place.join("past.csv"), history(0, PAST, 5)).unwrap();
     std::fs::write(place.join("first.csv"), history(PAST, PAST + 420, 1)).unwrap();
     std::fs::write(place.join("then.csv"), history(PAST + 420, PAST + 480, 1)).unwrap();
-    const LEARNED: &str = "checkpoints WHERE kind = 'commit' AND start_offset = end_offset";
     const FORECASTS: &str = "forecasts WHERE kind = 'value'";
 
     // Without a past, the first minutes are too early for an alarm, and the first hours for a forecast.
@@ -117,4 +120,207 @@ fn what_is_turned_on_late_knows_the_past_at_once() {
     assert_eq!(replay(place, "first.csv", "again", true), warm);
     replay(place, "then.csv", "warm", true);
     assert_eq!(count(place, "warm", LEARNED), partitions);
+}
+
+/// Links that hold no stretch of the log: those that made a learned past part of the chain.
+const LEARNED: &str = "checkpoints WHERE kind = 'commit' AND start_offset = end_offset";
+
+/// The settings of a live instance, with the detectors' own warm-up, which no such test outlasts.
+const LIVE: &str = "[collectors.host]\nenabled = false\n[processing]\nlateness = \"1s\"\ncheckpoint_interval = \"1s\"\ntick_interval = \"500ms\"\n";
+
+/// Seconds since 1970.
+fn now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    since.as_secs() as i64
+}
+
+/// A data directory `data` in `place`: eight days of two hosts that end a moment ago, every five minutes, seen by detectors or not.
+fn past_until_now(place: &Path, detection: bool) {
+    let (mut text, end) = (String::from("timestamp,metric,host,value\n"), now());
+    for step in (0..8 * 288).rev() {
+        let time = end - 300 * step - 10;
+        for host in 0..2 {
+            let noise = ((time * 7_919 + host * 31) % 101) as f64 / 100.0;
+            writeln!(text, "{time},load_now,h{host},{}", 30.0 + noise).unwrap();
+        }
+    }
+    std::fs::write(place.join("now.csv"), text).unwrap();
+    assert_eq!(
+        replay(place, "now.csv", "data", detection),
+        [] as [Value; 0]
+    );
+}
+
+/// What a live instance makes of its past and of a jump.
+#[derive(Debug, PartialEq)]
+struct Outcome {
+    /// Kind, direction and trust of each alarm.
+    alarms: Vec<String>,
+    samples: u64,
+    /// Samples in the rollups of the past.
+    rolled_up: String,
+    /// Links that made a learned past part of the chain.
+    learned: u64,
+}
+
+fn live_on(launch: &Launch) -> Outcome {
+    let mut process = launch.start_ready();
+    process.wait_for_partitions(4);
+    let line = format!("load,host=h0 now=900 {}", 1000 * now());
+    assert!(process.write_lines(&line).unwrap().is_success());
+    // The watermark has passed the jump once its window is sealed: nothing more comes of it.
+    let sealed = "SELECT 1 AS one FROM rollups_10s WHERE metric = 'load_now' AND max = 900";
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while process.sql(sealed).is_empty() {
+        assert!(Instant::now() < deadline, "{}", process.log());
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let alarms =
+        process.sql("SELECT kind, direction, trust FROM anomalies WHERE metric = 'load_now'");
+    process.stop_cleanly();
+    let data_dir = launch.data_dir();
+    let place = data_dir.parent().unwrap();
+    const ROLLED_UP: &str = "SELECT sum(count) AS n FROM rollups_10s WHERE metric = 'load_now'";
+    Outcome {
+        alarms: alarms.iter().map(Value::to_string).collect(),
+        samples: count(place, "data", "samples"),
+        rolled_up: run_command(
+            place,
+            &["sql", "--data-dir", "data", "-f", "csv", ROLLED_UP],
+        ),
+        learned: count(place, "data", LEARNED),
+    }
+}
+
+/// A copy of all that is in a directory. Nobody writes there.
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &to);
+        } else {
+            std::fs::copy(entry.path(), to).unwrap();
+        }
+    }
+}
+
+#[test]
+fn c2_a_death_while_the_past_is_learned_leaves_no_trace() {
+    let directory = tempfile::tempdir().unwrap();
+    let past = directory.path().join("past");
+    std::fs::create_dir(&past).unwrap();
+    past_until_now(&past, false);
+    let launch = |name: &str| {
+        let place = directory.path().join(name);
+        copy(&past, &place);
+        Launch::new(&place).config(LIVE)
+    };
+
+    let unharmed = live_on(&launch("unharmed"));
+    assert_eq!(unharmed.alarms.len(), 1, "{unharmed:?}");
+    assert!(unharmed.alarms[0].contains("\"trust\":1.0"), "{unharmed:?}");
+    assert_eq!(unharmed.samples, 2 * 8 * 288 + 1);
+    assert!((1..=2).contains(&unharmed.learned), "{unharmed:?}");
+
+    for point in [
+        "warm_start.after_past",
+        "warm_start.after_snapshot",
+        "warm_start.after_link",
+    ] {
+        let launch = launch(point);
+        let status = launch
+            .clone()
+            .crash_at(point)
+            .start()
+            .wait_exit(Duration::from_secs(60));
+        assert!(ended_by(status, SIGABRT), "at {point}: {status}");
+        assert_eq!(live_on(&launch), unharmed, "after a death at {point}");
+    }
+
+    let mut random = Random::from_environment(20_261_122);
+    eprintln!("seed {}: repeat with TIDEWATCH_TEST_SEED", random.seed);
+    for round in 0..3 {
+        let launch = launch(&format!("killed-{round}"));
+        let mut delays = Vec::new();
+        // Twice in a row: a recovery of a recovery, too.
+        for _ in 0..2 {
+            let mut process = launch.start();
+            let delay = Duration::from_millis(random.below(1500));
+            // The moment of the kill, drawn from the seed; nothing is expected of this wait.
+            std::thread::sleep(delay);
+            assert!(ended_by(process.kill_nine(), SIGKILL));
+            delays.push(delay);
+        }
+        let seed = random.seed;
+        assert_eq!(
+            live_on(&launch),
+            unharmed,
+            "killed after {delays:?}, seed {seed}"
+        );
+    }
+}
+
+/// Makes the snapshots of a data directory those of a program whose detectors have another form.
+async fn save_as_others(data_dir: &Path) {
+    const TOPIC: &str = "tidewatch.samples";
+    let url = format!("file://{}", data_dir.join("archive").display());
+    let archive = Archive::open(&url, &BTreeMap::new()).unwrap();
+    for partition in list_partitions(&archive, TOPIC).await.unwrap() {
+        let view = load_chain(&archive, TOPIC, partition).await.unwrap();
+        let last = view.unwrap().last().unwrap().clone();
+        let Some(at) = last.snapshot else {
+            continue;
+        };
+        let mut bytes = archive.get_snapshot(&at).await.unwrap();
+        // Behind the magic and the version of what can't be learned.
+        bytes[12..16].copy_from_slice(&9_999_u32.to_le_bytes());
+        let mut chain = Chain::claim(&archive, TOPIC, partition, &last.log_id, "another")
+            .await
+            .unwrap();
+        let put = archive.put_snapshot(TOPIC, partition, chain.epoch(), at.next_offset, bytes);
+        let link = NewLink {
+            kind: LinkKind::Commit,
+            end: chain.end(),
+            added: Vec::new(),
+            removed: Vec::new(),
+            counts: Counts::default(),
+            watermark: last.watermark,
+            log_clock: last.log_clock,
+            snapshot: Some(put.await.unwrap()),
+        };
+        chain.append(link).await.unwrap();
+    }
+}
+
+#[test]
+fn what_another_version_has_learned_is_learned_anew() {
+    let directory = tempfile::tempdir().unwrap();
+    let place = directory.path();
+    past_until_now(place, true);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let launch = Launch::new(place).config(LIVE);
+    runtime.block_on(save_as_others(&launch.data_dir()));
+    let others = count(place, "data", LEARNED);
+
+    let outcome = live_on(&launch);
+    assert_eq!(outcome.alarms.len(), 1, "{outcome:?}");
+    assert!(outcome.alarms[0].contains("\"trust\":1.0"), "{outcome:?}");
+    // Nothing is lost of what can't be learned, and nothing counted twice.
+    assert_eq!(outcome.samples, 2 * 8 * 288 + 1);
+    assert_eq!(
+        outcome.rolled_up.trim().trim_start_matches("n\n"),
+        outcome.samples.to_string()
+    );
+    let hosts = outcome.learned - others;
+    assert!((1..=2).contains(&hosts), "{outcome:?}");
+    let log = std::fs::read_to_string(place.join("tidewatch.log")).unwrap();
+    assert!(
+        log.contains("saved by another version of tidewatch") && log.contains("9999"),
+        "{log}"
+    );
 }

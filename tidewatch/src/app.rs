@@ -5,27 +5,24 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use bus::Bus;
 use bus::embedded::Clock;
 use ingest::admission::Admission;
-use ingest::collectors::host::{HostCollector, HostOptions};
-use ingest::collectors::scrape;
 use ingest::foreign::Replayer;
 use ingest::http::Receivers;
-use ingest::sockets::{graphite, statsd};
 use ingest::{IngestCounters, Publisher};
 use metrics_exporter_prometheus::PrometheusHandle;
-use pipeline::{PartitionStatus, Phase, Pipeline, PipelineOptions};
+use pipeline::{Phase, Pipeline, PipelineOptions};
 use query::Engine;
 use schemas::Micros;
 use sinks::aggregates::AggregateStore;
+use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::access::{self, Access, Issued, Registry, Token};
+use crate::access::{self, Access, Issued, Registry, Route, Token};
 use crate::config::{BusKind, Config};
 use crate::doors::{self, Doors};
 use crate::error::CommandError;
@@ -39,6 +36,12 @@ use crate::tables::{PipelineTables, Running};
 use crate::telemetry;
 use crate::tls::{self, Tls};
 use crate::{admission, commands, intake_metrics, stores};
+
+pub(crate) use inlet::Inlet;
+use inlet::status;
+
+mod collecting;
+mod inlet;
 
 /// File in the data directory that names the address of the instance that runs on it.
 const ADDRESS_FILE: &str = "http-address";
@@ -103,54 +106,6 @@ pub(crate) fn stop_on_signals(stop: &CancellationToken) -> Result<(), CommandErr
 pub(crate) fn read_address(data_dir: &Path) -> Option<SocketAddr> {
     let text = std::fs::read_to_string(data_dir.join(ADDRESS_FILE)).ok()?;
     text.trim().parse().ok()
-}
-
-/// What a command works with that feeds its instance itself.
-#[derive(Clone)]
-pub(crate) struct Inlet {
-    pub(crate) publisher: Publisher,
-    pub(crate) counters: Arc<IngestCounters>,
-    bus: Arc<dyn Bus>,
-    topic: String,
-    running: Running,
-}
-
-impl Inlet {
-    /// What each partition is doing.
-    pub(crate) fn status(&self) -> Vec<PartitionStatus> {
-        status(&self.running)
-    }
-
-    /// Records of the log that are not processed yet; `None` while not all partitions run.
-    ///
-    /// # Errors
-    /// If a partition stopped for good.
-    pub(crate) async fn lag_records(&self) -> Result<Option<u64>, CommandError> {
-        let partitions = self.status();
-        for partition in &partitions {
-            if let Phase::Stopped(reason) = &partition.phase {
-                return Err(CommandError::surroundings(format!(
-                    "partition {} stopped: {reason}",
-                    partition.partition
-                )));
-            }
-        }
-        let all_run = partitions
-            .iter()
-            .all(|partition| partition.phase == Phase::Running);
-        if !all_run || partitions.len() < self.publisher.partitions() as usize {
-            return Ok(None);
-        }
-        let mut lag = 0;
-        for partition in &partitions {
-            let retained = self.bus.retained(&self.topic, partition.partition).await;
-            let end = retained
-                .map_err(|error| CommandError::of("the log", error))?
-                .end;
-            lag += end.0.saturating_sub(partition.next_offset);
-        }
-        Ok(Some(lag))
-    }
 }
 
 /// Everything that runs.
@@ -265,43 +220,14 @@ impl App {
             running: Arc::clone(&running),
         };
         let intake = CancellationToken::new();
-        let mut collectors: Vec<JoinHandle<()>> = Vec::new();
-        if let Some(interval) = config.host_interval {
-            let host = HostCollector::new(HostOptions::default());
-            let (publisher, counters) = (publisher.clone(), Arc::clone(&counters));
-            collectors.push(tokio::spawn(host.run(
-                interval,
-                publisher,
-                counters,
-                intake.clone(),
-            )));
-        }
-        if !scraped.is_empty() {
-            collectors.push(tokio::spawn(scrape::run(
-                scraped,
-                publisher.clone(),
-                Arc::clone(&counters),
-                intake.clone(),
-            )));
-        }
-        if !doors.statsd.is_empty() {
-            collectors.push(tokio::spawn(statsd::run(
-                config.receivers.statsd,
-                doors.statsd,
-                publisher.clone(),
-                Arc::clone(&counters),
-                intake.clone(),
-            )));
-        }
-        if !doors.graphite.is_empty() {
-            collectors.push(tokio::spawn(graphite::run(
-                config.receivers.graphite_template.clone(),
-                doors.graphite,
-                publisher.clone(),
-                Arc::clone(&counters),
-                intake.clone(),
-            )));
-        }
+        let mut collectors = collecting::start(
+            &config,
+            doors.sockets,
+            scraped,
+            &publisher,
+            &counters,
+            &intake,
+        );
         let sink = ingest::foreign::Sink {
             publisher: publisher.clone(),
             bus: Arc::clone(&log.bus),
@@ -368,31 +294,19 @@ impl App {
             request_timeout: config.server.request_timeout,
         });
         let local_token = local_token(&config)?;
-        let access = |address| {
-            let anonymous = config.is_anonymous_at(address);
-            Arc::new(Access::new(
-                anonymous,
-                Arc::clone(&registry),
-                local_token.clone(),
-            ))
+        let door = Door {
+            config: &config,
+            registry: &registry,
+            local_token: &local_token,
+            tls: &tls,
+            stop,
         };
         let routes = http::routes(&context, ingest::http::routes(&receivers));
-        let mut servers = vec![(
-            listener,
-            http::router(Arc::clone(&context), &access(config.server.listen), routes),
-        )];
+        let mut servers = vec![door.serve(listener, config.server.listen, &context, routes)];
         for (listener, address) in doors.otlp.into_iter().zip(&config.receivers.otlp_listen) {
             let routes = http::otlp_routes(&receivers);
-            let router = http::router(Arc::clone(&context), &access(*address), routes);
-            servers.push((listener, router));
+            servers.push(door.serve(listener, *address, &context, routes));
         }
-        let servers = servers
-            .into_iter()
-            .map(|(listener, router)| {
-                let (settings, tls, stop) = (config.server.clone(), tls.clone(), stop.clone());
-                tokio::spawn(http::server::serve(listener, router, settings, tls, stop))
-            })
-            .collect();
         let default_address =
             Config::defaults().is_some_and(|defaults| defaults.server.listen == address);
         let housekeeping = tokio::spawn(keep_house(metrics, Arc::clone(&aggregates)));
@@ -606,6 +520,36 @@ impl App {
     }
 }
 
+/// What all addresses that are served have in common.
+struct Door<'a> {
+    config: &'a Config,
+    registry: &'a Arc<Registry>,
+    local_token: &'a Option<Issued>,
+    tls: &'a Option<Tls>,
+    stop: &'a CancellationToken,
+}
+
+impl Door<'_> {
+    /// Serves routes to whoever may ask at this address, until the stop.
+    fn serve(
+        &self,
+        listener: TcpListener,
+        address: SocketAddr,
+        context: &Arc<Context>,
+        routes: Vec<Route>,
+    ) -> JoinHandle<()> {
+        let access = Arc::new(Access::new(
+            self.config.is_anonymous_at(address),
+            Arc::clone(self.registry),
+            self.local_token.clone(),
+        ));
+        let router = http::router(Arc::clone(context), &access, routes);
+        let (tls, stop) = (self.tls.clone(), self.stop.clone());
+        let settings = self.config.server.clone();
+        tokio::spawn(http::server::serve(listener, router, settings, tls, stop))
+    }
+}
+
 /// The tokens. Tells what it means where there are none and others can reach us.
 fn open_tokens(config: &Config) -> Result<Registry, CommandError> {
     let file = stores::tokens_file(config);
@@ -634,15 +578,6 @@ pub(crate) fn owner() -> String {
         rustix::system::uname().nodename().to_string_lossy(),
         std::process::id()
     )
-}
-
-fn status(running: &Running) -> Vec<PartitionStatus> {
-    running
-        .read()
-        .unwrap_or_else(PoisonError::into_inner)
-        .as_ref()
-        .map(Pipeline::status)
-        .unwrap_or_default()
 }
 
 /// What must be done from time to time, until it is aborted.

@@ -16,6 +16,7 @@ pub(crate) mod explain;
 pub(crate) mod forecast;
 pub(crate) mod health;
 pub(crate) mod manual;
+pub(crate) mod output;
 pub(crate) mod report;
 pub(crate) mod score;
 mod shell;

@@ -25,6 +25,7 @@ mod sources;
 mod template;
 #[cfg(test)]
 mod tests;
+mod texts;
 mod units;
 
 pub use layers::FlagValue;

@@ -13,6 +13,12 @@ use crate::error_codes;
 /// The sockets of receivers that have their own, open before anything starts: a port that is taken is told at once.
 pub(crate) struct Doors {
     pub(crate) otlp: Vec<TcpListener>,
+    pub(crate) sockets: Sockets,
+}
+
+/// The sockets of receivers that speak no HTTP.
+#[derive(Default)]
+pub(crate) struct Sockets {
     pub(crate) statsd: Vec<Bound>,
     pub(crate) graphite: Vec<Bound>,
 }
@@ -21,8 +27,7 @@ impl Doors {
     pub(crate) async fn open(config: &ReceiversConfig) -> Result<Self, CommandError> {
         let mut doors = Doors {
             otlp: Vec::new(),
-            statsd: Vec::new(),
-            graphite: Vec::new(),
+            sockets: Sockets::default(),
         };
         for address in &config.otlp_listen {
             let listener = listen(*address, "the setting receivers.otlp.listen").await?;
@@ -30,12 +35,12 @@ impl Doors {
         }
         for (bound, addresses, by) in [
             (
-                &mut doors.statsd,
+                &mut doors.sockets.statsd,
                 &config.statsd_listen,
                 "the setting receivers.statsd.listen",
             ),
             (
-                &mut doors.graphite,
+                &mut doors.sockets.graphite,
                 &config.graphite_listen,
                 "the setting receivers.graphite.listen",
             ),

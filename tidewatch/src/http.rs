@@ -6,18 +6,17 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::{StatusCode, header};
+use axum::http::StatusCode;
 use axum::middleware::{self, Next};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use axum::routing::{MethodRouter, get, post};
-use axum::{Json, body::Body};
 use bus::Bus;
 use ingest::foreign::Replayer;
-use ingest::http::{ERROR_HEADER, HEALTH_PATH, PING_PATH, Receivers};
+use ingest::http::{HEALTH_PATH, PING_PATH, Receivers};
 use metrics_exporter_prometheus::PrometheusHandle;
 use pipeline::PartitionStatus;
 use query::Engine;
-use schemas::{ErrorCode, Fault, HasCode, Topics};
+use schemas::{Fault, Topics};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -27,12 +26,16 @@ use crate::log_watch::LogWatch;
 use crate::telemetry::{self, Metric};
 
 use cardinality::{CARDINALITY_PATH, RELEASE_PATH};
+pub(crate) use partitions::{PartitionReport, not_ready};
+use problem::problem;
 pub(crate) use sql::NOTES_HEADER;
-pub(crate) use status::{next_commands, not_ready};
+pub(crate) use status::next_commands;
 
 pub(crate) mod cardinality;
 pub(crate) mod dead_letters;
 pub(crate) mod overview;
+mod partitions;
+pub(crate) mod problem;
 pub(crate) mod server;
 mod sql;
 mod status;
@@ -198,54 +201,4 @@ fn route_of(path: &str) -> &'static str {
         .into_iter()
         .find(|route| *route == path)
         .unwrap_or("other")
-}
-
-/// An error answer of which only the fault is known.
-pub(crate) fn problem(status: StatusCode, message: &str, fault: Fault) -> Response {
-    coded_problem(status, message, fault, fault.code())
-}
-
-/// An error answer that says what went wrong.
-pub(crate) fn problem_of<E: HasCode + std::fmt::Display>(
-    status: StatusCode,
-    error: &E,
-) -> Response {
-    coded_problem(status, &error.to_string(), error.fault(), error.code())
-}
-
-/// `{"error":{"message":…,"fault":…,"code":…}}`, with the code in a header too, as the receivers have it.
-fn coded_problem(
-    status: StatusCode,
-    message: &str,
-    fault: Fault,
-    code: &'static ErrorCode,
-) -> Response {
-    let body = Json(serde_json::json!({
-        "error": { "message": message, "fault": fault.name(), "code": code.id }
-    }));
-    let mut response = (status, body).into_response();
-    response
-        .headers_mut()
-        .insert(ERROR_HEADER, header::HeaderValue::from_static(code.id));
-    if matches!(
-        status,
-        StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS
-    ) {
-        response
-            .headers_mut()
-            .insert(header::RETRY_AFTER, header::HeaderValue::from_static("1"));
-    }
-    response
-}
-
-/// An answer of a type, streamed.
-fn streamed(content_type: &'static str, body: Body) -> Response {
-    (
-        [
-            (header::CONTENT_TYPE, content_type),
-            (header::CACHE_CONTROL, "no-store"),
-        ],
-        body,
-    )
-        .into_response()
 }

@@ -23,6 +23,10 @@ pub(crate) fn record(
             (Metric::IngestRejectedSamplesTotal, &totals.rejected_samples),
             (Metric::IngestSkippedFieldsTotal, &totals.skipped_fields),
             (Metric::IngestDroppedSamplesTotal, &totals.dropped_samples),
+            (
+                Metric::IngestDroppedDatagramsTotal,
+                &totals.dropped_datagrams,
+            ),
             (Metric::IngestBodyBytesTotal, &totals.body_bytes),
         ] {
             telemetry::reached(metric, &label, total.load(Ordering::Relaxed));

@@ -6,6 +6,7 @@
 pub mod access;
 mod admission;
 pub mod app;
+mod args;
 pub mod cli;
 mod commands;
 pub mod config;

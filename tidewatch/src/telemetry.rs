@@ -82,6 +82,8 @@ metric_enum! {
     IngestSkippedFieldsTotal = Counter "tidewatch_ingest_skipped_fields_total",
     /// Samples lost because the log was away longer than a collector's buffer reaches.
     IngestDroppedSamplesTotal = Counter "tidewatch_ingest_dropped_samples_total",
+    /// Datagrams that the kernel dropped because a socket's buffer was full, by intake.
+    IngestDroppedDatagramsTotal = Counter "tidewatch_ingest_dropped_datagrams_total",
     /// Bytes of bodies as sent, by intake.
     IngestBodyBytesTotal = Counter "tidewatch_ingest_body_bytes_total",
     /// Records of foreign topics whose samples or dead letters are durable, by source.

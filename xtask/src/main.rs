@@ -1,8 +1,10 @@
-//! The commands of the workspace: `cargo xtask test | ci | compose | bench`. Standard library and serde_json only, so that it builds in seconds.
+//! The commands of the workspace: `cargo xtask test | ci | agents | compose | bench`. Standard library and serde_json only, so that it builds in seconds.
 
 use std::process::{Command, ExitCode};
 
+mod agents;
 mod compose;
+mod go_programs;
 mod peers;
 mod reaper;
 mod steps;
@@ -13,6 +15,8 @@ usage: cargo xtask COMMAND
   test [ARGUMENTS]   every test of the workspace, with a real Kafka broker, Python and an S3 server where they can be had;
                      arguments go to `cargo test` (cargo xtask test --package bus)
   ci                 format, lints, documentation, then test
+  agents             real agents: builds the Collector, Telegraf, vmagent and Prometheus 3 with Go unless they are built, lets every agent send by every way
+                     that its page in docs/agents/ names, and tells what arrived; with --capture, what they sent replaces tests/captured/
   compose            docker-compose.yml for real: builds the image from a ready binary, starts it, kills and scales it, removes it
   bench [ARGUMENTS]  the benches of each stage and of the whole path; arguments go to `cargo bench`
 
@@ -32,6 +36,8 @@ fn main() -> ExitCode {
     let work: &dyn Fn() -> steps::Outcome = match command {
         "test" => &|| steps::test(rest),
         "ci" if rest.is_empty() => &steps::ci,
+        "agents" if rest.is_empty() => &|| agents::agents(false),
+        "agents" if rest == ["--capture"] => &|| agents::agents(true),
         "compose" if rest.is_empty() => &compose::compose,
         "bench" => &|| steps::bench(rest),
         "help" | "--help" | "-h" => {

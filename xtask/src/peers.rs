@@ -39,6 +39,15 @@ impl Peers {
         peers
     }
 
+    /// The ones that agents need: Kafka between them and us, and Python, which some are libraries of.
+    pub(crate) fn for_agents() -> Self {
+        println!("--- peers");
+        let mut peers = Peers::default();
+        peers.kafka();
+        python();
+        peers
+    }
+
     /// The variables by which tests find them.
     pub(crate) fn variables(&self) -> impl Iterator<Item = (&'static str, &str)> {
         self.variables

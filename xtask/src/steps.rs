@@ -144,7 +144,7 @@ pub(crate) fn build_binary(features: &[&str]) -> Outcome {
 }
 
 /// Runs the tests with their output shown as it comes; whether they passed, and which lines said SKIPPED.
-fn run_and_watch(command: &mut Command) -> Result<(bool, Vec<String>), String> {
+pub(crate) fn run_and_watch(command: &mut Command) -> Result<(bool, Vec<String>), String> {
     println!("--- tests");
     let failed = |e: std::io::Error| format!("cargo test: {e}");
     // Only standard error is watched: tests say SKIPPED there, past the capture of the test runner.

@@ -56,6 +56,8 @@ const BIRTH: Micros = HOUR;
 const TRUST_DAYS: f64 = 14.0;
 /// Clean-ups from this share of the ceiling on are told as such.
 const CYCLE_SHARE: f64 = 0.05;
+/// What shrinks is lower after so many days.
+const MONTH_DAYS: f64 = 30.0;
 /// Changes of the ceiling below this share are rounding.
 const RESIZE_SHARE: f64 = 0.001;
 
@@ -64,6 +66,14 @@ const RESIZE_SHARE: f64 = 0.001;
 enum Reading {
     At,
     Highest,
+}
+
+/// What became of paths that were walked to a level, each list ascending.
+struct Ways {
+    /// Days until each reached the level; infinite where it did not in time. Never empty.
+    days: Vec<f64>,
+    /// The level of each after [`MONTH_DAYS`], in units of the pool; infinite where it had ended by then.
+    in_a_month: Vec<f64>,
 }
 
 /// What is remembered of one pool: at most 4 kB.
@@ -159,10 +169,14 @@ impl CapacityForecaster {
                 DaysToFull::default(),
             );
         }
-        let days = self.days_to_full(ceiling);
+        let ways = self.walk_to(&paths, ceiling / self.unit, PATHS, HORIZON_DAYS);
+        let days = DaysToFull {
+            days: ways.days,
+            widening: self.record.widening(),
+        };
         let answer = if days.probability_within(HORIZON_DAYS) >= 0.5 {
             CapacityAnswer::FullIn
-        } else if self.shrinks(&paths) {
+        } else if self.shrinks(&paths, &ways.in_a_month) {
             CapacityAnswer::Shrinking
         } else {
             CapacityAnswer::NoTrend
@@ -176,7 +190,8 @@ impl CapacityForecaster {
         let known = self.unit > 0.0 && paths.known();
         DaysToFull {
             days: if known {
-                self.days_to(&paths, ceiling / self.unit, PATHS, HORIZON_DAYS)
+                self.walk_to(&paths, ceiling / self.unit, PATHS, HORIZON_DAYS)
+                    .days
             } else {
                 Vec::new()
             },
@@ -195,7 +210,9 @@ impl CapacityForecaster {
             return 1.0;
         }
         let limit = within as f64 / DAY as f64;
-        let days = self.days_to(&paths, self.ceiling / self.unit, PATHS, limit);
+        let days = self
+            .walk_to(&paths, self.ceiling / self.unit, PATHS, limit)
+            .days;
         days.partition_point(|day| *day <= limit) as f64 / days.len() as f64
     }
 
@@ -284,12 +301,16 @@ impl CapacityForecaster {
         Random::new((self.time as u64) ^ 0x7469_6465_7761_7463)
     }
 
-    /// Days until each path reaches `level`, ascending; infinite where it does not within `limit` days. Never empty.
-    fn days_to(&self, paths: &Paths<'_>, level: f64, count: usize, limit: f64) -> Vec<f64> {
+    /// Walks paths until they reach `level`, or for `limit` days where they do not.
+    fn walk_to(&self, paths: &Paths<'_>, level: f64, count: usize, limit: f64) -> Ways {
         let mut random = self.random();
-        let mut days = Vec::with_capacity(count);
+        let mut ways = Ways {
+            days: Vec::with_capacity(count),
+            in_a_month: Vec::with_capacity(count),
+        };
         for _ in 0..count {
             let mut reached = f64::INFINITY;
+            let mut month = None;
             let (mut time, mut before) = (0.0, paths.used);
             paths.walk(&mut random, |piece| {
                 if piece.peak >= level {
@@ -302,30 +323,33 @@ impl CapacityForecaster {
                     reached = time + share * (piece.until - time);
                     return false;
                 }
+                if month.is_none() && piece.until >= MONTH_DAYS {
+                    let share = (MONTH_DAYS - time) / (piece.until - time);
+                    month = Some(before + share * (piece.level - before));
+                }
                 (time, before) = (piece.until, piece.level);
                 time < limit
             });
-            days.push(reached);
+            ways.days.push(reached);
+            ways.in_a_month.push(month.unwrap_or(f64::INFINITY));
         }
-        days.sort_by(f64::total_cmp);
-        days
+        ways.days.sort_by(f64::total_cmp);
+        ways.in_a_month.sort_by(f64::total_cmp);
+        ways
     }
 
     /// Whether the middle path is lower in a month, by more than one per cent; of a rhythm, whether its peaks are, beyond their error.
     ///
     /// What rises day by day and is lower in a month only because a restart or a clean-up is among its steps is not shrinking: near the top of
     /// its first cycles every way leads down for a while.
-    fn shrinks(&self, paths: &Paths<'_>) -> bool {
+    fn shrinks(&self, paths: &Paths<'_>, in_a_month: &[f64]) -> bool {
         if let Some(rhythm) = &paths.rhythm {
-            let month = 30.0 * (rhythm.slope + 2.0 * rhythm.slope_error);
+            let month = MONTH_DAYS * (rhythm.slope + 2.0 * rhythm.slope_error);
             return month < -0.01 * rhythm.level;
         }
         paths.burst.is_none()
             && self.growth_per_day(paths) <= 0.0
-            && self
-                .levels(&[30.0])
-                .first()
-                .is_some_and(|band| band.median < 0.99 * self.used)
+            && quantile(in_a_month, 0.5) < 0.99 * paths.used
     }
 
     /// Remembers when the level would reach where its middle path is in a month, to judge oneself by.
@@ -335,12 +359,14 @@ impl CapacityForecaster {
             return;
         }
         let month = self
-            .bands(&[30.0], Reading::At, PATHS_TO_JUDGE)
+            .bands(&[MONTH_DAYS], Reading::At, PATHS_TO_JUDGE)
             .first()
             .map_or(0.0, |band| band.median / self.unit);
         // At least one per cent above: a smaller rise is noise.
         let level = month.max(1.01 * used).max(f64::MIN_POSITIVE);
-        let days = self.days_to(&paths, level, PATHS_TO_JUDGE, HORIZON_DAYS);
+        let days = self
+            .walk_to(&paths, level, PATHS_TO_JUDGE, HORIZON_DAYS)
+            .days;
         let at = |share| quantile(&days, share) as f32;
         let promise = Promise {
             made_at: self.time,

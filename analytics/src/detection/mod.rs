@@ -392,13 +392,21 @@ impl SeriesDetectors {
         if self.seasons.is_none() && distances.slow.abs() > floor && self.levels.samples() > 20 {
             self.seasons = Some(Box::new(Seasons::new(self.time)));
         }
-        match &mut self.seasons {
-            Some(seasons) => seasons.observe(self.time, local, elapsed, offset, cut as f32),
-            None => Seasonal {
+        let Some(seasons) = &mut self.seasons else {
+            return Seasonal {
                 residual: offset,
                 believed: Season::None,
-            },
+            };
+        };
+        let seasonal = seasons.observe(self.time, local, elapsed, offset, cut as f32);
+        if seasons.take_progress() {
+            // What a better profile leaves is another quantity. A tail that has learned each weekend as large errors of the daily profile forgets
+            // them in months only, and would call an idle Thursday usual. Once for each profile: what is doubted and believed again is known.
+            for detector in [Detector::Seasonal, Detector::HourMean] {
+                self.tails[detector as usize] = Tail::default();
+            }
         }
+        seasonal
     }
 
     /// A flat line or a drift, which no single sample shows.

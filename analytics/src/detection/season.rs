@@ -29,8 +29,8 @@ const WEEK_DOUBT: f32 = 0.95;
 /// How long errors are remembered, in seconds: two days, so that a weekend doesn't decide alone.
 const ERROR_MEMORY_S: f32 = 172_800.0;
 
-/// Which profile is believed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+/// Which profile is believed, the better one being the larger.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
 pub enum Season {
     /// None: too little was seen, or it does not help.
     #[default]
@@ -137,6 +137,8 @@ pub(crate) struct Seasons {
     error_day: f32,
     error_week: f32,
     believed: Season,
+    /// The best profile that was ever believed.
+    believed_best: Season,
 }
 
 /// What the season makes of a sample.
@@ -161,7 +163,15 @@ impl Seasons {
             error_day: 0.0,
             error_week: 0.0,
             believed: Season::None,
+            believed_best: Season::None,
         }
+    }
+
+    /// Whether a profile has come to be believed that never was before; true once for each.
+    pub(crate) fn take_progress(&mut self) -> bool {
+        let progress = self.believed > self.believed_best;
+        self.believed_best = self.believed_best.max(self.believed);
+        progress
     }
 
     /// Judges an offset from the slow level, then learns from it. `cut`: where offsets end to count, so that one outlier can't make a season.

@@ -190,6 +190,20 @@ impl Batcher {
         self.memo.metric(name)
     }
 
+    /// The metric that a measurement and a field of it stand for, as sent; `make` puts its name together the first time. Failures are not remembered.
+    /// Protocols that use it must mean the same by the same bytes: line protocol does whatever they are, Telegraf's JSON as long as there is no `\\` in them.
+    ///
+    /// # Errors
+    /// What `make` says, or as [`Batcher::metric`]: reject its samples.
+    pub fn metric_by_parts(
+        &mut self,
+        measurement: &[u8],
+        field: &[u8],
+        make: impl FnOnce() -> Result<String, Reason>,
+    ) -> Result<MetricId, Reason> {
+        self.memo.metric_by_parts(measurement, field, make)
+    }
+
     /// A label set.
     ///
     /// # Errors

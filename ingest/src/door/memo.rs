@@ -58,6 +58,12 @@ pub(super) struct Memo {
     bytes_max: usize,
     pub(super) metrics: Vec<MetricEntry>,
     metric_ids: HashMap<Arc<str>, MetricId, RandomState>,
+    /// Metrics by the two parts that their senders name them with.
+    parts: Vec<KnownParts>,
+    /// Index in `parts`, by the hash of both.
+    parts_places: HashTable<u32>,
+    /// Where the next parts are expected, as `next` is for series.
+    parts_next: usize,
     pub(super) label_sets: Vec<LabelSetEntry>,
     label_set_ids: HashMap<Labels, LabelSetId, RandomState>,
     label_sets_by_raw: HashMap<Box<[u8]>, LabelSetId, RandomState>,
@@ -78,6 +84,24 @@ struct KnownSeries {
     series: SeriesRef,
 }
 
+/// A metric by a measurement and a field of it, as sent.
+#[derive(Debug)]
+struct KnownParts {
+    measurement: Box<[u8]>,
+    field: Box<[u8]>,
+    metric: MetricId,
+}
+
+impl KnownParts {
+    fn are(&self, measurement: &[u8], field: &[u8]) -> bool {
+        *self.field == *field && *self.measurement == *measurement
+    }
+
+    fn bytes(&self) -> usize {
+        self.measurement.len() + self.field.len() + ENTRY_OVERHEAD_BYTES
+    }
+}
+
 impl Memo {
     pub(super) fn new(partitions: u32, bytes_max: usize) -> Self {
         Memo {
@@ -86,6 +110,9 @@ impl Memo {
             bytes_max,
             metrics: Vec::new(),
             metric_ids: HashMap::default(),
+            parts: Vec::new(),
+            parts_places: HashTable::new(),
+            parts_next: 0,
             label_sets: Vec::new(),
             label_set_ids: HashMap::default(),
             label_sets_by_raw: HashMap::default(),
@@ -109,10 +136,10 @@ impl Memo {
         self.series.clear();
         self.series_places.clear();
         self.pairs.clear();
-        self.bytes = self
-            .metrics
-            .iter()
-            .map(|m| m.name.len() + ENTRY_OVERHEAD_BYTES)
+        let metrics = self.metrics.iter();
+        let metrics = metrics.map(|metric| metric.name.len() + ENTRY_OVERHEAD_BYTES);
+        self.bytes = metrics
+            .chain(self.parts.iter().map(KnownParts::bytes))
             .sum();
     }
 
@@ -143,6 +170,46 @@ impl Memo {
         });
         self.metric_ids.insert(name, id);
         Ok(id)
+    }
+
+    /// The metric that two parts stand for; `make` puts its name together the first time.
+    pub(super) fn metric_by_parts(
+        &mut self,
+        measurement: &[u8],
+        field: &[u8],
+        make: impl FnOnce() -> Result<String, Reason>,
+    ) -> Result<MetricId, Reason> {
+        if let Some(known) = self
+            .parts
+            .get(self.parts_next)
+            .filter(|known| known.are(measurement, field))
+        {
+            self.parts_next += 1;
+            return Ok(known.metric);
+        }
+        let hash = self.hasher.hash_one((measurement, field));
+        let are_these = |place: &u32| self.parts[*place as usize].are(measurement, field);
+        if let Some(place) = self.parts_places.find(hash, are_these) {
+            self.parts_next = *place as usize + 1;
+            return Ok(self.parts[*place as usize].metric);
+        }
+        let known = KnownParts {
+            measurement: measurement.into(),
+            field: field.into(),
+            metric: self.metric(&make()?)?,
+        };
+        let metric = known.metric;
+        self.bytes += known.bytes();
+        let place = self.parts.len() as u32;
+        self.parts.push(known);
+        let (hasher, known) = (&self.hasher, &self.parts);
+        let hash_of = |place: &u32| {
+            let known = &known[*place as usize];
+            hasher.hash_one((&*known.measurement, &*known.field))
+        };
+        self.parts_places.insert_unique(hash, place, hash_of);
+        self.parts_next = self.parts.len();
+        Ok(metric)
     }
 
     /// Counts what one more pair costs.
@@ -255,6 +322,33 @@ mod tests {
                 "{raw}"
             );
         }
+    }
+
+    #[test]
+    fn metrics_by_parts_are_those_of_their_names_in_any_order() {
+        let mut memo = Memo::new(4, 1 << 20);
+        let mut ask = |measurement: &str, field: &str| {
+            let make = || Ok(format!("{measurement}_{field}"));
+            let metric = memo
+                .metric_by_parts(measurement.as_bytes(), field.as_bytes(), make)
+                .unwrap();
+            let name = memo.metrics[metric.0 as usize].name.to_string();
+            assert_eq!(name, format!("{measurement}_{field}"));
+            assert_eq!(memo.metric(&name), Ok(metric), "one name, one metric");
+            metric
+        };
+        let orders = [[0, 1, 2, 3], [0, 1, 2, 3], [3, 1, 0, 2], [2, 2, 2, 0]];
+        for number in orders.concat() {
+            // The last two make the same name of other parts.
+            let (measurement, field) =
+                [("cpu", "a"), ("cpu", "b"), ("disk_a", "b"), ("disk", "a_b")][number];
+            ask(measurement, field);
+        }
+        assert_eq!(ask("disk_a", "b"), ask("disk", "a_b"));
+        assert!(
+            memo.metric_by_parts(b"x", b"y", || Err(Reason::NoMetric))
+                .is_err()
+        );
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What the columns of a history file mean, from their names alone.
 
 use super::error::HistoryError;
-use super::reader::STANDARD_INPUT;
+use super::intake::STANDARD_INPUT;
 use super::timestamp::shortened;
 
 /// What a column is.

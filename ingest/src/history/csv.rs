@@ -6,7 +6,7 @@ use super::cells::{CellReader, CellsError, Row};
 use super::columns::{Columns, EXPECTED, Role, metric_of_file};
 use super::directory::{Directory, Refused, SeriesMemo};
 use super::error::{HistoryError, RowError, RowPlace};
-use super::reader::{Intake, format, unreadable};
+use super::intake::{Intake, format, unreadable};
 use super::sort::HistorySample;
 use super::timestamp::{parse_time, shortened};
 

@@ -14,6 +14,7 @@ mod columns;
 mod csv;
 mod directory;
 mod error;
+mod intake;
 mod kinds;
 mod parquet;
 mod reader;
@@ -22,8 +23,9 @@ mod timestamp;
 
 pub use directory::{Directory, HistorySeries};
 pub use error::{HistoryError, RowError};
+pub use intake::SKIPPED_NAMED_MAX;
 pub use kinds::KindRules;
-pub use reader::{History, HistoryOptions, HistoryReader, SKIPPED_NAMED_MAX};
+pub use reader::{History, HistoryOptions, HistoryReader};
 pub use sort::{HistorySample, SAMPLES_IN_MEMORY, Sorted};
 pub use timestamp::parse_time;
 

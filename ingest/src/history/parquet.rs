@@ -16,7 +16,7 @@ use arrow::datatypes::{
 use super::columns::{Columns, Role, metric_of_file};
 use super::directory::{Refused, SeriesMemo};
 use super::error::{HistoryError, RowError, RowPlace};
-use super::reader::{Intake, format};
+use super::intake::{Intake, format};
 use super::sort::HistorySample;
 use super::timestamp::{checked, from_epoch, parse_time};
 

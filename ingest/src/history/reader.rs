@@ -4,17 +4,12 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
-use super::directory::{Directory, Refused};
-use super::error::{HistoryError, RowError, RowPlace};
+use super::directory::Directory;
+use super::error::HistoryError;
+use super::intake::{Intake, STANDARD_INPUT, format, unreadable};
 use super::kinds::KindRules;
-use super::sort::{HistorySample, SAMPLES_IN_MEMORY, Sorted, TimeSorter};
+use super::sort::{SAMPLES_IN_MEMORY, Sorted, TimeSorter};
 use super::{csv, parquet};
-
-/// How many skipped rows are kept with place and reason. 5: enough to see the pattern; all are counted.
-pub const SKIPPED_NAMED_MAX: usize = 5;
-
-/// Standard input, as a file's name.
-pub(super) const STANDARD_INPUT: &str = "-";
 
 /// How a history is read.
 #[derive(Debug, Clone)]
@@ -55,69 +50,6 @@ pub struct History {
     pub skipped: u64,
     /// The first of them, as messages.
     pub skipped_named: Vec<String>,
-}
-
-/// What a reader of one format hands its rows to.
-pub(super) struct Intake<'a> {
-    pub(super) file: &'a str,
-    pub(super) directory: &'a mut Directory,
-    sorter: &'a mut TimeSorter,
-    skip_invalid: bool,
-    skipped: &'a mut u64,
-    skipped_named: &'a mut Vec<String>,
-    heard: &'a mut dyn FnMut(u64),
-}
-
-impl Intake<'_> {
-    /// Takes a row's sample.
-    #[inline]
-    pub(super) fn take(&mut self, sample: HistorySample) -> Result<(), HistoryError> {
-        self.sorter.push(sample)
-    }
-
-    /// Counts a bad row, or makes it the end.
-    #[cold]
-    pub(super) fn refuse(
-        &mut self,
-        place: RowPlace,
-        problem: RowError,
-    ) -> Result<(), HistoryError> {
-        let error = HistoryError::Row {
-            file: self.file.to_owned(),
-            place,
-            problem,
-        };
-        if !self.skip_invalid {
-            return Err(error);
-        }
-        *self.skipped += 1;
-        if self.skipped_named.len() < SKIPPED_NAMED_MAX {
-            self.skipped_named.push(error.to_string());
-        }
-        Ok(())
-    }
-
-    /// As [`Intake::refuse`], for a series that was not taken. Too many series are always the end.
-    #[cold]
-    pub(super) fn refuse_series(
-        &mut self,
-        place: RowPlace,
-        refused: Refused,
-    ) -> Result<(), HistoryError> {
-        match refused {
-            Refused::Row(problem) => self.refuse(place, problem),
-            Refused::Full => Err(HistoryError::TooManySeries {
-                file: self.file.to_owned(),
-                place,
-                series_max: self.directory.series().len(),
-            }),
-        }
-    }
-
-    /// Tells how many bytes of the file are done.
-    pub(super) fn tell(&mut self, bytes: u64) {
-        (self.heard)(bytes);
-    }
 }
 
 /// Reads files in the order given.
@@ -270,19 +202,4 @@ fn shown(bytes: &[u8]) -> String {
         return "nothing".to_owned();
     }
     format!("`{}`", bytes.escape_ascii())
-}
-
-pub(super) fn unreadable(file: &str, detail: &str) -> HistoryError {
-    HistoryError::Unreadable {
-        file: file.to_owned(),
-        detail: detail.to_owned(),
-    }
-}
-
-pub(super) fn format(file: &str, expected: &str, found: &str) -> HistoryError {
-    HistoryError::Format {
-        file: file.to_owned(),
-        expected: expected.to_owned(),
-        found: found.to_owned(),
-    }
 }

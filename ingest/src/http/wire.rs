@@ -128,14 +128,22 @@ impl<'a> Wire<'a> {
 
     #[inline]
     fn varint(&mut self, field: u64) -> Result<u64, Malformed> {
-        if let Some(byte) = self.body[self.at..self.end]
-            .first()
-            .filter(|byte| **byte < 0x80)
-        {
-            self.at += 1;
-            return Ok(u64::from(*byte));
+        // Tags, lengths and references to symbols have one to three bytes.
+        match self.body[self.at..self.end] {
+            [a, ..] if a < 0x80 => {
+                self.at += 1;
+                Ok(u64::from(a))
+            }
+            [a, b, ..] if b < 0x80 => {
+                self.at += 2;
+                Ok(u64::from(a & 0x7f) | u64::from(b) << 7)
+            }
+            [a, b, c, ..] if c < 0x80 => {
+                self.at += 3;
+                Ok(u64::from(a & 0x7f) | u64::from(b & 0x7f) << 7 | u64::from(c) << 14)
+            }
+            _ => self.long_varint(field),
         }
-        self.long_varint(field)
     }
 
     fn long_varint(&mut self, field: u64) -> Result<u64, Malformed> {

@@ -1,13 +1,14 @@
 //! Receivers of lines over TCP and UDP, where no sender waits for an answer. One folder per protocol: `mod.rs` (settings), `decode.rs`, `tests.rs`.
 //!
 //! ```text
-//! listener (TCP waits while the queue is full, UDP drops and counts) ─▶ queue of whole lines ─▶ protocol ─▶ backlog ─▶ log
+//! listener (TCP waits while the queue is full, UDP drops and counts, as the kernel does before it) ─▶ queue of whole lines ─▶ protocol ─▶ backlog ─▶ log
 //! ```
 //!
 //! These protocols acknowledge nothing: what is in the queue or the backlog is lost if the process is killed. What is refused is counted, and the
 //! first of it logged once per flush.
 
 pub mod graphite;
+mod kernel;
 mod reading;
 pub mod statsd;
 

@@ -12,6 +12,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::kernel::{self, KernelDrops};
 use crate::counters::{IngestCounters, Intake, add};
 
 /// The longest line, and the largest block, bytes. 64 KiB: a line with labels at their limits is longer than any sender writes, a datagram can't be.
@@ -119,7 +120,8 @@ async fn read(
     }
 }
 
-/// Receives datagrams until cancelled, those that came together in one block. While the queue is full they are dropped, and their lines counted.
+/// Receives datagrams until cancelled, those that came together in one block. While the queue is full they are dropped, and their lines counted; so are
+/// the datagrams that the kernel dropped before.
 pub(super) async fn receive(
     socket: UdpSocket,
     queue: mpsc::Sender<Bytes>,
@@ -129,9 +131,18 @@ pub(super) async fn receive(
 ) {
     let totals = counters.of(intake);
     let mut block = BytesMut::new();
+    let mut dropped = KernelDrops::of(&socket);
+    let mut looks = tokio::time::interval(kernel::LOOK_INTERVAL);
     loop {
         let ready = tokio::select! {
-            () = cancellation.cancelled() => return,
+            () = cancellation.cancelled() => {
+                dropped.count(&totals.dropped_datagrams).await;
+                return;
+            }
+            _ = looks.tick() => {
+                dropped.count(&totals.dropped_datagrams).await;
+                continue;
+            }
             ready = socket.readable() => ready,
         };
         let mut failure = ready.err();

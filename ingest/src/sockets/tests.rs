@@ -168,3 +168,46 @@ async fn a_port_that_is_taken_is_told() {
     let error = Bound::new(first.address().unwrap()).await.unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
 }
+
+/// A burst that no socket's buffer holds, before anyone reads: what is received and what the kernel dropped is what was sent.
+#[tokio::test]
+async fn what_the_kernel_drops_is_counted() {
+    const SENT: u64 = 4_000;
+    let bound = Bound::new("127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let sender = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    sender.connect(bound.address().unwrap()).unwrap();
+    for _ in 0..SENT {
+        sender.send(&[b'x'; 1_000]).unwrap();
+    }
+    let counters = Arc::new(IngestCounters::default());
+    let (queue, mut blocks) = mpsc::channel(QUEUE_BLOCKS);
+    let stop = CancellationToken::new();
+    let receiving = tokio::spawn(reading::receive(
+        bound.udp,
+        queue,
+        Intake::Statsd,
+        Arc::clone(&counters),
+        stop.clone(),
+    ));
+    let totals = counters.of(Intake::Statsd);
+    let counted = || {
+        let [received, dropped] = [&totals.requests, &totals.dropped_datagrams];
+        let [received, dropped] = [received, dropped].map(|count| count.load(Ordering::Relaxed));
+        (received, dropped)
+    };
+    // The kernel is asked at the begin, and at the end.
+    let all = async {
+        while counted().0 + counted().1 < SENT {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), all)
+        .await
+        .unwrap();
+    stop.cancel();
+    receiving.await.unwrap();
+    while blocks.recv().await.is_some() {}
+    let (received, dropped) = counted();
+    assert!(received > 0 && dropped > 0, "{received}, {dropped}");
+    assert_eq!(received + dropped, SENT);
+}

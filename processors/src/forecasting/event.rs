@@ -11,7 +11,7 @@ use schemas::{
 use xxhash_rust::xxh3::xxh3_128;
 
 /// The rule behind the events, part of each `event_id`. Changes when the methods change so that the same history gets another forecast.
-const RULE: &str = "forecasts/1";
+const RULE: &str = "forecasts/2";
 /// The method of a time to full: random continuations of what the level did before.
 const METHOD_FULL: &str = "block_bootstrap";
 /// How far a forecast of the time to full looks.

@@ -7,7 +7,7 @@ use analytics::capacity::ceilings::{Part, level, role};
 use analytics::capacity::{CapacityForecaster, FULL_SHARE};
 use analytics::forecast::{ForecastLedger, PublishedForecast, Statement};
 use schemas::forecast::FULL_WITHIN_S;
-use schemas::time::{MINUTE, SECOND};
+use schemas::time::{HOUR, MINUTE, SECOND};
 use schemas::{Labels, Micros, Outlook, Series, SeriesDirectory, TrainedOn};
 use serde::{Deserialize, Serialize};
 
@@ -20,8 +20,14 @@ use crate::state::Pending;
 const LOOK_INTERVAL: Micros = 5 * MINUTE;
 /// A part that was not told for so long is no part of the present. Twice the interval at which agents ask for a size at most.
 const PART_KEPT: Micros = 10 * MINUTE;
-/// A forecast of each pool is published so often, looks. Hourly: the shortest stretch that it speaks of is an hour.
+/// A forecast of a pool is published at most so often, looks. Hourly: the shortest stretch that it speaks of is an hour.
 const PUBLISH_LOOKS: u32 = 12;
+/// A forecast holds for this share of the time until the pool may be full.
+const HOLDS_SHARE: f64 = 0.25;
+/// And at most for so long, so that nobody reads an old one: six hours, as forecasts of values hold.
+const HOLDS_MAX: Micros = 6 * HOUR;
+/// It holds no longer once the room changed by more than this share: by an eighth, what would be full in a day is told three hours into its rise.
+const ROOM_SHARE: f64 = 0.125;
 /// Parts of one pool that are looked at; further series of it are left out.
 const PARTS_MAX: usize = 16;
 
@@ -58,6 +64,26 @@ pub(crate) struct Pool {
     looks: u64,
     forecaster: CapacityForecaster,
     ledger: ForecastLedger,
+    newest: Option<Newest>,
+}
+
+/// What makes the next forecast due: of the one published last.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+struct Newest {
+    /// The time of the sample that made it due.
+    published_at: Micros,
+    /// For how long it holds.
+    holds: Micros,
+    /// What was free.
+    room: f64,
+}
+
+impl Newest {
+    /// Whether it still says what a new one would. Looks are as far apart as samples come, so one look more or less is the same time.
+    fn holds(&self, now: Micros, room: f64) -> bool {
+        now - self.published_at + LOOK_INTERVAL < self.holds
+            && (room - self.room).abs() <= ROOM_SHARE * self.room
+    }
 }
 
 /// The newest value of a series of a pool.
@@ -207,12 +233,14 @@ impl Pool {
         let scores = self.ledger.fullness_came(at, full, used);
         told.forecast_scores
             .extend(scores.iter().map(|scored| event::score(series, scored)));
-        if falls_due(series.id.0, PUBLISH_LOOKS, LOOK_INTERVAL, at, now) {
-            self.publish(series, at, now, told);
+        let room = ceiling - used;
+        let holds = self.newest.is_some_and(|newest| newest.holds(now, room));
+        if falls_due(series.id.0, PUBLISH_LOOKS, LOOK_INTERVAL, at, now) && !holds {
+            self.publish(series, at, now, room, told);
         }
     }
 
-    fn publish(&mut self, series: &Series, at: Micros, now: Micros, told: &mut Pending) {
+    fn publish(&mut self, series: &Series, at: Micros, now: Micros, room: f64, told: &mut Pending) {
         let trained_on = TrainedOn {
             span_s: ((at - self.since) / SECOND).max(0) as u64,
             samples: self.looks,
@@ -221,12 +249,21 @@ impl Pool {
         let Some(event) = event::full_event(series, &forecast, trained_on) else {
             return;
         };
-        if let Outlook::TimeToFull { p_full, .. } = &event.outlook {
+        let before = self.newest.map_or(at, |newest| newest.published_at);
+        if let Outlook::TimeToFull { p_full, dates, .. } = &event.outlook {
+            let away = dates.p10.map_or(HOLDS_MAX, |date| {
+                (HOLDS_SHARE * (date - event.made_at) as f64) as Micros
+            });
+            self.newest = Some(Newest {
+                published_at: now,
+                holds: away.min(HOLDS_MAX),
+                room,
+            });
             for (number, within) in p_full.iter().enumerate() {
                 // Of a long stretch, one forecast per quarter of it is scored: more would wait than a bounded ledger holds, and say the same.
                 let quarter = FULL_WITHIN_S[number] as Micros * SECOND / 4 / LOOK_INTERVAL;
                 let looks = (quarter as u32).max(PUBLISH_LOOKS);
-                if falls_due(series.id.0, looks, LOOK_INTERVAL, at, now) {
+                if falls_due(series.id.0, looks, LOOK_INTERVAL, before, now) {
                     let time = event.made_at + within.within_s as Micros * SECOND;
                     self.ledger.publish(PublishedForecast {
                         id: event::event_id(Kind::TimeToFull, series, event.made_at, time),

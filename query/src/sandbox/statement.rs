@@ -13,7 +13,7 @@ use datafusion::sql::sqlparser::tokenizer::Token;
 
 use super::{RELATIONS_MAX, is_allowed_table_function};
 use crate::QueryError;
-use crate::session::{CATALOG, SCHEMA, table_names};
+use crate::names::{CATALOG, SCHEMA, table_names};
 
 /// The tables of `information_schema` that tell of tables and functions. `df_settings` tells of the machine and is left out.
 const INFORMATION_TABLES: [&str; 6] = [

@@ -39,6 +39,13 @@ fn row(series: u32, start: Micros, value: f64, revision: u32) -> RollupRow {
 /// (start, metric, host, last, revision) of all rows, sorted.
 type Seen = (Micros, String, String, f64, i32);
 
+/// How many batches all rows of a resolution come in.
+async fn blocks(store: &AggregateStore, resolution: Resolution) -> usize {
+    let always = Micros::MIN..Micros::MAX;
+    let found = store.rows(resolution, always, None, NextOffset(0)).await;
+    found.unwrap().batches.len()
+}
+
 async fn seen(store: &AggregateStore, partition: Option<u32>, after: u64) -> Vec<Seen> {
     let found = store
         .rows(
@@ -304,20 +311,7 @@ async fn what_is_old_expires_and_the_rest_survives_a_reopening() {
             (9, "cpu", "a", 9.0, 0)
         ])
     );
-    assert_eq!(
-        store
-            .rows(
-                Resolution::Day,
-                Micros::MIN..Micros::MAX,
-                None,
-                NextOffset(0)
-            )
-            .await
-            .unwrap()
-            .batches
-            .len(),
-        1
-    );
+    assert_eq!(blocks(&store, Resolution::Day).await, 1);
     // Once nothing can need them, the names go too.
     assert_eq!(store.expire(START + 800 * DAY).await.unwrap(), 4);
     assert_eq!(
@@ -433,18 +427,5 @@ async fn c6_a_damaged_block_is_named_skipped_and_kept() {
         )
         .await
         .unwrap();
-    assert_eq!(
-        store
-            .rows(
-                Resolution::Minute,
-                Micros::MIN..Micros::MAX,
-                None,
-                NextOffset(0)
-            )
-            .await
-            .unwrap()
-            .batches
-            .len(),
-        3
-    );
+    assert_eq!(blocks(&store, Resolution::Minute).await, 3);
 }

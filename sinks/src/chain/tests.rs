@@ -21,6 +21,12 @@ pub(super) struct Place {
     _directory: Option<tempfile::TempDir>,
 }
 
+/// How many links the chain of a claimed partition has.
+async fn links(archive: &Archive) -> usize {
+    let chain = load_chain(archive, TOPIC, 3).await.unwrap();
+    chain.unwrap().links.len()
+}
+
 /// A fresh archive on the local file system, or on S3; `None` (said loudly) where no S3 is given.
 pub(super) fn place(on_s3: bool) -> Option<Place> {
     static PLACES: AtomicU64 = AtomicU64::new(0);
@@ -309,15 +315,7 @@ async fn another_log_or_topic_is_refused_with_advice() {
         .await
         .unwrap_err();
     assert_eq!(error.fault(), Fault::BadConfig);
-    assert_eq!(
-        load_chain(&place.archive, TOPIC, 3)
-            .await
-            .unwrap()
-            .unwrap()
-            .links
-            .len(),
-        1
-    );
+    assert_eq!(links(&place.archive).await, 1);
 }
 
 #[tokio::test]
@@ -365,15 +363,7 @@ async fn a_link_that_would_break_the_chain_is_not_written() {
         assert_eq!(error.fault(), Fault::Bug, "{link:?}");
     }
     chain.append(commit(6, &["b"], &["a"])).await.unwrap();
-    assert_eq!(
-        load_chain(&place.archive, TOPIC, 3)
-            .await
-            .unwrap()
-            .unwrap()
-            .links
-            .len(),
-        3
-    );
+    assert_eq!(links(&place.archive).await, 3);
 }
 
 #[tokio::test]
@@ -456,26 +446,9 @@ async fn a_base_shortens_loading_and_is_rebuilt_when_damaged() {
         );
     }
     archive.delete_files(&[base(511), base(255)]).await.unwrap();
-    assert_eq!(
-        load_chain(archive, TOPIC, 3)
-            .await
-            .unwrap()
-            .unwrap()
-            .links
-            .len(),
-        601
-    );
+    assert_eq!(links(archive).await, 601);
     claim(archive).await.unwrap();
-    assert_eq!(
-        load_chain(archive, TOPIC, 3)
-            .await
-            .unwrap()
-            .unwrap()
-            .links
-            .len(),
-        1,
-        "the claim wrote a new base"
-    );
+    assert_eq!(links(archive).await, 1, "the claim wrote a new base");
 }
 
 fn faulty(place: &Place) -> (Arc<Faulty>, Archive) {

@@ -1,12 +1,15 @@
 //! At least once from a foreign topic, once in the archive: across kills, gaps of aborted transactions, and tombstones.
 
+use std::time::{Duration, Instant};
+
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::util::Timeout;
-use tests::process::{SIGABRT, ended_by};
+use tests::kafka::cluster::REQUEST_MAX;
+use tests::process::{Launch, SIGABRT, Tidewatch, ended_by, run_command};
 
 use super::bodies::influx;
-use super::{ARRIVAL_MAX, Cluster, REQUEST_MAX, number, wait_for};
+use super::{ARRIVAL_MAX, Cluster, number, wait_for};
 
 const START_S: u64 = 1_780_000_000;
 const COUNT: &str = "SELECT count(*) FROM samples";
@@ -64,6 +67,69 @@ fn c2_a_kill_between_append_and_commit_neither_loses_nor_repeats_a_sample() {
     let expected = i64::try_from(sent * (sent - 1) / 2).unwrap();
     assert_eq!(number(&process, sum), expected);
     process.stop_cleanly();
+}
+
+/// Two processes read one foreign topic as one group, and write to one log and one archive. One dies with records in hand.
+#[test]
+fn c2_members_of_a_group_share_a_topic_and_one_takes_over_from_the_other() {
+    let Some(cluster) = Cluster::find() else {
+        return;
+    };
+    let directory = tempfile::tempdir().unwrap();
+    let topic = cluster.topic("shared", 6);
+    let config = format!(
+        "{}\n[bus]\nkind = \"kafka\"\nbrokers = \"{}\"\ngroup = \"{}\"\ntopic_prefix = \"{}\"\npartitions = 2\nsession_timeout = \"6s\"\n[archive]\nurl = \"file://{}\"\n{}",
+        tests::FAST_CONFIG,
+        cluster.brokers,
+        cluster.name("group"),
+        cluster.name("log"),
+        directory.path().join("archive").display(),
+        source(&topic)
+    );
+    std::fs::write(directory.path().join("topics.toml"), &config).unwrap();
+    let create = ["topics", "create", "--config", "topics.toml"];
+    run_command(directory.path(), &create);
+    let launches = ["one", "other"].map(|name| {
+        let own = directory.path().join(name);
+        std::fs::create_dir(&own).unwrap();
+        Launch::new(&own)
+            .config(config.clone())
+            .env("TIDEWATCH__PROCESSING__BACKFILL", "true")
+    });
+    let mut one = launches[0].start_ready();
+    let mut other = launches[1].start_ready();
+    let records = |process: &Tidewatch| {
+        let counts = process.metric("tidewatch_source_records_total");
+        counts.iter().sum::<f64>()
+    };
+    // Records go on coming until each has had some: both are members.
+    let mut sent = 0;
+    let mut send_some = || {
+        cluster.send(&topic, &lines(sent..sent + 60));
+        sent += 60;
+        std::thread::sleep(Duration::from_millis(100));
+        sent
+    };
+    let deadline = Instant::now() + ARRIVAL_MAX;
+    while records(&one) == 0.0 || records(&other) == 0.0 {
+        assert!(Instant::now() < deadline, "{}\n{}", one.log(), other.log());
+        send_some();
+    }
+    // One dies while records come; its partitions are read on from where it had committed.
+    let before = records(&other);
+    send_some();
+    one.kill_nine();
+    let sent = (0..20).map(|_| send_some()).max().unwrap();
+    other.wait_for_partitions(2);
+    // An instance shows the hot rows of its own partitions and the archive of all: the survivor has all partitions now.
+    wait_for(&mut other, COUNT, i64::try_from(sent).unwrap());
+    assert!(records(&other) > before);
+    let distinct = "SELECT count(DISTINCT time) FROM samples";
+    assert_eq!(number(&other, distinct), i64::try_from(sent).unwrap());
+    let sum = "SELECT CAST(sum(value) AS BIGINT) FROM samples";
+    let expected = i64::try_from(sent * (sent - 1) / 2).unwrap();
+    assert_eq!(number(&other, sum), expected);
+    other.stop_cleanly();
 }
 
 #[test]

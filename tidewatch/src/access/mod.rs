@@ -22,12 +22,15 @@ use schemas::{ErrorCode, Fault, HasCode, HasFault};
 use serde::{Deserialize, Serialize};
 
 use crate::error_codes;
-use crate::http::problem_of;
-use crate::http::server::Peer;
+use crate::http::problem::problem_of;
 use crate::telemetry::{self, Metric};
 
 pub(crate) use registry::{Entry, Registry, RegistryError, write_private};
 pub(crate) use token::{Issued, Token};
+
+/// From where a request comes: in the extensions of each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Peer(pub(crate) IpAddr);
 
 /// What a token may be used for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

@@ -8,7 +8,7 @@ use hyper::Method;
 use ingest::admission::AdmissionReport;
 
 use super::status;
-use crate::cli::UrlArgs;
+use crate::args::UrlArgs;
 use crate::config::Config;
 use crate::error::CommandError;
 use crate::http::cardinality::{CARDINALITY_PATH, RELEASE_PATH, Release};

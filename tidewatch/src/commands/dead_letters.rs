@@ -13,10 +13,10 @@ use schemas::Fault;
 use schemas::time::rfc3339;
 
 use super::client::Peer;
+use super::output::Output;
 use super::source::{Source, find_instance};
-use super::sql::Output;
 use super::written;
-use crate::cli::{SqlFormat, UrlArgs};
+use crate::args::{SqlFormat, UrlArgs};
 use crate::config::Config;
 use crate::error::CommandError;
 use crate::error_codes;

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use crate::app::{App, stop_on_signals};
-use crate::cli::RunArgs;
+use crate::args::RunArgs;
 use crate::config::{BusKind, Config, parse_duration};
 use crate::error::CommandError;
 use crate::stores;

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use clap::Args;
 use futures::{StreamExt, stream};
-use ingest::history::{Directory, KindRules, Sorted};
+use ingest::history::{Directory, Sorted};
 use processors::{PartitionState, ProcessingConfig};
 use query::{Answer, Notes, QueryError};
 use schemas::{Micros, Offset, SampleBatch};
@@ -20,9 +20,10 @@ use super::{Reader, written};
 use crate::config::Config;
 use crate::error::CommandError;
 use crate::replay::feed::{self, RecordMaker};
+use crate::replay::files::{self, HistoryFiles};
 use crate::replay::progress::{Progress, Unit};
 use crate::replay::results::Place;
-use crate::replay::{self, scores};
+use crate::replay::scores;
 
 /// Records that wait to be stepped over, and batches of scores that wait to be written. A few: both sides go on without waiting for each turn.
 const WAITING: usize = 4;
@@ -30,27 +31,18 @@ const WAITING: usize = 4;
 /// Flags of `detect`.
 #[derive(Debug, Args)]
 pub struct DetectArgs {
-    /// CSV or Parquet files; `-` is CSV on standard input. Columns: timestamp, value, perhaps metric, and labels.
-    #[arg(required = true, value_name = "FILE")]
-    pub files: Vec<PathBuf>,
+    /// The files, and how they are read.
+    #[command(flatten)]
+    pub history: HistoryFiles,
     /// Write what the detectors made of each sample to this file: .csv, .ndjson or .parquet.
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
     /// Write the events to this file instead of standard output, one JSON object per line.
     #[arg(long, value_name = "FILE")]
     pub events: Option<PathBuf>,
-    /// Count rows that are wrong and go on; without it the first one ends the work.
-    #[arg(long)]
-    pub skip_invalid: bool,
     /// Holidays, maintenance and other days unlike others: iCalendar or TOML (setting calendar.file).
     #[arg(long, value_name = "FILE")]
     pub calendar: Option<PathBuf>,
-    /// This metric is a counter; may be repeated, and end in `*`. Without it, names ending in _total, _count, _sum or _bucket are.
-    #[arg(long, value_name = "METRIC")]
-    pub counter: Vec<String>,
-    /// This metric is a gauge, whatever its name says; may be repeated, and end in `*`.
-    #[arg(long, value_name = "METRIC")]
-    pub gauge: Vec<String>,
     /// Tell nothing but events and errors.
     #[arg(short, long)]
     pub quiet: bool,
@@ -80,23 +72,11 @@ async fn detect(config: Config, args: DetectArgs) -> Result<(), CommandError> {
         .transpose()?;
     let events = EventLines::open(args.events.as_deref())?;
     let progress = Progress::new(args.quiet);
-    let kinds = KindRules {
-        counters: args.counter,
-        gauges: args.gauge,
-    };
-    let history = replay::read(
-        &config,
-        &args.files,
-        kinds,
-        args.skip_invalid,
-        &std::env::temp_dir(),
-        &progress,
-    )
-    .await?;
+    let (history, (_, last)) = args
+        .history
+        .read(&config, &std::env::temp_dir(), &progress)
+        .await?;
     let (samples, series) = (history.samples.samples(), history.directory.series().len());
-    let Some((_, last)) = history.samples.bounds() else {
-        return Err(replay::no_sample(&args.files));
-    };
     progress.stage("judging", samples, Unit::Samples);
     let (records_in, records) = mpsc::channel(WAITING);
     let (rows_in, rows) = mpsc::channel(WAITING);
@@ -137,7 +117,7 @@ async fn detect(config: Config, args: DetectArgs) -> Result<(), CommandError> {
         if skipped > 0 {
             eprintln!("{skipped} more were skipped because the calendar says so");
         }
-        replay::tell_skipped(&history.skipped_named, history.skipped);
+        files::tell_skipped(&history.skipped_named, history.skipped);
     }
     Ok(())
 }

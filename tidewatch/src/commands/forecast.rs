@@ -16,17 +16,17 @@ use arrow::array::{ArrayRef, Float64Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use clap::{Args, ValueEnum};
 use futures::{StreamExt, stream};
-use ingest::history::{Directory, KindRules, Sorted};
+use ingest::history::{Directory, Sorted};
 use query::{Answer, Format, Notes};
 use schemas::batch::{labels_array, labels_type};
 use schemas::columns::{number_array, time_array, time_type};
 use schemas::time::SECOND;
 use schemas::{Fault, Kind, Micros, Series};
 
-use super::sql::Output;
+use super::output::Output;
 use crate::config::{Config, parse_duration};
 use crate::error::CommandError;
-use crate::replay;
+use crate::replay::files::{self, HistoryFiles};
 use crate::replay::progress::{Progress, Unit};
 use crate::replay::results::Place;
 
@@ -38,9 +38,9 @@ const CHUNK_SAMPLES: usize = 65_536;
 /// Flags of `forecast`.
 #[derive(Debug, Args)]
 pub struct ForecastArgs {
-    /// CSV or Parquet files; `-` is CSV on standard input. Columns: timestamp, value, perhaps metric, and labels.
-    #[arg(required = true, value_name = "FILE")]
-    pub files: Vec<PathBuf>,
+    /// The files, and how they are read.
+    #[command(flatten)]
+    pub history: HistoryFiles,
     /// How far ahead, such as 6h, 48h, 14d.
     #[arg(long, value_name = "DURATION", value_parser = parse_horizon)]
     pub horizon: Duration,
@@ -50,18 +50,9 @@ pub struct ForecastArgs {
     /// Write the steps to this file: .csv, .ndjson or .parquet. Without it they are a table on standard output.
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
-    /// Count rows that are wrong and go on; without it the first one ends the work.
-    #[arg(long)]
-    pub skip_invalid: bool,
     /// Holidays, maintenance and other days unlike others: iCalendar or TOML (setting calendar.file).
     #[arg(long, value_name = "FILE")]
     pub calendar: Option<PathBuf>,
-    /// This metric is a counter, forecast by its rate per second; may be repeated, and end in `*`. Without it, names ending in _total, _count, _sum or _bucket are.
-    #[arg(long, value_name = "METRIC")]
-    pub counter: Vec<String>,
-    /// This metric is a gauge, whatever its name says; may be repeated, and end in `*`.
-    #[arg(long, value_name = "METRIC")]
-    pub gauge: Vec<String>,
     /// Tell nothing but the forecasts and errors.
     #[arg(short, long)]
     pub quiet: bool,
@@ -103,22 +94,10 @@ async fn forecast(config: Config, args: ForecastArgs) -> Result<(), CommandError
         },
     };
     let progress = Progress::new(args.quiet);
-    let kinds = KindRules {
-        counters: args.counter,
-        gauges: args.gauge,
-    };
-    let history = replay::read(
-        &config,
-        &args.files,
-        kinds,
-        args.skip_invalid,
-        &std::env::temp_dir(),
-        &progress,
-    )
-    .await?;
-    if history.samples.bounds().is_none() {
-        return Err(replay::no_sample(&args.files));
-    }
+    let (history, _) = args
+        .history
+        .read(&config, &std::env::temp_dir(), &progress)
+        .await?;
     progress.stage("learning", history.samples.samples(), Unit::Samples);
     let directory = Arc::new(history.directory);
     let learning = Learning {
@@ -134,7 +113,7 @@ async fn forecast(config: Config, args: ForecastArgs) -> Result<(), CommandError
         .map_err(|error| CommandError::surroundings(format!("learning the series: {error}")))??;
     progress.end();
     if !args.quiet {
-        replay::tell_skipped(&history.skipped_named, history.skipped);
+        files::tell_skipped(&history.skipped_named, history.skipped);
         for why in refused.iter().take(5) {
             eprintln!("{why}");
         }

@@ -8,7 +8,7 @@ use http_body_util::{BodyExt, Limited};
 use hyper::Method;
 
 use super::client::Peer;
-use crate::cli::UrlArgs;
+use crate::args::UrlArgs;
 use crate::config::Config;
 use crate::error::CommandError;
 use crate::stores;

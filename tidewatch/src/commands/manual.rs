@@ -2,10 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use clap::{Args, CommandFactory};
+use clap::Args;
 use clap_complete::Shell;
 
-use crate::cli::Cli;
 use crate::error::CommandError;
 
 /// Flags of `man`.
@@ -25,11 +24,11 @@ pub struct CompletionsArgs {
 }
 
 /// Prints the program's page, or writes all pages.
-pub(crate) fn man(args: &ManArgs) -> Result<(), CommandError> {
+pub(crate) fn man(args: &ManArgs, program: clap::Command) -> Result<(), CommandError> {
     let failed = |place: &Path, error| {
         CommandError::surroundings(format!("can't write `{}`: {error}", place.display()))
     };
-    let mut pages = pages()?.into_iter();
+    let mut pages = pages(program)?.into_iter();
     let Some(dir) = &args.dir else {
         return match pages.next() {
             Some((_, page)) => super::print(&page),
@@ -45,15 +44,18 @@ pub(crate) fn man(args: &ManArgs) -> Result<(), CommandError> {
 }
 
 /// Prints the script that the shell reads.
-pub(crate) fn completions(args: &CompletionsArgs) -> Result<(), CommandError> {
+pub(crate) fn completions(
+    args: &CompletionsArgs,
+    mut program: clap::Command,
+) -> Result<(), CommandError> {
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut Cli::command(), "tidewatch", &mut script);
+    clap_complete::generate(args.shell, &mut program, "tidewatch", &mut script);
     super::print(&String::from_utf8_lossy(&script))
 }
 
 /// File name and text of the page of each command, the program's own first.
-fn pages() -> Result<Vec<(String, String)>, CommandError> {
-    let mut program = Cli::command().disable_help_subcommand(true);
+fn pages(program: clap::Command) -> Result<Vec<(String, String)>, CommandError> {
+    let mut program = program.disable_help_subcommand(true);
     program.build();
     let mut pages = Vec::new();
     add_pages(&program, "tidewatch", &mut pages)
@@ -80,9 +82,10 @@ fn add_pages(
 
 #[cfg(test)]
 mod tests {
-    use clap::ValueEnum;
+    use clap::{CommandFactory, ValueEnum};
 
     use super::*;
+    use crate::cli::Cli;
 
     /// The names of all commands with their parents: `topics-create`.
     fn commands(command: &clap::Command, parent: &str, names: &mut Vec<String>) {
@@ -97,12 +100,12 @@ mod tests {
     fn every_command_has_a_page_with_its_example() {
         let directory = tempfile::tempdir().unwrap();
         let dir = directory.path().join("man");
-        man(&ManArgs {
-            dir: Some(dir.clone()),
-        })
-        .unwrap();
-        let mut names = vec!["tidewatch".to_owned()];
         let program = Cli::command();
+        let args = ManArgs {
+            dir: Some(dir.clone()),
+        };
+        man(&args, program.clone()).unwrap();
+        let mut names = vec!["tidewatch".to_owned()];
         commands(&program, "tidewatch", &mut names);
         assert!(names.len() > 10, "{names:?}");
         assert_eq!(std::fs::read_dir(&dir).unwrap().count(), names.len());

@@ -10,10 +10,10 @@ use query::{Answer, Batches, Notes};
 use schemas::{Fault, HasFault};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use super::output::Output;
 use super::source::{Rows, Source};
-use super::sql::Output;
 use super::{Reader, written};
-use crate::cli::{SqlArgs, SqlFormat};
+use crate::args::{SqlArgs, SqlFormat};
 use crate::config::Config;
 use crate::error::CommandError;
 

@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::client::Peer;
 use super::terminal::{self, Tone};
 use super::{Reader, source};
-use crate::cli::UrlArgs;
+use crate::args::UrlArgs;
 use crate::config::Config;
 use crate::error::CommandError;
 use crate::error_codes;

@@ -9,7 +9,7 @@ use hyper::Method;
 
 use super::client::causes;
 use super::{Reader, status, written};
-use crate::cli::TailArgs;
+use crate::args::TailArgs;
 use crate::config::Config;
 use crate::error::CommandError;
 

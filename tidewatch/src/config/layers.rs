@@ -18,6 +18,9 @@ const OPEN_TABLES: [(&str, &str); 2] = [("bus.settings", "."), ("archive.options
 /// Sections that hold further ones under names of the user's own, each with the same keys: `sources.kafka.NAME.topics` is `sources.kafka.topics` for NAME.
 const NAMED_SECTIONS: [&str; 1] = ["sources.kafka"];
 
+/// Sections that had another name in an earlier version: that, and the present one.
+const RENAMED_SECTIONS: [(&str, &str); 1] = [("ingest", "limits")];
+
 /// The section, the name and the key of a path below a named section.
 fn named(path: &str) -> Option<(&'static str, &str, &str)> {
     NAMED_SECTIONS.into_iter().find_map(|section| {
@@ -278,6 +281,10 @@ impl Layers {
     }
 
     fn note_unknown(&mut self, path: &str, value: &Value, origin: &Origin) {
+        let renamed = RENAMED_SECTIONS.iter().find_map(|(before, now)| {
+            let rest = path.strip_prefix(before)?;
+            (rest.is_empty() || rest.starts_with('.')).then(|| format!("{now}{rest}"))
+        });
         let mut nearest = self.nearest(&general(path), matches!(value, Value::Table(_)));
         if let Some((section, name, _)) = named(path)
             && let Some(key) = nearest.strip_prefix(section)
@@ -300,12 +307,13 @@ impl Layers {
             Origin::Env(name) => name,
             _ => path,
         };
+        let instead = match renamed {
+            Some(now) => format!("it is called `{}` now", as_written(&now)),
+            None => format!("the nearest valid one is `{}`", as_written(&nearest)),
+        };
         self.note(
             &error_codes::CONFIG_UNKNOWN,
-            format!(
-                "{origin}: unknown {what} `{found}`; the nearest valid one is `{}`",
-                as_written(&nearest)
-            ),
+            format!("{origin}: unknown {what} `{found}`; {instead}"),
         );
     }
 

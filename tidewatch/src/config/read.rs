@@ -21,6 +21,7 @@ use super::layers::{Layers, Size};
 use super::scrape::take_scrape;
 use super::security::{SecuritySection, take_security};
 use super::sources::take_sources;
+use super::texts::{BROKERS, NAME, are_brokers, is_name};
 use super::units::parse_duration;
 use super::{
     AccessConfig, ArchiveConfig, BusConfig, BusKind, CalendarConfig, Config, LogConfig, LogFormat,
@@ -218,32 +219,6 @@ fn take_bytes(layers: &mut Layers, path: &str, least: u64) -> u64 {
 
 fn take_memory(layers: &mut Layers, path: &str, least: u64) -> usize {
     usize::try_from(take_bytes(layers, path, least)).unwrap_or(usize::MAX)
-}
-
-/// What a name in Kafka looks like.
-pub(super) const NAME: &str = "a name of 1 to 200 of the characters A-Z a-z 0-9 . _ -";
-
-/// Whether a text can name a topic or a group.
-pub(super) fn is_name(name: &str) -> bool {
-    (1..=200).contains(&name.len())
-        && name
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
-        && !name.starts_with('.')
-}
-
-/// What a list of brokers looks like.
-pub(super) const BROKERS: &str = "`host:port`, separated by commas";
-
-/// Whether a text lists brokers.
-pub(super) fn are_brokers(brokers: &str) -> bool {
-    !brokers.is_empty()
-        && brokers.split(',').all(|broker| {
-            broker
-                .trim()
-                .rsplit_once(':')
-                .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
-        })
 }
 
 fn take_bus(layers: &mut Layers) -> BusConfig {

@@ -10,8 +10,8 @@ use schemas::Topics;
 
 use super::BusConfig;
 use super::layers::Layers;
-use super::read::{BROKERS, NAME, are_brokers, is_name};
 use super::security::{SecuritySection, take_security};
+use super::texts::{BROKERS, NAME, are_brokers, is_name};
 
 /// The section that holds for all sources, and holds those of each.
 const SECTION: &str = "sources.kafka";

@@ -125,6 +125,16 @@ fn a_typo_names_the_nearest_key() {
         "t.toml:3:2: unknown section `procesing`; the nearest valid one is `processing`",
     );
     check_problem(
+        "[ingest]\nbody_max = \"1MiB\"\n",
+        &[],
+        "t.toml:1:2: unknown section `ingest`; it is called `limits` now",
+    );
+    check_problem(
+        "",
+        &[("TIDEWATCH__INGEST__BODY_MAX", "1MiB")],
+        "environment variable TIDEWATCH__INGEST__BODY_MAX: unknown key `TIDEWATCH__INGEST__BODY_MAX`; it is called `TIDEWATCH__LIMITS__BODY_MAX` now",
+    );
+    check_problem(
         "[server]\npartitions = 3\n",
         &[],
         "t.toml:2:1: unknown key `server.partitions`; the nearest valid one is `bus.partitions`",

@@ -10,7 +10,8 @@ use ingest::admission::AdmissionReport;
 use schemas::Fault;
 use serde::{Deserialize, Serialize};
 
-use super::{Context, problem};
+use super::Context;
+use super::problem::problem;
 
 /// Where [`AdmissionReport`] is asked.
 pub(crate) const CARDINALITY_PATH: &str = "/api/v1/cardinality";

@@ -12,7 +12,8 @@ use schemas::{Fault, HasFault};
 use serde::{Deserialize, Serialize};
 use tracing::info;
 
-use super::{Context, problem, problem_of};
+use super::Context;
+use super::problem::{problem, problem_of};
 
 /// Where a replay is asked for.
 pub(crate) const REPLAY_PATH: &str = "/api/v1/dead-letters/replay";

@@ -4,19 +4,16 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
 use bus::embedded::EmbeddedBus;
 use ingest::admission::Admission;
 use ingest::{IngestCounters, Intake};
-use pipeline::PartitionStatus;
-use schemas::Counts;
 use serde::{Deserialize, Serialize};
 
 use super::Context;
-use super::status::{lags, not_ready, phase_name, phase_reason};
+use super::partitions::{PartitionReport, lags, not_ready};
 use crate::telemetry;
 
 /// Where [`Overview`] is asked.
@@ -77,56 +74,6 @@ pub(crate) struct IntakeReport {
     pub(crate) accepted_samples: u64,
     pub(crate) rejected_samples: u64,
     pub(crate) dropped_samples: u64,
-}
-
-/// A partition that runs here.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct PartitionReport {
-    pub(crate) partition: u32,
-    pub(crate) phase: String,
-    pub(crate) reason: Option<String>,
-    pub(crate) next_offset: u64,
-    pub(crate) committed_offset: u64,
-    /// Records between what was processed and the end of the log; `None` where the log does not say.
-    pub(crate) lag_records: Option<u64>,
-    pub(crate) log_clock: Option<String>,
-    pub(crate) series: usize,
-    pub(crate) pending_samples: usize,
-    pub(crate) files: usize,
-    pub(crate) counts: Counts,
-    pub(crate) checkpoints: u64,
-    pub(crate) compactions: u64,
-    pub(crate) anomalies: u64,
-    /// Time since the last checkpoint by this process, seconds.
-    pub(crate) checkpoint_age_s: Option<f64>,
-    /// Time since its task last looked for work, seconds; much more than a second means that something holds it.
-    pub(crate) turn_age_s: Option<f64>,
-}
-
-impl PartitionReport {
-    pub(super) fn new(status: &PartitionStatus, lag_records: Option<u64>) -> Self {
-        let log_clock = status
-            .log_clock
-            .and_then(|clock| jiff::Timestamp::from_microsecond(clock).ok());
-        PartitionReport {
-            partition: status.partition,
-            phase: phase_name(&status.phase).to_owned(),
-            reason: phase_reason(&status.phase).map(str::to_owned),
-            next_offset: status.next_offset,
-            committed_offset: status.committed_offset,
-            lag_records,
-            log_clock: log_clock.map(|clock| clock.to_string()),
-            series: status.series,
-            pending_samples: status.pending_samples,
-            files: status.files,
-            counts: status.counts,
-            checkpoints: status.checkpoints,
-            compactions: status.compactions,
-            anomalies: status.anomalies,
-            checkpoint_age_s: status.checkpoint_age.as_ref().map(Duration::as_secs_f64),
-            turn_age_s: status.turn_age.as_ref().map(Duration::as_secs_f64),
-        }
-    }
 }
 
 /// What [`Overview`] tells besides the partitions; fixed when the instance starts, but for the counters.

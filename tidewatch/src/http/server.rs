@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
+use crate::access::Peer;
 use crate::config::ServerConfig;
 use crate::error_codes;
 use crate::telemetry::{self, Metric};
@@ -45,10 +46,6 @@ const PING_INTERVAL: Duration = Duration::from_secs(30);
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
 /// Pause after an accept that failed for want of descriptors: trying again at once would only spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
-/// From where a request comes: in the extensions of each.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Peer(pub(crate) IpAddr);
 
 /// Serves until `stop`, then closes the door, lets requests that are being worked on end, and returns when all connections are closed.
 pub(crate) async fn serve(

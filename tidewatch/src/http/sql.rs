@@ -13,7 +13,8 @@ use schemas::{Fault, HasCode, HasFault};
 use serde::Deserialize;
 use tracing::warn;
 
-use super::{Context, problem, problem_of, streamed};
+use super::Context;
+use super::problem::{problem, problem_of, streamed};
 use crate::telemetry::{self, Metric};
 
 /// Header that says what an answer lacks: rows that another process holds.

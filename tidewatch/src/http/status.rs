@@ -2,35 +2,19 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::extract::{Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use ingest::admission::FoldedLabel;
-use pipeline::{PartitionStatus, Phase};
+use pipeline::PartitionStatus;
 use serde_json::json;
 
-use super::overview::PartitionReport;
+use super::partitions::{PHASES, PartitionReport, lags, not_ready, phase_name};
 use super::{Context, Instance};
 use crate::access::MayAsk;
-use crate::log_watch::LogTrouble;
 use crate::telemetry::{self, Metric, record_process};
-
-/// How long the log may take to tell where it ends, for the lag alone.
-const LAG_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// Names of phases, as labels and in JSON.
-const PHASES: [&str; 7] = [
-    "claiming",
-    "replaying",
-    "running",
-    "retrying",
-    "fenced",
-    "stopped",
-    "closed",
-];
 
 /// `GET /`: what one can do next.
 pub(super) async fn front_page(State(context): State<Arc<Context>>) -> String {
@@ -129,87 +113,6 @@ fn folded_labels(context: &Context, with_examples: bool) -> Vec<FoldedLabel> {
         }
     }
     folded
-}
-
-/// Why the instance is not ready; `None` if it is. A partition that was fenced is another's business.
-pub(crate) fn not_ready(
-    partitions: &[PartitionStatus],
-    own: Option<u32>,
-    log: Option<&LogTrouble>,
-    stopping: bool,
-) -> Option<String> {
-    if stopping {
-        return Some("the program is stopping".to_owned());
-    }
-    let mut reasons = Vec::new();
-    if let Some(trouble) = log {
-        reasons.push(format!("the log takes no samples: {}", trouble.message));
-    }
-    // One outage mostly meets all partitions: it is told once.
-    let mut waiting: Vec<(&Phase, Vec<String>)> = Vec::new();
-    for partition in partitions
-        .iter()
-        .filter(|partition| !matches!(partition.phase, Phase::Running | Phase::Fenced))
-    {
-        let number = partition.partition.to_string();
-        match waiting
-            .iter_mut()
-            .find(|(phase, _)| **phase == partition.phase)
-        {
-            Some((_, numbers)) => numbers.push(number),
-            None => waiting.push((&partition.phase, vec![number])),
-        }
-    }
-    for (phase, numbers) in waiting {
-        let (noun, verb) = match numbers.len() {
-            1 => ("partition", "is"),
-            _ => ("partitions", "are"),
-        };
-        let reason = phase_reason(phase).map_or_else(String::new, |reason| format!(": {reason}"));
-        reasons.push(format!(
-            "{noun} {} {verb} {}{reason}",
-            numbers.join(", "),
-            phase_name(phase)
-        ));
-    }
-    let missing = own.map_or(0, |own| (own as usize).saturating_sub(partitions.len()));
-    if reasons.is_empty() && missing > 0 {
-        reasons.push(format!("{missing} partitions are not assigned yet"));
-    }
-    (!reasons.is_empty()).then(|| reasons.join("; "))
-}
-
-pub(super) fn phase_name(phase: &Phase) -> &'static str {
-    match phase {
-        Phase::Claiming => "claiming",
-        Phase::Replaying => "replaying",
-        Phase::Running => "running",
-        Phase::Retrying(_) => "retrying",
-        Phase::Fenced => "fenced",
-        Phase::Stopped(_) => "stopped",
-        Phase::Closed => "closed",
-    }
-}
-
-pub(super) fn phase_reason(phase: &Phase) -> Option<&str> {
-    match phase {
-        Phase::Retrying(reason) | Phase::Stopped(reason) => Some(reason),
-        _ => None,
-    }
-}
-
-/// Records between what was processed and the end of the log; `None` where the log does not say.
-pub(super) async fn lags(context: &Context, partitions: &[PartitionStatus]) -> Vec<Option<u64>> {
-    let topic = context.topics.samples();
-    let one = async |status: &PartitionStatus| {
-        let retained =
-            tokio::time::timeout(LAG_TIMEOUT, context.bus.retained(&topic, status.partition))
-                .await
-                .ok()?
-                .ok()?;
-        Some(retained.end.0.saturating_sub(status.next_offset))
-    };
-    futures::future::join_all(partitions.iter().map(one)).await
 }
 
 /// `GET /metrics`: all metrics in Prometheus' text format.

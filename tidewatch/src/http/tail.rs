@@ -19,7 +19,8 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use super::{Context, problem, problem_of, streamed};
+use super::Context;
+use super::problem::{problem, problem_of, streamed};
 use crate::telemetry::{self, Metric};
 
 /// Lines sent at once. 256: about 50 KB of samples.

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, Method};
 use bus::embedded::{EmbeddedBus, EmbeddedOptions};
 use bus::{Record, TopicSpec};

@@ -9,25 +9,26 @@
 //! its first sample, and there are no ticks but one at the end, which seals the last windows.
 
 pub(crate) mod feed;
+pub(crate) mod files;
 pub(crate) mod progress;
 pub(crate) mod results;
 pub(crate) mod scores;
 mod target;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use ingest::history::{History, HistoryOptions, HistoryReader, KindRules};
 use pipeline::{CheckpointPolicy, Phase, Pipeline, PipelineOptions};
-use schemas::{Fault, Topics};
+use schemas::Topics;
 
 use crate::config::{BusKind, Config};
 use crate::error::CommandError;
 use crate::stores;
 
 use feed::Feed;
+use files::HistoryFiles;
 use progress::Progress;
 use results::Outputs;
 use scores::ScoreSpool;
@@ -41,24 +42,15 @@ const SNAPSHOT_INTERVAL: Duration = Duration::from_secs(60);
 /// Flags of `replay`.
 #[derive(Debug, Args)]
 pub struct ReplayArgs {
-    /// CSV or Parquet files; `-` is CSV on standard input. Columns: timestamp, value, perhaps metric, and labels.
-    #[arg(required = true, value_name = "FILE")]
-    pub files: Vec<PathBuf>,
+    /// The files, and how they are read.
+    #[command(flatten)]
+    pub history: HistoryFiles,
     /// Write the anomalies to this file: .csv, .ndjson or .parquet.
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
     /// Write what the detectors made of each sample to this file: .csv, .ndjson or .parquet.
     #[arg(long, value_name = "FILE")]
     pub scores: Option<PathBuf>,
-    /// Count rows that are wrong and go on; without it the first one ends the replay before anything is stored.
-    #[arg(long)]
-    pub skip_invalid: bool,
-    /// This metric is a counter; may be repeated, and end in `*`. Without it, names ending in _total, _count, _sum or _bucket are.
-    #[arg(long, value_name = "METRIC")]
-    pub counter: Vec<String>,
-    /// This metric is a gauge, whatever its name says; may be repeated, and end in `*`.
-    #[arg(long, value_name = "METRIC")]
-    pub gauge: Vec<String>,
     /// Go on in a data directory that an earlier replay filled, instead of refusing it.
     #[arg(long)]
     pub append: bool,
@@ -98,15 +90,7 @@ async fn replay(mut config: Config, args: ReplayArgs) -> Result<(), CommandError
     let progress = Progress::new(args.quiet);
     let target = Target::open(&config, args.append)?;
     settle(&mut config);
-    let kinds = KindRules {
-        counters: args.counter.clone(),
-        gauges: args.gauge.clone(),
-    };
-    let (files, spill) = (&args.files, target.path());
-    let history = read(&config, files, kinds, args.skip_invalid, spill, &progress).await?;
-    let Some((first, last)) = history.samples.bounds() else {
-        return Err(no_sample(&args.files));
-    };
+    let (history, (first, last)) = args.history.read(&config, target.path(), &progress).await?;
     let started = Instant::now();
     target.begin()?;
     let rooms = Rooms::open(&config, &target).await?;
@@ -177,69 +161,6 @@ fn settle(config: &mut Config) {
         snapshot_interval: SNAPSHOT_INTERVAL,
         ..config.checkpoint.clone()
     };
-}
-
-fn named(files: &[PathBuf]) -> String {
-    let names: Vec<String> = files
-        .iter()
-        .take(3)
-        .map(|file| file.display().to_string())
-        .collect();
-    match files.len() {
-        0..=3 => names.join(", "),
-        more => format!("{} and {} more", names.join(", "), more - 3),
-    }
-}
-
-/// The error of files without a sample.
-pub(crate) fn no_sample(files: &[PathBuf]) -> CommandError {
-    CommandError::Failed {
-        message: format!("no sample in {}", named(files)),
-        fault: Fault::BadInput,
-    }
-}
-
-/// Reads all files, away from the threads that serve tasks. `spill`: where samples wait that memory does not hold.
-pub(crate) async fn read(
-    config: &Config,
-    files: &[PathBuf],
-    kinds: KindRules,
-    skip_invalid: bool,
-    spill: &Path,
-    progress: &Progress,
-) -> Result<History, CommandError> {
-    let mut reader = HistoryReader::new(HistoryOptions {
-        skip_invalid,
-        series_max: config.processing.series_max,
-        kinds,
-        ..HistoryOptions::new(spill)
-    });
-    let (files, progress) = (files.to_vec(), progress.clone());
-    let bytes: Vec<u64> = files
-        .iter()
-        .map(|file| std::fs::metadata(file).map_or(0, |about| about.len()))
-        .collect();
-    progress.stage("reading", bytes.iter().sum(), progress::Unit::Bytes);
-    let reading = tokio::task::spawn_blocking(move || {
-        let mut before = 0;
-        for (file, bytes) in files.iter().zip(bytes) {
-            reader.read(file, &mut |done| progress.reach(before + done))?;
-            before += bytes;
-        }
-        Ok(reader.finish())
-    });
-    let read = reading
-        .await
-        .map_err(|error| CommandError::surroundings(format!("reading the files: {error}")))?;
-    read.map_err(|error: ingest::history::HistoryError| CommandError::of("history", error))
-}
-
-/// Tells on standard error which rows were skipped first.
-pub(crate) fn tell_skipped(named: &[String], skipped: u64) {
-    if skipped > 0 {
-        eprintln!("{skipped} rows were skipped; the first {}:", named.len());
-        named.iter().for_each(|row| eprintln!("  {row}"));
-    }
 }
 
 /// The stores of the data directory.

@@ -14,7 +14,7 @@ use sinks::Archive;
 
 use super::ReplayArgs;
 use super::scores::{self, ScoreSpool};
-use crate::commands::{self, sql::Output};
+use crate::commands::{self, output::Output};
 use crate::config::Config;
 use crate::error::CommandError;
 

@@ -11,7 +11,7 @@ fn samples(days: i64, interval: Micros) -> usize {
 }
 
 /// A working day: high from 9 to 18 o'clock, ramps of an hour, 0 to 1. `hour`: local, 0–24.
-fn working_day(hour: f64) -> f64 {
+pub(super) fn working_day(hour: f64) -> f64 {
     (hour - 8.0).clamp(0.0, 1.0) * (19.0 - hour).clamp(0.0, 1.0)
 }
 

@@ -2,11 +2,15 @@
 
 use std::borrow::Cow;
 
+use memchr::memchr;
 use schemas::{LABELS_MAX, Labels, LabelsError, Micros};
 
 use crate::door::{Batcher, LabelSetId, Place, Reason, TimeUnit, TooManySamples};
 use crate::http::{LineUnit, Undecodable};
 use crate::json_text::{JsonError, JsonText, Token};
+
+/// Fields that there is room for at once: records mostly hold one metric each.
+const FIELDS_USUAL: usize = 16;
 
 /// Decodes one or more objects, one after the other, into a batcher; `now` is the time of those that have none. Answers how many fields were left out because
 /// they are no numbers. A metric that can't be taken is a rejection; the rest goes on.
@@ -24,8 +28,7 @@ pub(in crate::foreign) fn decode(
         now,
         index: 0,
         skipped: 0,
-        fields: Vec::new(),
-        name: String::new(),
+        fields: Vec::with_capacity(FIELDS_USUAL),
         door,
     };
     let mut json = JsonText::new(body);
@@ -43,7 +46,6 @@ struct Metrics<'a, 'd> {
     skipped: usize,
     /// Of the metric being read.
     fields: Vec<(Cow<'a, str>, f64)>,
-    name: String,
     door: &'d mut Batcher,
 }
 
@@ -140,11 +142,15 @@ impl<'a> Metrics<'a, '_> {
         };
         let (time, unit) = head.time.unwrap_or((self.now, TimeUnit::Microseconds));
         for (field, value) in &self.fields {
-            self.name.clear();
-            self.name.push_str(&name);
-            self.name.push('_');
-            self.name.push_str(field);
-            match self.door.metric(&self.name) {
+            let whole = || format!("{name}_{field}");
+            // With a backslash, line protocol means another name by the same bytes.
+            let metric = if has_backslash(&name) || has_backslash(field) {
+                self.door.metric(&whole())
+            } else {
+                let (name, field) = (name.as_bytes(), field.as_bytes());
+                self.door.metric_by_parts(name, field, || Ok(whole()))
+            };
+            match metric {
                 Ok(metric) => {
                     self.door
                         .push(metric, labels, None, time, unit, *value, place)?;
@@ -154,6 +160,10 @@ impl<'a> Metrics<'a, '_> {
         }
         Ok(())
     }
+}
+
+fn has_backslash(text: &str) -> bool {
+    memchr(b'\\', text.as_bytes()).is_some()
 }
 
 /// The label set of an object of tags, as sent.

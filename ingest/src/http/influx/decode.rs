@@ -20,6 +20,9 @@ use crate::door::{Batcher, LabelSetId, MetricId, Place, Reason, TimeUnit, TooMan
 /// How many measurements, and fields of one, are remembered within a request; then it begins anew.
 const REMEMBERED_MAX: usize = 1024;
 
+/// Fields that there is room for at once. 16: topics have a line per record, and each line would make room several times.
+const FIELDS_USUAL: usize = 16;
+
 /// The unit of the timestamps of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LineUnit {
@@ -65,8 +68,7 @@ pub fn decode(body: &[u8], options: LineOptions, door: &mut Batcher) -> Result<u
         measurements: Vec::new(),
         by_name: HashMap::default(),
         last: usize::MAX,
-        values: Vec::new(),
-        name: String::new(),
+        values: Vec::with_capacity(FIELDS_USUAL),
     };
     while lines.skip_to_line() {
         lines.take_line(door)?;
@@ -96,11 +98,11 @@ struct Lines<'a> {
     line: usize,
     skipped: usize,
     measurements: Vec<Measurement<'a>>,
+    /// All but the first of them.
     by_name: HashMap<&'a [u8], usize, RandomState>,
     last: usize,
     /// The numbers of the line being read: taken only when all of it was read.
     values: Vec<(MetricId, f64)>,
-    name: String,
 }
 
 impl<'a> Lines<'a> {
@@ -251,13 +253,19 @@ impl<'a> Lines<'a> {
             self.by_name.clear();
         }
         let measurements = &mut self.measurements;
-        self.last = *self.by_name.entry(raw).or_insert_with(|| {
+        let add = |measurements: &mut Vec<Measurement<'a>>| {
             measurements.push(Measurement {
                 raw,
-                fields: Vec::new(),
+                fields: Vec::with_capacity(FIELDS_USUAL),
             });
             measurements.len() - 1
-        });
+        };
+        // A body of one measurement, as a record of a topic is, needs no map.
+        self.last = match measurements.first() {
+            None => add(measurements),
+            Some(first) if first.raw == raw => 0,
+            Some(_) => *self.by_name.entry(raw).or_insert_with(|| add(measurements)),
+        };
         Ok(self.last)
     }
 
@@ -322,15 +330,11 @@ impl<'a> Lines<'a> {
             return Err(syntax(start, "a field name is empty"));
         }
         self.at = end + 1;
-        let not_utf8 = |_| (start, Reason::NotUtf8("a measurement or field name"));
         let known = &mut self.measurements[measurement];
-        let prefix = std::str::from_utf8(known.raw).map_err(not_utf8)?;
-        let field = std::str::from_utf8(&body[start..end]).map_err(not_utf8)?;
-        self.name.clear();
-        self.name.push_str(&unescaped(prefix, &[',', ' ']));
-        self.name.push('_');
-        self.name.push_str(&unescaped(field, &[',', '=', ' ']));
-        let metric = door.metric(&self.name).map_err(|reason| (start, reason))?;
+        let metric = door.metric_by_parts(known.raw, &body[start..end], || {
+            metric_name(known.raw, &body[start..end])
+        });
+        let metric = metric.map_err(|reason| (start, reason))?;
         let entry = (&body[start..=end], metric);
         if place < known.fields.len() {
             known.fields[place] = entry;
@@ -446,6 +450,18 @@ fn tags(raw: &[u8], start: usize, trouble: &mut usize) -> Result<Labels, Reason>
         at = end + 1;
     }
     Ok(Labels::try_new(pairs)?)
+}
+
+/// The name of the metric that a field of a measurement makes, both as sent.
+fn metric_name(measurement: &[u8], field: &[u8]) -> Result<String, Reason> {
+    let not_utf8 = |_| Reason::NotUtf8("a measurement or field name");
+    let measurement = std::str::from_utf8(measurement).map_err(not_utf8)?;
+    let field = std::str::from_utf8(field).map_err(not_utf8)?;
+    let (measurement, field) = (
+        unescaped(measurement, &[',', ' ']),
+        unescaped(field, &[',', '=', ' ']),
+    );
+    Ok(format!("{measurement}_{field}"))
 }
 
 /// The first place of a byte that has no backslash before it.

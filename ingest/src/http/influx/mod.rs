@@ -31,6 +31,38 @@ const QUOTED_BYTES_MAX: usize = 1024;
 
 type Parameters = Query<HashMap<String, String>>;
 
+/// The words of `precision` in v1, of the InfluxDB 1.x API.
+const PRECISIONS_V1: &[(&str, LineUnit)] = &[
+    ("n", LineUnit::Fixed(TimeUnit::Nanoseconds)),
+    ("ns", LineUnit::Fixed(TimeUnit::Nanoseconds)),
+    ("u", LineUnit::Fixed(TimeUnit::Microseconds)),
+    ("us", LineUnit::Fixed(TimeUnit::Microseconds)),
+    ("µ", LineUnit::Fixed(TimeUnit::Microseconds)),
+    ("ms", LineUnit::Fixed(TimeUnit::Milliseconds)),
+    ("s", LineUnit::Fixed(TimeUnit::Seconds)),
+    ("m", LineUnit::Fixed(TimeUnit::Minutes)),
+    ("h", LineUnit::Fixed(TimeUnit::Hours)),
+];
+/// The words of `precision` in v2.
+const PRECISIONS_V2: &[(&str, LineUnit)] = &[
+    ("ns", LineUnit::Fixed(TimeUnit::Nanoseconds)),
+    ("us", LineUnit::Fixed(TimeUnit::Microseconds)),
+    ("ms", LineUnit::Fixed(TimeUnit::Milliseconds)),
+    ("s", LineUnit::Fixed(TimeUnit::Seconds)),
+];
+/// The words of `precision` in v3.
+const PRECISIONS_V3: &[(&str, LineUnit)] = &[
+    ("auto", LineUnit::Auto),
+    ("nanosecond", LineUnit::Fixed(TimeUnit::Nanoseconds)),
+    ("ns", LineUnit::Fixed(TimeUnit::Nanoseconds)),
+    ("microsecond", LineUnit::Fixed(TimeUnit::Microseconds)),
+    ("us", LineUnit::Fixed(TimeUnit::Microseconds)),
+    ("millisecond", LineUnit::Fixed(TimeUnit::Milliseconds)),
+    ("ms", LineUnit::Fixed(TimeUnit::Milliseconds)),
+    ("second", LineUnit::Fixed(TimeUnit::Seconds)),
+    ("s", LineUnit::Fixed(TimeUnit::Seconds)),
+];
+
 pub(super) async fn write_v1(
     State(receivers): State<Arc<Receivers>>,
     query: Parameters,
@@ -38,25 +70,14 @@ pub(super) async fn write_v1(
     headers: HeaderMap,
     body: Body,
 ) -> Response {
-    let unit = match query.get("precision").map(String::as_str) {
-        None | Some("" | "n" | "ns") => Ok(TimeUnit::Nanoseconds),
-        Some("u" | "us" | "µ") => Ok(TimeUnit::Microseconds),
-        Some("ms") => Ok(TimeUnit::Milliseconds),
-        Some("s") => Ok(TimeUnit::Seconds),
-        Some("m") => Ok(TimeUnit::Minutes),
-        Some("h") => Ok(TimeUnit::Hours),
-        Some(other) => Err(unknown_precision(other, "n, u, ms, s, m, h")),
-    };
+    let unit = precision(
+        &query,
+        PRECISIONS_V1,
+        LineUnit::Fixed(TimeUnit::Nanoseconds),
+    );
+    let taken = write(&receivers, sender, &headers, body, unit, true).await;
     answer(
-        &write(
-            &receivers,
-            sender,
-            &headers,
-            body,
-            unit.map(LineUnit::Fixed),
-            true,
-        )
-        .await,
+        &taken,
         |refusal, _| json!({ "error": refusal.message, "code": refusal.code }),
     )
 }
@@ -68,34 +89,22 @@ pub(super) async fn write_v2(
     headers: HeaderMap,
     body: Body,
 ) -> Response {
-    let unit = match query.get("precision").map(String::as_str) {
-        None | Some("" | "ns") => Ok(TimeUnit::Nanoseconds),
-        Some("us") => Ok(TimeUnit::Microseconds),
-        Some("ms") => Ok(TimeUnit::Milliseconds),
-        Some("s") => Ok(TimeUnit::Seconds),
-        Some(other) => Err(unknown_precision(other, "ns, us, ms, s")),
-    };
-    answer(
-        &write(
-            &receivers,
-            sender,
-            &headers,
-            body,
-            unit.map(LineUnit::Fixed),
-            true,
-        )
-        .await,
-        |refusal, _| {
-            let code = match refusal.status.as_u16() {
-                413 => "request too large",
-                429 => "too many requests",
-                503 => "unavailable",
-                500 => "internal error",
-                _ => "invalid",
-            };
-            json!({ "code": code, "message": refusal.message })
-        },
-    )
+    let unit = precision(
+        &query,
+        PRECISIONS_V2,
+        LineUnit::Fixed(TimeUnit::Nanoseconds),
+    );
+    let taken = write(&receivers, sender, &headers, body, unit, true).await;
+    answer(&taken, |refusal, _| {
+        let code = match refusal.status.as_u16() {
+            413 => "request too large",
+            429 => "too many requests",
+            503 => "unavailable",
+            500 => "internal error",
+            _ => "invalid",
+        };
+        json!({ "code": code, "message": refusal.message })
+    })
 }
 
 pub(super) async fn write_v3(
@@ -105,17 +114,7 @@ pub(super) async fn write_v3(
     headers: HeaderMap,
     body: Body,
 ) -> Response {
-    let unit = match query.get("precision").map(String::as_str) {
-        None | Some("" | "auto") => Ok(LineUnit::Auto),
-        Some("nanosecond" | "ns") => Ok(LineUnit::Fixed(TimeUnit::Nanoseconds)),
-        Some("microsecond" | "us") => Ok(LineUnit::Fixed(TimeUnit::Microseconds)),
-        Some("millisecond" | "ms") => Ok(LineUnit::Fixed(TimeUnit::Milliseconds)),
-        Some("second" | "s") => Ok(LineUnit::Fixed(TimeUnit::Seconds)),
-        Some(other) => Err(unknown_precision(
-            other,
-            "auto, second, millisecond, microsecond, nanosecond",
-        )),
-    };
+    let unit = precision(&query, PRECISIONS_V3, LineUnit::Auto);
     let (unit, partial) = match query.get("accept_partial").map(String::as_str) {
         None | Some("" | "true") => (unit, true),
         Some("false") => (unit, false),
@@ -126,20 +125,18 @@ pub(super) async fn write_v3(
             true,
         ),
     };
-    answer(
-        &write(&receivers, sender, &headers, body, unit, partial).await,
-        |refusal, taken| {
-            let Some(taken) = taken else {
-                return json!({ "error": refusal.message, "data": null });
-            };
-            let mut lines = refused_lines(taken);
-            if partial {
-                json!({ "error": "partial write of line protocol occurred", "data": lines })
-            } else {
-                json!({ "error": "parsing failed for write_lp endpoint", "data": lines.drain(..).next() })
-            }
-        },
-    )
+    let taken = write(&receivers, sender, &headers, body, unit, partial).await;
+    answer(&taken, |refusal, taken| {
+        let Some(taken) = taken else {
+            return json!({ "error": refusal.message, "data": null });
+        };
+        let mut lines = refused_lines(taken);
+        if partial {
+            json!({ "error": "partial write of line protocol occurred", "data": lines })
+        } else {
+            json!({ "error": "parsing failed for write_lp endpoint", "data": lines.drain(..).next() })
+        }
+    })
 }
 
 pub(super) async fn ping() -> Response {
@@ -161,8 +158,22 @@ pub(super) async fn health() -> Json<Value> {
     }))
 }
 
-fn unknown_precision(found: &str, expected: &str) -> Refusal {
-    Refusal::malformed(format!("precision `{found}`; expected one of {expected}"))
+/// The unit that `precision` names; `unsaid` where it is absent or empty.
+fn precision(
+    query: &Parameters,
+    words: &[(&str, LineUnit)],
+    unsaid: LineUnit,
+) -> Result<LineUnit, Refusal> {
+    let found = match query.get("precision").map(String::as_str) {
+        None | Some("") => return Ok(unsaid),
+        Some(found) => found,
+    };
+    let unit = words.iter().find(|(word, _)| *word == found);
+    unit.map(|(_, unit)| *unit).ok_or_else(|| {
+        let expected: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+        let expected = expected.join(", ");
+        Refusal::malformed(format!("precision `{found}`; expected one of {expected}"))
+    })
 }
 
 async fn write(

@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use schemas::LABEL_BYTES_MAX;
 
 use super::super::wire::{Value, Wire};
-use super::naming::Unnamed;
+use super::unnamed::Unnamed;
 use crate::door::Reason;
 
 /// How deep arrays and maps may be nested in an attribute. Senders have at most two or three levels; each costs a stack frame.

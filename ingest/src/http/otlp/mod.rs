@@ -8,6 +8,7 @@ mod grpc;
 mod histogram;
 mod json;
 mod naming;
+mod unnamed;
 
 use std::sync::Arc;
 

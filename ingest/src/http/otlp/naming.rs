@@ -4,9 +4,9 @@ use std::borrow::Cow;
 
 use schemas::{LABELS_MAX, Labels, LabelsError};
 
-use super::super::refusal::{Malformed, Undecodable};
 use super::super::wire::{Value, Wire};
 use super::attributes;
+use super::unnamed::Unnamed;
 use crate::door::{Batcher, Reason, SeriesRef};
 
 /// Begins every key, so that none equals the bytes that another protocol names a series by: no protobuf message begins with it.
@@ -15,43 +15,6 @@ const KEY_MARK: u8 = 0x00;
 pub(crate) const TEMPORALITY_LABEL: &str = "temporality";
 /// The label that names the instrumentation scope.
 const SCOPE_LABEL: &str = "otel.scope.name";
-
-/// Why there is no series.
-#[derive(Debug)]
-pub(super) enum Unnamed {
-    /// The data point can't be taken; others can.
-    Refused(Reason),
-    /// The body is no request.
-    Malformed(Malformed),
-}
-
-impl From<Reason> for Unnamed {
-    fn from(reason: Reason) -> Self {
-        Unnamed::Refused(reason)
-    }
-}
-
-impl From<LabelsError> for Unnamed {
-    fn from(error: LabelsError) -> Self {
-        Unnamed::Refused(error.into())
-    }
-}
-
-impl From<Malformed> for Unnamed {
-    fn from(malformed: Malformed) -> Self {
-        Unnamed::Malformed(malformed)
-    }
-}
-
-impl Unnamed {
-    /// The reason for which a data point is refused, or the error that ends the request.
-    pub(super) fn reason(self) -> Result<Reason, Undecodable> {
-        match self {
-            Unnamed::Refused(reason) => Ok(reason),
-            Unnamed::Malformed(malformed) => Err(malformed.into()),
-        }
-    }
-}
 
 /// A label that tells the series of one data point apart: a bucket's bound, a quantile.
 #[derive(Debug, Clone, Copy)]

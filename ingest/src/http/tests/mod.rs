@@ -300,13 +300,13 @@ async fn every_precision_is_known(#[case] path: &str, #[case] expected: i64) {
 #[rstest]
 #[case(
     "/write?precision=ns2",
-    r#"{"code":"malformed","error":"TW-INGEST-001: precision `ns2`; expected one of n, u, ms, s, m, h"}"#
+    r#"{"code":"malformed","error":"TW-INGEST-001: precision `ns2`; expected one of n, ns, u, us, µ, ms, s, m, h"}"#
 )]
 #[case(
     "/api/v2/write?precision=m",
     r#"{"code":"invalid","message":"TW-INGEST-001: precision `m`; expected one of ns, us, ms, s"}"#
 )]
-#[case("/api/v3/write_lp?precision=m", r#"{"data":null,"error":"TW-INGEST-001: precision `m`; expected one of auto, second, millisecond, microsecond, nanosecond"}"#)]
+#[case("/api/v3/write_lp?precision=m", r#"{"data":null,"error":"TW-INGEST-001: precision `m`; expected one of auto, nanosecond, ns, microsecond, us, millisecond, ms, second, s"}"#)]
 #[tokio::test]
 async fn an_unknown_precision_is_400(#[case] path: &str, #[case] expected: &str) {
     let (answer, body) = Rig::new().post(path, &[], "m v=1 5").await;

@@ -27,6 +27,9 @@ const AHEAD_MIN: f64 = 1.0;
 const AHEAD_MAX: f64 = 180.0;
 const AHEAD_WITHOUT_DATE: f64 = 30.0;
 
+/// Dates nearer than this are told with their minute, days.
+const HOURS_BELOW_DAYS: f64 = 3.0;
+
 /// What the report says of a pool.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(super) struct Assessed {
@@ -64,6 +67,39 @@ pub(super) struct Assessed {
     /// For sorting: the sum of the probabilities, 0 to 6; 6 if it is full.
     pub(super) risk: f64,
     pub(super) chart: Chart,
+}
+
+impl Assessed {
+    /// When it will be full, for a table.
+    pub(super) fn around(&self) -> String {
+        if self.answer == "already_full" {
+            return "now".to_owned();
+        }
+        let date = self.full_median.as_deref();
+        date.map_or_else(|| "-".to_owned(), |date| self.date_of(date))
+    }
+
+    /// The interval of 80 % of that date, for a table.
+    pub(super) fn interval(&self) -> String {
+        let (Some(early), Some(_)) = (&self.full_early, &self.full_median) else {
+            return "-".to_owned();
+        };
+        let late = self.full_late.as_deref();
+        let late = late.map_or_else(|| "over a year".to_owned(), |late| self.date_of(late));
+        format!("{} – {late}", self.date_of(early))
+    }
+
+    /// A day; with the minute where it is a matter of hours.
+    fn date_of(&self, date: &str) -> String {
+        if self
+            .days_to_full
+            .is_some_and(|days| days < HOURS_BELOW_DAYS)
+        {
+            words::minute(date)
+        } else {
+            words::day(date).to_owned()
+        }
+    }
 }
 
 /// How forecasts made on this pool's past, with what was known then, did.

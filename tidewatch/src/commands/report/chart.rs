@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::assess::Chart;
+use super::escape::escaped;
 
 /// Size in user units; the page scales it.
 const WIDTH: f64 = 720.0;
@@ -43,7 +44,7 @@ pub(super) fn draw(chart: &Chart, title: &str) -> String {
     };
     let mut svg = format!(
         "<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{}\">",
-        super::html::escaped(title)
+        escaped(title)
     );
     for percent in [0, 25, 50, 75] {
         let height = y(f64::from(percent) / 100.0);

@@ -6,8 +6,8 @@ use schemas::time::rfc3339;
 use schemas::{Fault, Micros};
 use serde::{Deserialize, Serialize};
 
+use super::alike::{Alike, alike};
 use super::assess::Assessed;
-use super::habits::{self, Alike};
 use super::words;
 use crate::error::CommandError;
 
@@ -111,7 +111,7 @@ impl CapacityReport {
             summary: Summary::of(&pools),
             notes,
             changes: previous.map(|previous| Changes::between(previous, &pools)),
-            alike: habits::alike(&pools),
+            alike: alike(&pools),
             pools,
         }
     }

@@ -14,7 +14,6 @@ use futures::StreamExt;
 use schemas::time::{DAY, HOUR, MINUTE};
 use schemas::{Fault, Micros};
 
-use super::assess::Assessed;
 use crate::commands::source::Source;
 use crate::error::CommandError;
 
@@ -50,8 +49,9 @@ pub(super) struct Level {
 }
 
 /// Everything that was found.
-pub(super) struct Gathered {
-    pub(super) pools: Vec<Assessed>,
+pub(super) struct Gathered<T> {
+    /// What was made of each pool.
+    pub(super) pools: Vec<T>,
     /// End of the newest window; `None` if there is none.
     pub(super) newest: Option<Micros>,
     /// What the answers lack.
@@ -59,10 +59,10 @@ pub(super) struct Gathered {
 }
 
 /// Gathers all pools, and gives each to `assess`.
-pub(super) async fn gather(
+pub(super) async fn gather<T>(
     source: &Source,
-    assess: impl Fn(&Pool) -> Option<Assessed>,
-) -> Result<Gathered, CommandError> {
+    assess: impl Fn(&Pool) -> Option<T>,
+) -> Result<Gathered<T>, CommandError> {
     let mut gathered = Gathered {
         pools: Vec::new(),
         newest: None,

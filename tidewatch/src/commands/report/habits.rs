@@ -1,13 +1,10 @@
-//! How a pool behaves beside its fate: what a day does to it and what is left without that (MSTL), and which pools behave alike (k-means).
+//! How a pool behaves beside its fate: what a day does to it, and what is left without that (MSTL).
 
-use analytics::clusters::{ClustersConfig, find_clusters};
 use analytics::decompose;
-use ndarray::Array2;
 use schemas::Micros;
 use schemas::time::{DAY, HOUR};
 use serde::Serialize;
 
-use super::assess::Assessed;
 use super::gather::Level;
 use super::words;
 
@@ -20,8 +17,6 @@ const HOLES_MAX: f64 = 0.1;
 /// A day's rhythm below this strength is hardly there (Wang, Smith & Hyndman 2006), or below this share of the ceiling of no interest.
 const STRENGTH_MIN: f64 = 0.4;
 const SWING_MIN: f64 = 0.01;
-/// Pools that are told by name in a group.
-const NAMED_MAX: usize = 3;
 
 /// What the last two weeks say of a pool, as shares of its ceiling.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
@@ -34,16 +29,6 @@ pub(super) struct Habits {
     pub(super) trend_per_day: f64,
     /// Mean distance from trend and day.
     pub(super) remainder: f64,
-}
-
-/// Pools that behave alike.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub(super) struct Alike {
-    pub(super) pools: usize,
-    /// What makes them differ from the others.
-    pub(super) difference: String,
-    /// Some of them, the riskiest first.
-    pub(super) among: Vec<String>,
 }
 
 impl Habits {
@@ -116,45 +101,4 @@ fn hourly(levels: &[Level]) -> Option<Vec<f64>> {
     let holes = (last - first + 1) as f64 - known.len() as f64;
     let enough = shares.len() >= HOURS_MIN && holes <= HOLES_MAX * shares.len() as f64;
     enough.then_some(shares)
-}
-
-/// The groups of pools that behave alike, the largest first; empty where all do, or nothing is known. `pools`: by risk.
-pub(super) fn alike(pools: &[Assessed]) -> Vec<Alike> {
-    let known: Vec<(&Assessed, Habits)> = pools
-        .iter()
-        .filter_map(|pool| Some((pool, pool.habits?)))
-        .collect();
-    let features = ["used %", "trend %/day", "day's swing %", "restlessness %"];
-    let rows = Array2::from_shape_fn((known.len(), features.len()), |(row, feature)| {
-        let (pool, habits) = &known[row];
-        let shares = [
-            pool.share,
-            habits.trend_per_day,
-            habits.day_swing,
-            habits.remainder,
-        ];
-        100.0 * shares[feature]
-    });
-    let features = features.map(str::to_owned);
-    // A report goes without groups rather than not at all: one is refused for more pools than anybody reads of.
-    let Ok(found) = find_clusters(&ClustersConfig::default(), &features, &rows.view()) else {
-        return Vec::new();
-    };
-    if found.clusters.len() < 2 {
-        return Vec::new();
-    }
-    let groups = found.clusters.iter().enumerate();
-    groups
-        .map(|(index, cluster)| {
-            let members = known.iter().zip(&found.of_row);
-            let among = members
-                .filter(|(_, of)| **of == index)
-                .map(|((pool, _), _)| pool.name.clone());
-            Alike {
-                pools: cluster.size,
-                difference: cluster.describe(),
-                among: among.take(NAMED_MAX).collect(),
-            }
-        })
-        .collect()
 }

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use super::assess::{Assessed, WITHIN};
 use super::document::{CapacityReport, Changes};
+use super::escape::escaped;
 use super::{chart, markdown, words};
 
 /// Resources that get a chart; all are in the table. 200: a page that a browser still opens at once.
@@ -170,8 +171,8 @@ fn write_table(page: &mut String, report: &CapacityReport) {
             "<tr><td>{name}</td><td class=\"n\">{}</td><td>{}</td><td>{}</td><td>{}</td>{}{}{}</tr>",
             words::percent(pool.share),
             words::answer(pool.answer),
-            words::around(pool),
-            words::interval(pool),
+            pool.around(),
+            pool.interval(),
             chance("1d"),
             chance("14d"),
             chance("30d")
@@ -227,21 +228,4 @@ fn write_pool(page: &mut String, index: usize, pool: &Assessed) {
         escaped(&markdown::remarks(pool)),
         words::day(&pool.seen_from)
     );
-}
-
-/// Labels come from strangers: nothing of them may become a tag or leave an attribute.
-pub(super) fn escaped(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for letter in text.chars() {
-        match letter {
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '&' => escaped.push_str("&amp;"),
-            '"' => escaped.push_str("&quot;"),
-            '\'' => escaped.push_str("&#39;"),
-            letter if letter.is_control() => escaped.push(' '),
-            letter => escaped.push(letter),
-        }
-    }
-    escaped
 }

@@ -2,9 +2,9 @@
 
 use std::fmt::Write as _;
 
+use super::alike::Alike;
 use super::assess::Assessed;
 use super::document::{CapacityReport, Changes};
-use super::habits::Alike;
 use super::words;
 
 /// Resources that get a paragraph of their own; all are in the table.
@@ -38,8 +38,8 @@ pub(super) fn write(report: &CapacityReport) -> String {
             escaped(&pool.name),
             words::percent(pool.share),
             words::answer(pool.answer),
-            words::around(pool),
-            words::interval(pool),
+            pool.around(),
+            pool.interval(),
             p("1d"),
             p("14d"),
             p("30d"),

@@ -1,7 +1,7 @@
 //! `tidewatch report`: what a person reads on a Monday. So far: capacity, everything with a ceiling and when it will be full.
 //!
 //! `gather` asks the archive or an instance for rollups and pairs them to levels; `assess` forecasts and tries the forecast on the
-//! pool's own past; `habits` says what a day does to it and which pools are alike; `document` is the report as data (the JSON); `html`, `markdown` and `csv` write it for people and spreadsheets.
+//! pool's own past; `habits` says what a day does to it, `alike` which pools are alike; `document` is the report as data (the JSON); `html`, `markdown` and `csv` write it for people and spreadsheets.
 
 use std::path::{Path, PathBuf};
 
@@ -10,17 +10,19 @@ use clap::{Args, Subcommand, ValueEnum};
 use futures::StreamExt;
 use futures::stream;
 
+use super::output::Output;
 use super::source::Source;
-use super::sql::Output;
-use crate::cli::UrlArgs;
+use crate::args::UrlArgs;
 use crate::config::Config;
 use crate::error::CommandError;
 use crate::error_codes;
 
+mod alike;
 mod assess;
 mod chart;
 mod csv;
 mod document;
+mod escape;
 mod gather;
 mod habits;
 mod html;

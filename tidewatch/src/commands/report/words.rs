@@ -1,6 +1,5 @@
 //! How things are called in a report.
 
-use super::assess::Assessed;
 use super::gather::Pool;
 
 /// Labels that say where within a host something is, the most telling first.
@@ -27,8 +26,6 @@ const WHOSE: [&str; 9] = [
     "service.name",
     "job",
 ];
-/// Dates nearer than this are told with their minute, days.
-const HOURS_BELOW_DAYS: f64 = 3.0;
 /// Other labels that are told, at most.
 const OTHERS_MAX: usize = 3;
 
@@ -109,37 +106,6 @@ pub(super) fn day(time: &str) -> &str {
 /// Day and minute of a time as RFC 3339, as people write them.
 pub(super) fn minute(time: &str) -> String {
     time.get(..16).unwrap_or(time).replace('T', " ")
-}
-
-/// When it will be full, for a table.
-pub(super) fn around(pool: &Assessed) -> String {
-    if pool.answer == "already_full" {
-        return "now".to_owned();
-    }
-    let date = pool.full_median.as_deref();
-    date.map_or_else(|| "-".to_owned(), |date| date_of(pool, date))
-}
-
-/// The interval of 80 % of that date, for a table.
-pub(super) fn interval(pool: &Assessed) -> String {
-    let (Some(early), Some(_)) = (&pool.full_early, &pool.full_median) else {
-        return "-".to_owned();
-    };
-    let late = pool.full_late.as_deref();
-    let late = late.map_or_else(|| "over a year".to_owned(), |late| date_of(pool, late));
-    format!("{} – {late}", date_of(pool, early))
-}
-
-/// A day; with the minute where it is a matter of hours.
-fn date_of(pool: &Assessed, date: &str) -> String {
-    if pool
-        .days_to_full
-        .is_some_and(|days| days < HOURS_BELOW_DAYS)
-    {
-        minute(date)
-    } else {
-        day(date).to_owned()
-    }
 }
 
 /// The name of a horizon for people: `14 d`.

@@ -2,7 +2,7 @@
 
 use clap::ValueEnum;
 
-use crate::cli::SqlFormat;
+use crate::args::SqlFormat;
 
 /// Each command, its argument, and what it does.
 pub(super) const NAMES: [(&str, &str, &str); 9] = [

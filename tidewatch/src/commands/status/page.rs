@@ -3,7 +3,8 @@
 use super::Tone;
 use super::rates::{Rates, Totals};
 use crate::commands::terminal::{duration_text, grouped, size_text};
-use crate::http::overview::{Overview, PartitionReport};
+use crate::http::PartitionReport;
+use crate::http::overview::Overview;
 
 /// A line and how it is meant.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,0 +1,99 @@
+//! The history files of a command line: which, how they are read, and the read itself.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use ingest::history::{History, HistoryOptions, HistoryReader, KindRules};
+use schemas::{Fault, Micros};
+
+use super::progress::{Progress, Unit};
+use crate::config::Config;
+use crate::error::CommandError;
+
+/// Flags of all commands that read history files.
+#[derive(Debug, Args)]
+pub struct HistoryFiles {
+    /// CSV or Parquet files; `-` is CSV on standard input. Columns: timestamp, value, perhaps metric, and labels.
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// Count rows that are wrong and go on; without it the first one ends the work before anything is stored.
+    #[arg(long)]
+    pub skip_invalid: bool,
+    /// This metric is a counter, judged by its rate per second; may be repeated, and end in `*`. Without it, names ending in _total, _count, _sum or _bucket are.
+    #[arg(long, value_name = "METRIC")]
+    pub counter: Vec<String>,
+    /// This metric is a gauge, whatever its name says; may be repeated, and end in `*`.
+    #[arg(long, value_name = "METRIC")]
+    pub gauge: Vec<String>,
+}
+
+impl HistoryFiles {
+    /// Reads all files, away from the threads that serve tasks, and says from when to when their samples are. `spill`: where samples wait that
+    /// memory does not hold.
+    ///
+    /// # Errors
+    /// The first row that is wrong, with its file and line; or that there is no sample.
+    pub(crate) async fn read(
+        &self,
+        config: &Config,
+        spill: &Path,
+        progress: &Progress,
+    ) -> Result<(History, (Micros, Micros)), CommandError> {
+        let mut reader = HistoryReader::new(HistoryOptions {
+            skip_invalid: self.skip_invalid,
+            series_max: config.processing.series_max,
+            kinds: KindRules {
+                counters: self.counter.clone(),
+                gauges: self.gauge.clone(),
+            },
+            ..HistoryOptions::new(spill)
+        });
+        let (files, told) = (self.files.clone(), progress.clone());
+        let bytes: Vec<u64> = files
+            .iter()
+            .map(|file| std::fs::metadata(file).map_or(0, |about| about.len()))
+            .collect();
+        progress.stage("reading", bytes.iter().sum(), Unit::Bytes);
+        let reading = tokio::task::spawn_blocking(move || {
+            let mut before = 0;
+            for (file, bytes) in files.iter().zip(bytes) {
+                reader.read(file, &mut |done| told.reach(before + done))?;
+                before += bytes;
+            }
+            Ok(reader.finish())
+        });
+        let read = reading
+            .await
+            .map_err(|error| CommandError::surroundings(format!("reading the files: {error}")))?;
+        let history = read
+            .map_err(|error: ingest::history::HistoryError| CommandError::of("history", error))?;
+        let bounds = history
+            .samples
+            .bounds()
+            .ok_or_else(|| CommandError::Failed {
+                message: format!("no sample in {}", named(&self.files)),
+                fault: Fault::BadInput,
+            })?;
+        Ok((history, bounds))
+    }
+}
+
+fn named(files: &[PathBuf]) -> String {
+    let names: Vec<String> = files
+        .iter()
+        .take(3)
+        .map(|file| file.display().to_string())
+        .collect();
+    match files.len() {
+        0..=3 => names.join(", "),
+        more => format!("{} and {} more", names.join(", "), more - 3),
+    }
+}
+
+/// Tells on standard error which rows were skipped first.
+pub(crate) fn tell_skipped(named: &[String], skipped: u64) {
+    if skipped > 0 {
+        eprintln!("{skipped} rows were skipped; the first {}:", named.len());
+        named.iter().for_each(|row| eprintln!("  {row}"));
+    }
+}
