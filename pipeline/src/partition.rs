@@ -123,6 +123,7 @@ impl<'a> PartitionTask<'a> {
         } = recovered;
         let now = Instant::now();
         let saved_to = chain.snapshot().map(|snapshot| snapshot.next_offset);
+        let replays = saved_to.is_some_and(|saved| saved != chain.end());
         let series_saved = live.lock().state.directory().len();
         PartitionTask {
             options,
@@ -137,9 +138,7 @@ impl<'a> PartitionTask<'a> {
             published_anomalies: 0,
             published_forecasts: 0,
             last_commit: now,
-            last_snapshot: saved_to
-                .is_none_or(|saved| saved == chain.end())
-                .then_some(now),
+            last_snapshot: (!replays).then_some(now),
             series_saved,
             last_compaction: now,
             last_record: now,
