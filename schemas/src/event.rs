@@ -86,7 +86,7 @@ pub struct Vote {
     pub reason: String,
 }
 
-/// Another series of the same resource that moved at about the same time.
+/// Another series of the same resource or service that moved at about the same time.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Related {
     /// The series.
