@@ -23,11 +23,13 @@ use crate::correlation::Correlation;
 use crate::error_codes;
 use crate::forecasting::{Forecasting, SavedForecasting};
 use crate::levels::Level;
+use crate::pending::Pending;
+use crate::per_series::PerSeries;
 use crate::resource_forest::ResourceForests;
 use crate::series_table::SeriesTable;
 use crate::siblings::{SavedGroups, SiblingGroups};
 use crate::silence::Silences;
-use crate::state::{PartitionState, Pending, PerSeries};
+use crate::state::PartitionState;
 use crate::window::OpenWindow;
 
 /// First bytes of a snapshot, then the versions.
