@@ -24,4 +24,5 @@ mod warm_start;
 pub use error::PipelineError;
 pub use live::{HotRows, PartitionView};
 pub use options::{CheckpointPolicy, PipelineOptions, ScoreSink};
+pub use publish::publish_anomalies;
 pub use supervisor::{PartitionStatus, Phase, Pipeline};

@@ -8,8 +8,12 @@ use schemas::{Anomaly, Forecast, SeriesId, Topics, topics};
 /// Records of one append, at most. 2,000 events of a kilobyte stay below the log's largest request.
 const EVENTS_MAX: usize = 2_000;
 
-/// Appends anomalies to their topic and answers when they are durable. Sent again after a crash, an event has the same id.
-pub(crate) async fn publish_anomalies(
+/// Appends anomalies to their topic and answers when they are durable. Sent again after a crash, an event has the same id. `partition` is taken modulo
+/// those of the topic; `source` says who tells, as a path.
+///
+/// # Errors
+/// Those of the log; what was appended before stays.
+pub async fn publish_anomalies(
     bus: &dyn Bus,
     topics: &Topics,
     partition: u32,

@@ -1,8 +1,10 @@
-//! What moved with an anomaly: for each, the series of its resource that became unusual with it or up to some minutes before.
+//! What moved with an anomaly: for each, the series of its resource, and of other resources of its service, that became unusual with it or up to some
+//! minutes before.
 //!
 //! Each unusual score is a *move* of its series, kept for some minutes. An announced event waits until every sample of its resource up to its own
 //! time has been seen: until a later one comes, or the record ends and the log clock is past the event. Then the moves up to its time are ranked. So
-//! the answer is a function of the samples and not of how they were cut into records, and live it is there at the end of the same record.
+//! the answer is a function of the samples and not of how they were cut into records, and live it is there at the end of the same record. For other
+//! resources of the service it does not wait: what they moved by until then is named, what comes later names this event's series in turn.
 
 use std::collections::BTreeMap;
 

@@ -9,22 +9,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use schemas::{Micros, Resolution, Rollup, RollupRow, SampleRows};
 
 use crate::PartitionState;
-use crate::state::{completeness, rate_of};
-
-/// A sample that came after its 10 s window was sealed.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct LateSample {
-    /// Index in the partition's directory.
-    pub series: u32,
-    /// Its time, microseconds.
-    pub time: Micros,
-    /// Its value.
-    pub value: f64,
-    /// The watermark when it came.
-    pub(crate) watermark: Micros,
-    /// The series' sampling interval when it came, microseconds; 0 = unknown.
-    pub(crate) interval: u32,
-}
+pub use crate::pending::LateSample;
+use crate::rollup_figures::{completeness, rate_of};
 
 /// Per series index: earliest and latest time wanted, both inclusive.
 pub type Spans = BTreeMap<u32, (Micros, Micros)>;

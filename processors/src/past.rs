@@ -12,7 +12,8 @@ use schemas::time::{DAY, HOUR};
 use schemas::{Kind, Micros, Resolution, SeriesId};
 
 use crate::forecasting::{self, Measure};
-use crate::state::{PartitionState, Pending};
+use crate::pending::Pending;
+use crate::state::PartitionState;
 
 /// Detectors that are so far behind their series were off. An hour: more than any pause between a sample and the next that counts.
 const BEHIND: Micros = HOUR;

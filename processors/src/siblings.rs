@@ -14,8 +14,8 @@ use schemas::{Anomaly, Kind, Micros, Resolution};
 use serde::{Deserialize, Serialize};
 
 use crate::calendar::SeriesCalendar;
+use crate::rollup_figures::completeness;
 use crate::series_table::SeriesTable;
-use crate::state::completeness;
 use crate::window::{INTERVAL_UNKNOWN, SealedRollup};
 
 /// A series that names no instance: it has no siblings.

@@ -23,11 +23,13 @@ use crate::correlation::Correlation;
 use crate::error_codes;
 use crate::forecasting::{Forecasting, SavedForecasting};
 use crate::levels::Level;
+use crate::pending::Pending;
+use crate::per_series::PerSeries;
 use crate::resource_forest::ResourceForests;
 use crate::series_table::SeriesTable;
 use crate::siblings::{SavedGroups, SiblingGroups};
 use crate::silence::Silences;
-use crate::state::{PartitionState, Pending, PerSeries};
+use crate::state::PartitionState;
 use crate::window::OpenWindow;
 
 /// First bytes of a snapshot, then the versions.
@@ -35,7 +37,7 @@ const MAGIC: &[u8; 8] = b"TWSTATE\0";
 /// The version of [`Saved`] that is written and read. Raise it with each change of its form, and read the old form, too: nobody else can.
 const VERSION: u32 = 5;
 /// The version of [`Learned`] that is written and read. Raise it with each change of its form: an upgrade then learns it anew.
-const LEARNED_VERSION: u32 = 1;
+const LEARNED_VERSION: u32 = 2;
 /// The most bytes a snapshot may unpack to. 16 GiB: 2 million series with a minute of one-second samples stay below 8.
 const UNPACKED_BYTES_MAX: u64 = 16 << 30;
 /// Magic, versions, unpacked length.

@@ -2,150 +2,28 @@
 
 use std::collections::BTreeMap;
 
-use analytics::{CounterRate, Observation, SeriesDetectors, anomaly_event};
+use analytics::anomaly_event;
 use schemas::time::{TIME_MAX, TIME_MIN};
 use schemas::{
-    Anomaly, Counts, Forecast, ForecastScore, Kind, Micros, NextOffset, Offset, Resolution, Rollup,
-    RollupRow, SampleBatch, SampleRows, SeriesDirectory, SeriesId, Watermark,
+    Counts, Kind, Micros, NextOffset, Offset, Resolution, RollupRow, SampleBatch, SampleRows,
+    SeriesDirectory, SeriesId, Watermark,
 };
 
 use crate::ProcessingConfig;
 use crate::calendar::SeriesCalendar;
 use crate::correlation::{Correlation, MOVE_SCORE, Unusual};
 use crate::forecasting::{self, Forecasting, Measure};
-use crate::late::LateSample;
 use crate::levels::{LEVELS, Level};
+use crate::pending::{LateSample, Pending};
+use crate::per_series::PerSeries;
 use crate::resource_forest::ResourceForests;
+use crate::rollup_figures::{completeness, rate_of};
+use crate::scored::Scored;
 use crate::series_table::SeriesTable;
 use crate::service::ServiceKey;
 use crate::siblings::SiblingGroups;
 use crate::silence::{Silences, View};
 use crate::window::{INTERVAL_UNKNOWN, Offered, OpenWindow, SealedRollup};
-
-/// What the detectors made of one sample.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Scored {
-    /// Its series.
-    pub series: SeriesId,
-    /// Its time, microseconds.
-    pub time: Micros,
-    /// What was judged: the value, or for a counter its increase per second since the sample before.
-    pub value: f64,
-    /// The value that was expected.
-    pub expected: f64,
-    /// Lower edge of the expected band.
-    pub lower: f64,
-    /// Upper edge of the expected band.
-    pub upper: f64,
-    /// For ranking samples of one series, in its unit, ≥ 0: distance from the expectation, not divided by anything that adapts.
-    pub raw_score: f64,
-    /// 0–1 normal, above 1 anomalous; also where nothing is announced, because the warm-up or a silence lasts.
-    pub score: f64,
-}
-
-impl Scored {
-    fn of(series: SeriesId, time: Micros, value: f64, observation: &Observation) -> Self {
-        Scored {
-            series,
-            time,
-            value,
-            expected: observation.expected,
-            lower: observation.lower,
-            upper: observation.upper,
-            raw_score: observation.raw_score,
-            score: observation.score,
-        }
-    }
-}
-
-/// What no checkpoint covers yet.
-#[derive(Debug, Clone, Default)]
-pub struct Pending {
-    /// Samples of windows that are sealed by now. (Those of open windows: [`PartitionState::hot_samples`].)
-    pub(crate) sealed: SampleRows,
-    /// Samples whose older value is in the archive: they replace it at the checkpoint, and are not shown before.
-    pub(crate) replacing: SampleRows,
-    /// Sealed windows, in the order they were sealed.
-    pub rollups: Vec<RollupRow>,
-    /// Windows changed by late samples after they were sealed: they replace the stored row at the checkpoint.
-    pub(crate) revised: Vec<RollupRow>,
-    /// Late samples in log order, to be resolved at the checkpoint.
-    pub late: Vec<LateSample>,
-    /// Anomalies, in log order.
-    pub anomalies: Vec<Anomaly>,
-    /// Forecasts, in log order.
-    pub forecasts: Vec<Forecast>,
-    /// Forecasts whose horizon has passed, beside what came, in log order.
-    pub forecast_scores: Vec<ForecastScore>,
-    /// What became of the samples read.
-    pub counts: Counts,
-}
-
-/// Per-series state besides the windows. Grows with the series table.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct PerSeries {
-    /// Time of the newest sample taken on time.
-    pub(crate) last_time: Vec<Micros>,
-    /// Usual distance of two samples, microseconds; 0 = not known yet.
-    pub(crate) interval: Vec<u32>,
-    pub(crate) detectors: Vec<SeriesDetectors>,
-    pub(crate) rates: Vec<CounterRate>,
-}
-
-impl PerSeries {
-    /// Makes room for so many series; returns whether there was less.
-    fn grow(&mut self, len: usize) -> bool {
-        let grows = self.last_time.len() < len;
-        if grows {
-            self.last_time.resize(len, Micros::MIN);
-            self.interval.resize(len, 0);
-            self.detectors.resize(len, SeriesDetectors::default());
-            self.rates.resize(len, CounterRate::default());
-        }
-        grows
-    }
-
-    /// The sampling interval of a series, as windows remember it.
-    fn interval(&self, series: usize) -> u32 {
-        match self.interval[series] {
-            0 => INTERVAL_UNKNOWN,
-            known => known,
-        }
-    }
-
-    /// Learns the sampling interval: a moving mean of the distances, in which a gap counts little.
-    fn learn_interval(&mut self, series: usize, time: Micros) {
-        let last = self.last_time[series];
-        if last == Micros::MIN {
-            return;
-        }
-        // Saturates at 71 minutes; coarser series count as complete with one sample per window.
-        let distance = u32::try_from(time - last).unwrap_or(u32::MAX);
-        let interval = &mut self.interval[series];
-        *interval = match *interval {
-            0 => distance,
-            known if distance > known.saturating_mul(4) => known.saturating_add(known / 8),
-            known => (i64::from(known) + (i64::from(distance) - i64::from(known)) / 8) as u32,
-        };
-    }
-}
-
-/// Samples found over samples expected in a window at a sampling interval (microseconds, 0 = unknown), 0–1.
-pub(crate) fn completeness(count: u64, interval: u32, resolution: Resolution) -> f64 {
-    if interval == 0 {
-        return 1.0;
-    }
-    let expected = (resolution.micros() / i64::from(interval)).max(1);
-    (count as f64 / expected as f64).min(1.0)
-}
-
-/// The rate of a rollup, if its series is a counter.
-pub(crate) fn rate_of(kinds: &[Kind], series: u32, rollup: &Rollup) -> Option<f64> {
-    match kinds[series as usize] {
-        Kind::Gauge => None,
-        Kind::Counter => rollup.rate(),
-    }
-}
 
 /// The state of one partition: pure, deterministic, bounded by the number of series and the lateness.
 #[derive(Debug, Clone)]

@@ -28,10 +28,12 @@ pub enum AnomalyKind {
     Resource,
     /// A series is unlike those of the resource's siblings.
     Peer,
+    /// A label of a metric has so many values that further ones are folded. Its series is the one that they are stored as.
+    Cardinality,
 }
 
 impl AnomalyKind {
-    /// As it is written: `point`, `level_shift`, `drift`, `variance`, `flat_line`, `missing`, `resource`, `peer`.
+    /// As it is written: `point`, `level_shift`, `drift`, `variance`, `flat_line`, `missing`, `resource`, `peer`, `cardinality`.
     pub fn name(self) -> &'static str {
         match self {
             AnomalyKind::Point => "point",
@@ -42,6 +44,7 @@ impl AnomalyKind {
             AnomalyKind::Missing => "missing",
             AnomalyKind::Resource => "resource",
             AnomalyKind::Peer => "peer",
+            AnomalyKind::Cardinality => "cardinality",
         }
     }
 }
@@ -83,7 +86,7 @@ pub struct Vote {
     pub reason: String,
 }
 
-/// Another series of the same resource that moved at about the same time.
+/// Another series of the same resource or service that moved at about the same time.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Related {
     /// The series.

@@ -2,11 +2,14 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::fs::File;
 use std::ops::Range;
+use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tests::http;
-use tests::process::{Launch, Tidewatch, run_command};
+use tests::process::{Launch, Tidewatch, binary, run_command};
 
 /// Different values that a label may have here.
 const VALUES: u64 = 100;
@@ -56,6 +59,16 @@ fn a_label_with_too_many_values_is_folded_told_kept_and_released() {
         .env("TIDEWATCH__LIMITS__VALUES_MAX", &VALUES.to_string())
         .env("TIDEWATCH__COLLECTORS__HOST__ENABLED", "false");
     let mut process = launch.start_ready();
+    let url = format!("http://{}", process.address());
+    let [events, followed] = ["events", "followed"].map(|name| directory.path().join(name));
+    let mut tail = Command::new(binary())
+        .args(["tail", "--url", &url, "anomalies"])
+        .stdout(File::create(&events).unwrap())
+        .stderr(File::create(&followed).unwrap())
+        .spawn()
+        .unwrap();
+    let holds = |file: &Path, text: &str| std::fs::read_to_string(file).unwrap().contains(text);
+    assert!(process.wait_until(PATIENCE, |_| holds(&followed, "following")));
     for request in 0..5 {
         send(&process, &jobs(request * 400..(request + 1) * 400));
     }
@@ -81,6 +94,26 @@ fn a_label_with_too_many_values_is_folded_told_kept_and_released() {
         [1_900.0]
     );
     assert!(process.log().contains("job-98"), "the log names examples");
+    // The event: once, with the label, three of its values and who sent them.
+    let told = process.wait_until(PATIENCE, |_| holds(&events, "\"kind\":\"cardinality\""));
+    tail.kill().unwrap();
+    tail.wait().unwrap();
+    let events = std::fs::read_to_string(&events).unwrap();
+    assert!(told, "{events}");
+    let mut events = events.lines().filter(|line| line.contains("cardinality"));
+    let event: serde_json::Value = serde_json::from_str(events.next().unwrap()).unwrap();
+    assert_eq!(events.next(), None);
+    assert_eq!(event["metric"], "jobs_done");
+    assert_eq!(event["labels"], serde_json::json!({"id": "__other__"}));
+    let explanation = event["explanation"].as_str().unwrap();
+    for part in [
+        "`id` has 100 values",
+        "job-97",
+        "job-99",
+        "address 127.0.0.1",
+    ] {
+        assert!(explanation.contains(part), "{explanation}");
+    }
 
     // Killed, and started again: what was stored as it is goes on to be, and the rest to be folded.
     let kept = launch.data_dir().join("folded-labels");

@@ -196,6 +196,7 @@ fn every_kind_of_anomaly_validates() {
         AnomalyKind::Missing,
         AnomalyKind::Resource,
         AnomalyKind::Peer,
+        AnomalyKind::Cardinality,
     ];
     for kind in kinds {
         let mut event: Anomaly = serde_json::from_value(a_full_anomaly()).unwrap();

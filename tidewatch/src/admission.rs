@@ -1,13 +1,15 @@
-//! Keeps an admission of series going: lets its time pass, and its folded labels outlive the process.
+//! Keeps an admission of series going: lets its time pass, tells what it folds, and lets its folded labels outlive the process.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bus::Bus;
 use ingest::admission::{Admission, SeriesLimits};
-use schemas::HasCode;
-use tracing::warn;
+use pipeline::publish_anomalies;
+use schemas::{Anomaly, HasCode, Topics};
+use tracing::{debug, warn};
 
 use crate::access::write_private;
 use crate::error::CommandError;
@@ -16,6 +18,8 @@ use crate::error::CommandError;
 const FILE: &str = "folded-labels";
 /// Where one that can't be read is put aside.
 const DAMAGED: &str = "folded-labels.damaged";
+/// Who tells of folded labels, in the headers of the events.
+const SOURCE: &str = "/tidewatch/admission";
 /// How often time passes. 1 s: a label that was folded less long ago than that before a crash is folded again soon enough.
 const INTERVAL: Duration = Duration::from_secs(1);
 
@@ -47,8 +51,38 @@ pub(crate) fn open(limits: SeriesLimits, data_dir: &Path) -> Result<Arc<Admissio
     Ok(admission)
 }
 
-/// Lets time pass and saves what changed, until it is aborted.
-pub(crate) async fn keep(admission: Arc<Admission>, data_dir: PathBuf) {
+/// Lets time pass, tells of folded labels and saves what changed, until it is aborted.
+pub(crate) async fn keep(
+    admission: Arc<Admission>,
+    data_dir: PathBuf,
+    bus: Arc<dyn Bus>,
+    topics: Topics,
+) {
+    // Side by side: a log that is away must not hold the time.
+    tokio::join!(
+        pass_and_save(Arc::clone(&admission), data_dir),
+        tell_news(&admission, &*bus, &topics),
+    );
+}
+
+/// Appends the events of the labels that have begun to be folded. While the log is away they wait.
+async fn tell_news(admission: &Admission, bus: &dyn Bus, topics: &Topics) {
+    let mut ticks = tokio::time::interval(INTERVAL);
+    loop {
+        ticks.tick().await;
+        let news = admission.take_news();
+        let events: Vec<Anomaly> = news
+            .iter()
+            .map(|label| label.event(admission.values_max()))
+            .collect();
+        if let Err(error) = publish_anomalies(bus, topics, 0, SOURCE, &events).await {
+            debug!(%error, labels = news.len(), "folded labels could not be told yet");
+            admission.keep_news(news);
+        }
+    }
+}
+
+async fn pass_and_save(admission: Arc<Admission>, data_dir: PathBuf) {
     let mut ticks = tokio::time::interval(INTERVAL);
     let mut told = false;
     loop {

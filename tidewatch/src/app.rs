@@ -310,7 +310,12 @@ impl App {
         let default_address =
             Config::defaults().is_some_and(|defaults| defaults.server.listen == address);
         let housekeeping = tokio::spawn(keep_house(metrics, Arc::clone(&aggregates)));
-        let admitting = tokio::spawn(admission::keep(Arc::clone(&admission), data_dir.clone()));
+        let admitting = tokio::spawn(admission::keep(
+            Arc::clone(&admission),
+            data_dir.clone(),
+            Arc::clone(&context.bus),
+            context.topics.clone(),
+        ));
         info!(%address, data_dir = %data_dir.display(), partitions, bus = ?config.bus.kind, archive = archive.url(), "started");
         Ok(App {
             address,

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
+use crate::peers::has_program;
+
 /// Tries of a build: a proxy of modules that is asked for hundreds of them at once fails now and then, and what was fetched is kept.
 const TRIES: u32 = 5;
 
@@ -107,6 +109,9 @@ impl GoProgram {
             println!("{} {}: {}", self.name, self.version, program.display());
             return Ok(program);
         }
+        if !has_program("go") {
+            return Err("`go` is not installed, which it is built with: 1.26 or newer".to_owned());
+        }
         println!(
             "{} {}: building below {}, which takes minutes, once",
             self.name,
@@ -136,15 +141,15 @@ impl GoProgram {
                 version_variable,
             } => {
                 if !directory.join("go.mod").is_file() {
-                    run(directory, "go", &["mod", "init", "agent"])?;
+                    go(directory, &["mod", "init", "agent"])?;
                 }
                 let require = format!("-require={module}@{version}");
-                run(directory, "go", &["mod", "edit", &require])?;
+                go(directory, &["mod", "edit", &require])?;
                 let package = format!("{module}{package}");
                 let told = format!("-ldflags=-s -w -X {version_variable}={}", self.version);
                 let words = ["build", "-mod=mod", "-tags", tags, &told, "-o", output];
                 let words = [words.as_slice(), &[package.as_str()]].concat();
-                persistently(directory, "go", &words)
+                go_persistently(directory, &words)
             }
             Source::Collector {
                 builder,
@@ -158,7 +163,7 @@ impl GoProgram {
                 );
                 let written = fs::write(directory.join("builder.yaml"), config);
                 written.map_err(|error| format!("builder.yaml: {error}"))?;
-                persistently(directory, "go", &["run", builder, "--config=builder.yaml"])?;
+                go_persistently(directory, &["run", builder, "--config=builder.yaml"])?;
                 let built = directory.join(sources).join(self.name);
                 fs::rename(&built, directory.join(output))
                     .map_err(|error| format!("{}: {error}", built.display()))
@@ -176,29 +181,27 @@ fn cache() -> Result<PathBuf, String> {
     Ok(cache.join("tidewatch/agents"))
 }
 
-/// Runs a command until it succeeds, a few times.
-fn persistently(directory: &Path, program: &str, words: &[&str]) -> Result<(), String> {
-    let mut outcome = run(directory, program, words);
+/// Runs `go` until it succeeds, a few times.
+fn go_persistently(directory: &Path, words: &[&str]) -> Result<(), String> {
+    let mut outcome = go(directory, words);
     for attempt in 2..=TRIES {
         let Err(why) = &outcome else { break };
         println!("{why}; try {attempt} of {TRIES}");
-        outcome = run(directory, program, words);
+        outcome = go(directory, words);
     }
     outcome
 }
 
-fn run(directory: &Path, program: &str, words: &[&str]) -> Result<(), String> {
-    let status = Command::new(program)
+fn go(directory: &Path, words: &[&str]) -> Result<(), String> {
+    let status = Command::new("go")
         .args(words)
         .current_dir(directory)
         .stdin(Stdio::null())
         .status()
-        .map_err(|error| {
-            format!("`{program}` can't be started ({error}); install Go 1.26 or newer")
-        })?;
+        .map_err(|error| format!("`go` can't be started: {error}"))?;
     if status.success() {
         Ok(())
     } else {
-        Err(format!("`{program} {}`: {status}", words.join(" ")))
+        Err(format!("`go {}`: {status}", words.join(" ")))
     }
 }

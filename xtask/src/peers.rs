@@ -112,7 +112,7 @@ fn python() {
 }
 
 /// Whether a program is on the PATH.
-fn has_program(name: &str) -> bool {
+pub(crate) fn has_program(name: &str) -> bool {
     env::split_paths(&env::var_os("PATH").unwrap_or_default())
         .any(|directory| directory.join(name).is_file())
 }

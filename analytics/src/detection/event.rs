@@ -233,7 +233,10 @@ fn story(observation: &Observation, observed: f64) -> String {
             "has left its level: it was {observed}, expected about {expected}{}",
             why(observation)
         ),
-        AnomalyKind::Point | AnomalyKind::Resource | AnomalyKind::Peer => format!(
+        AnomalyKind::Point
+        | AnomalyKind::Resource
+        | AnomalyKind::Peer
+        | AnomalyKind::Cardinality => format!(
             "was {observed}, expected about {expected}{}",
             why(observation)
         ),

@@ -10,6 +10,7 @@
 //! nothing behind. [The reasons](../../../docs/decisions/0026-new-values-are-folded-into-other.md).
 
 mod cardinality;
+mod event;
 mod limit;
 mod places;
 mod register;
@@ -42,6 +43,8 @@ pub const OTHER: &str = "__other__";
 const GRACE: Micros = 5 * MINUTE;
 /// Labels that a report names for their many values.
 const WIDEST: usize = 20;
+/// Labels that wait to be told while the log is away. 1,000: more are on no page that a person reads, and all are in `/readyz?verbose`.
+const NEWS_MAX: usize = 1_000;
 
 /// What becomes of a series.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -114,6 +117,16 @@ struct State {
     begun: senders::Bucket,
     /// Whether what [`Admission::unsaved`] keeps has changed.
     changed: bool,
+    /// Labels that have begun to be folded, until they are told; at most [`NEWS_MAX`], the latest.
+    news: Vec<FoldedLabel>,
+}
+
+impl State {
+    fn tell(&mut self, labels: Vec<FoldedLabel>) {
+        self.news.extend(labels);
+        let too_many = self.news.len().saturating_sub(NEWS_MAX);
+        self.news.drain(..too_many);
+    }
 }
 
 impl Admission {
@@ -216,15 +229,19 @@ impl Admission {
             }
         }
         let decision = self.let_in(state, sender, metric, labels, &folds, original, now);
-        let told = match begun.is_empty() {
+        let told: Vec<FoldedLabel> = match begun.is_empty() {
             true => Vec::new(),
-            false => state.cardinality.folded(),
+            false => {
+                let mut folded = state.cardinality.folded();
+                folded.retain(|label| {
+                    label.metric == metric && begun.contains(&label.label.as_str())
+                });
+                folded
+            }
         };
+        state.tell(told.clone());
         drop(guard);
-        for label in told
-            .iter()
-            .filter(|told| told.metric == metric && begun.contains(&told.label.as_str()))
-        {
+        for label in &told {
             tracing::warn!(
                 metric,
                 label = label.label,
@@ -357,6 +374,23 @@ impl Admission {
             tracing::info!(metric, label, "a folded label was released");
         }
         released
+    }
+
+    /// The labels that have begun to be folded since this was last asked, to be told as [`FoldedLabel::event`].
+    pub fn take_news(&self) -> Vec<FoldedLabel> {
+        std::mem::take(&mut self.state().news)
+    }
+
+    /// Takes back what could not be told.
+    pub fn keep_news(&self, mut labels: Vec<FoldedLabel>) {
+        let mut state = self.state();
+        labels.append(&mut state.news);
+        state.tell(labels);
+    }
+
+    /// How many different values a label of a metric may have.
+    pub fn values_max(&self) -> usize {
+        self.limits.values_max
     }
 
     /// What it tells of itself.

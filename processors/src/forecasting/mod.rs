@@ -13,7 +13,7 @@ use schemas::{Micros, SeriesDirectory};
 use serde::{Deserialize, Serialize};
 
 use crate::calendar::SeriesCalendar;
-use crate::state::Pending;
+use crate::pending::Pending;
 use bounded::Bounded;
 use pools::{Pool, Pools};
 use values::{SeriesForecasts, Values};

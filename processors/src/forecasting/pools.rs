@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::ForecastingConfig;
 use super::bounded::Bounded;
 use super::event::{self, Kind, falls_due};
-use crate::state::Pending;
+use crate::pending::Pending;
 
 /// A pool is looked at this often, by the time of its samples. 5 min: an hour to full is seen in time, and a thousand pools cost nothing.
 const LOOK_INTERVAL: Micros = 5 * MINUTE;

@@ -4,7 +4,7 @@
 //!    (`k8s.pod.name`), `node` (`k8s.node.name`), `service` (`service.name`), `host`.
 //! 2. **Feature**: a metric, and of its labels those that say what is counted (`state`, `mode`, `direction`, …). Series that differ in other
 //!    labels (which processor, which disk) are instances, and the feature is their mean. A counter's feature is its rate.
-//! 3. **Choice**: features that at least half of the class's resources have, in turn from each family (processor, memory, disk, network, …) by
+//! 3. **Choice**: features that at least half of the class's resources have and that are more than an age (`uptime`), in turn from each family (processor, memory, disk, network, …) by
 //!    words in the metric's name; within a family the shortest names first, since the basic metrics have the short names. At most 16, so
 //!    that chance finds each of them often.
 
@@ -62,6 +62,9 @@ pub(super) fn class_of(resource: &Labels) -> Option<String> {
     Some(class.to_owned())
 }
 
+/// Words in the names of metrics that only say how old something is. A restart would make each resource odd, for as long as the others are older.
+const AGE_WORDS: [&str; 4] = ["uptime", "boot_time", "start_time", "timestamp"];
+
 /// Whether a label says what is counted. `type` does where it stands alone; `system.filesystem.type` says which instance.
 fn says_what(key: &str) -> bool {
     let word = key.rsplit(['.', '_']).next().unwrap_or(key);
@@ -115,7 +118,8 @@ fn family_of(feature: &str) -> usize {
 pub(super) fn choose(owners: BTreeMap<String, Owners>, members: usize) -> Vec<String> {
     let mut families = vec![Vec::new(); FAMILIES.len() + 1];
     for (feature, owners) in owners {
-        if 2 * owners.count() >= members {
+        let is_age = AGE_WORDS.iter().any(|word| feature.contains(word));
+        if !is_age && 2 * owners.count() >= members {
             families[family_of(&feature)].push(feature);
         }
     }
@@ -192,6 +196,7 @@ mod tests {
         have("cpu", &[0, 1, 0, 1, 2]);
         have("net_errors", &[0, 1]);
         have("memory_of_one", &[3, 3, 3]);
+        have("system.uptime", &[0, 1, 2, 3]);
         have("something", &[0, 1, 2, 3]);
         let chosen = choose(owners, 4);
         assert_eq!(chosen.len(), FEATURES_MAX);

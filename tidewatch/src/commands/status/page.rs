@@ -106,8 +106,9 @@ fn head(url: &str, overview: &Overview) -> Vec<Line> {
         lines.push(Line::new(Tone::Bad, &format!("reason   {reason}")));
     }
     let bus = &overview.bus;
+    let plural = if bus.partitions == 1 { "" } else { "s" };
     let mut log = format!(
-        "log      {}, {} partitions of {}",
+        "log      {}, {} partition{plural} of {}",
         bus.kind, bus.partitions, bus.topic
     );
     if let Some(brokers) = &bus.brokers {
