@@ -13,9 +13,11 @@ mod crash_point;
 pub mod embedded;
 pub mod error_codes;
 pub mod kafka;
+mod packing;
 mod whole;
 
 pub use crash_point::{CRASH_POINTS, crash_point};
+pub use packing::{pack, unpack};
 pub use whole::make_whole;
 
 /// The largest record value, bytes, before compression. 4 MiB: two full sample batches; Kafka's own default limit for compressed batches is 1 MiB,

@@ -3,10 +3,7 @@
 //! Bytes: `TWB1`, CRC-32 of the rest (4, little-endian), row count (4), zstd of the columns. Each column is its rows' little-endian numbers;
 //! numbers of 8 bytes are stored byte plane by byte plane, which compresses better.
 
-use std::cell::RefCell;
-
 use schemas::{NextOffset, RollupRow};
-use zstd::bulk::Compressor;
 
 const MAGIC: &[u8; 4] = b"TWB1";
 /// Columns of 8 bytes: end, count, flags, and eight measures.
@@ -15,23 +12,6 @@ const NUMBERS: usize = 11;
 const ROW_BYTES: usize = 16 + NUMBERS * 8 + 4;
 /// 4 million rows, 453 MB decoded: more series than one partition may have; a larger count is damage.
 const ROWS_MAX: usize = 4 << 20;
-
-/// zstd's fastest level: a block is read and written again several times before it is of no more use.
-const COMPRESSION_LEVEL: i32 = 1;
-
-thread_local! {
-    /// Making one costs more than compressing a block of some hundred rows with it.
-    static COMPRESSOR: RefCell<Option<Compressor<'static>>> = const { RefCell::new(None) };
-}
-
-fn compress(columns: &[u8]) -> std::io::Result<Vec<u8>> {
-    COMPRESSOR.with_borrow_mut(|compressor| match compressor {
-        Some(compressor) => compressor.compress(columns),
-        none => none
-            .insert(Compressor::new(COMPRESSION_LEVEL)?)
-            .compress(columns),
-    })
-}
 
 /// A row of a block.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -168,7 +148,7 @@ impl Block {
             .iter()
             .for_each(|row| columns.extend_from_slice(&row.revision.to_le_bytes()));
         // Into a vector zstd fails only for want of memory; an empty body is then found as damage when it is read.
-        let body = compress(&columns).unwrap_or_default();
+        let body = bus::pack(&columns).unwrap_or_default();
         let mut bytes = Vec::with_capacity(body.len() + 12);
         bytes.extend_from_slice(MAGIC);
         bytes.extend_from_slice(&[0; 4]);
@@ -203,8 +183,8 @@ impl Block {
         if count > ROWS_MAX {
             return Err(format!("{count} rows; at most {ROWS_MAX} are read"));
         }
-        let columns = zstd::bulk::decompress(&bytes[12..], count * ROW_BYTES)
-            .map_err(|error| error.to_string())?;
+        let columns =
+            bus::unpack(&bytes[12..], count * ROW_BYTES).map_err(|error| error.to_string())?;
         if columns.len() != count * ROW_BYTES {
             return Err(format!("{} bytes for {count} rows", columns.len()));
         }
