@@ -267,7 +267,7 @@ impl Work {
         for letter in letters {
             by_partition.entry(place(letter)).or_default().push(letter);
         }
-        // Side by side: the log makes what waits durable at once, and each sync costs as much as a dozen letters.
+        // Side by side: the log makes what waits durable by one sync instead of one for each.
         let appends = by_partition.into_iter().map(async |(partition, letters)| {
             for letters in letters.chunks(LETTERS_PER_APPEND) {
                 let made = letters
