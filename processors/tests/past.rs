@@ -143,8 +143,8 @@ fn turned_on(bytes: &[u8], archived: &Archived, coming: Coming) -> PartitionStat
 const FLEET: Fleet = Fleet {
     seed: 2,
     hosts: 8,
-    minutes: 700,
-    planted_from: 420,
+    minutes: 500,
+    planted_from: 300,
     planted_every: 80,
 };
 
