@@ -63,6 +63,8 @@ fn replay_with(
             "-q",
         ])
         .args(["--output", "events.ndjson"])
+        // As many as a live run of the tests has.
+        .env("TIDEWATCH__BUS__PARTITIONS", "4")
         .env("TIDEWATCH__DETECTION__ENABLED", on.to_string())
         .env("TIDEWATCH__FORECAST__ENABLED", on.to_string())
         .envs(settings.iter().copied())
