@@ -347,3 +347,25 @@ fn only_what_was_not_seen_is_lacking() {
     };
     assert_eq!(lacks(&again(&state, an_hour)), Some(hour));
 }
+
+#[test]
+fn of_many_resources_less_is_learned() {
+    let mut state = PartitionState::new(config(false));
+    let hosts = |_| {
+        let mut builder = BatchBuilder::default();
+        let load = builder.metric("load");
+        for host in 0..10_000 {
+            let labels = Labels::try_new([("host.name", fleet::name(host))]).unwrap();
+            let labels = builder.label_set(&labels);
+            builder.push(load, labels, Kind::Gauge, fleet::START, 1.0);
+        }
+        builder.finish().unwrap()
+    };
+    live(&mut state, 0..1, hosts, None);
+    state.step_empty(Offset(1), fleet::START + DAY, false);
+    let state = PartitionState::decode(&state.encode(), config(true)).unwrap();
+    let end = fleet::START + MINUTE;
+    let lacks = state.unlearned().unwrap().minutes;
+    let start = end - 300 * MINUTE;
+    assert_eq!(lacks, Some(Window { start, end }));
+}

@@ -19,6 +19,9 @@ use crate::window::{Glance, INTERVAL_UNKNOWN};
 /// The stretch before the newest sample that is learned at most. Two days: places, usual scores, tails and the rows that a forest is grown from are all
 /// remembered for about a day, so what is older weighs a quarter or less.
 pub(super) const REACH: Micros = 2 * DAY;
+/// Rows of a resource and a minute that are learned at most. 3 million: two days of 1,000 resources. Each takes about 10 µs, and where so many
+/// live together a class knows its tails within the hour.
+const ROWS_MAX: usize = 3_000_000;
 
 /// What a series told in a minute: 16 bytes, since a stretch has millions of them.
 #[derive(Debug, Clone, Copy, Default)]
@@ -41,6 +44,8 @@ impl PartitionState {
             self.siblings_lack(end)
                 .then(|| self.siblings.watched_until()),
         ];
+        let resources = self.table.resources().len().max(1);
+        let reach = reach.min((ROWS_MAX / resources) as Micros * MINUTE);
         // Who has seen nothing lacks all.
         let seen = seen.into_iter().flatten().min()?;
         let start = end.saturating_sub(reach).max(seen.unwrap_or(Micros::MIN));
