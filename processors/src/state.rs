@@ -433,6 +433,11 @@ impl PartitionState {
         self.table.directory()
     }
 
+    /// How many resources (hosts, containers, …) its series are of.
+    pub fn resource_count(&self) -> usize {
+        self.table.resources().len()
+    }
+
     /// The index of a series.
     pub fn series_index(&self, id: SeriesId) -> Option<u32> {
         self.table.get(id)

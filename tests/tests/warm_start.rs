@@ -52,6 +52,8 @@ fn replay(place: &Path, file: &str, data: &str, on: bool) -> Vec<Value> {
             "-q",
         ])
         .args(["--output", "events.ndjson"])
+        // As many as a live run of the tests has.
+        .env("TIDEWATCH__BUS__PARTITIONS", "4")
         .env("TIDEWATCH__DETECTION__ENABLED", on.to_string())
         .env("TIDEWATCH__FORECAST__ENABLED", on.to_string())
         .current_dir(place)
