@@ -32,6 +32,12 @@ fn named(path: &str) -> Option<(&'static str, &str, &str)> {
     })
 }
 
+/// Whether a path stands right below a section that holds named ones.
+fn is_below_named_sections(path: &str) -> bool {
+    path.rsplit_once('.')
+        .is_some_and(|(parent, _)| NAMED_SECTIONS.contains(&parent))
+}
+
 /// The path whose default holds for a path.
 fn general(path: &str) -> String {
     named(path).map_or_else(
@@ -196,6 +202,15 @@ impl Layers {
                         );
                     }
                     self.add_table(&path, name, text, inner, plain)
+                }
+                (_, Value::Table(_)) if self.is_key_of_named_sections(&path) => {
+                    let (section, key) = path.rsplit_once('.').unwrap_or_default();
+                    self.note(
+                        &error_codes::CONFIG_RANGE,
+                        format!(
+                            "{key_origin}: `{key}` is a key of `[{section}]`: expected its value, or another name for a section `[{section}.NAME]`, found a table"
+                        ),
+                    );
                 }
                 (_, plain) if self.is_section(&path) => {
                     self.note(
@@ -368,9 +383,12 @@ impl Layers {
 
     /// Whether a path is a section of the user's own: not a key, and right below a section that holds such.
     fn is_named_section(&self, path: &str) -> bool {
-        path.rsplit_once('.')
-            .is_some_and(|(parent, _)| NAMED_SECTIONS.contains(&parent))
-            && !self.defaults.contains_key(path)
+        is_below_named_sections(path) && !self.defaults.contains_key(path)
+    }
+
+    /// Whether a path is a key that every named section has, told once for all of them: no such section can have its name.
+    pub(super) fn is_key_of_named_sections(&self, path: &str) -> bool {
+        is_below_named_sections(path) && self.defaults.contains_key(path)
     }
 
     /// The names below a section that holds named ones, in order.
