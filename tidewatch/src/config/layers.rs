@@ -8,6 +8,7 @@ use schemas::{ErrorCode, HasCode};
 use toml::de::{DeTable, DeValue};
 use toml::{Spanned, Table, Value};
 
+use super::texts::describe;
 use super::units::{parse_duration, parse_size};
 use super::{ConfigProblem, MASK, is_secret};
 use crate::error_codes;
@@ -203,14 +204,11 @@ impl Layers {
                     }
                     self.add_table(&path, name, text, inner, plain)
                 }
-                (_, Value::Table(_)) if self.is_key_of_named_sections(&path) => {
-                    let (section, key) = path.rsplit_once('.').unwrap_or_default();
-                    self.note(
-                        &error_codes::CONFIG_RANGE,
-                        format!(
-                            "{key_origin}: `{key}` is a key of `[{section}]`: expected its value, or another name for a section `[{section}.NAME]`, found a table"
-                        ),
+                (_, Value::Table(_)) if is_below_named_sections(&path) => {
+                    let text = format!(
+                        "{origin}: `{path}`: expected a value of this key, or a section of another name, one that is no key of `[{prefix}]`, found a table"
                     );
+                    self.note(&error_codes::CONFIG_TYPE, text);
                 }
                 (_, plain) if self.is_section(&path) => {
                     self.note(
@@ -383,12 +381,12 @@ impl Layers {
 
     /// Whether a path is a section of the user's own: not a key, and right below a section that holds such.
     fn is_named_section(&self, path: &str) -> bool {
-        is_below_named_sections(path) && !self.defaults.contains_key(path)
+        is_below_named_sections(path) && !self.is_key(path)
     }
 
-    /// Whether a path is a key that every named section has, told once for all of them: no such section can have its name.
-    pub(super) fn is_key_of_named_sections(&self, path: &str) -> bool {
-        is_below_named_sections(path) && self.defaults.contains_key(path)
+    /// Whether a path is a key of ours.
+    pub(super) fn is_key(&self, path: &str) -> bool {
+        self.defaults.contains_key(path)
     }
 
     /// The names below a section that holds named ones, in order.
@@ -656,18 +654,6 @@ fn describe_at(path: &str, value: &Value) -> String {
         return format!("another value ({MASK})");
     }
     describe(value)
-}
-
-pub(super) fn describe(value: &Value) -> String {
-    match value {
-        Value::String(text) => format!("the text \"{text}\""),
-        Value::Integer(number) => format!("the number {number}"),
-        Value::Float(number) => format!("the number {number}"),
-        Value::Boolean(flag) => format!("{flag}"),
-        Value::Datetime(time) => format!("the time {time}"),
-        Value::Array(_) => format!("the list {value}"),
-        Value::Table(_) => "a table".to_owned(),
-    }
 }
 
 /// The dotted paths of all keys in the text of the defaults.

@@ -147,7 +147,7 @@ fn check_name(layers: &mut Layers, path: &str, name: &str) {
         });
     let expected = if !is_right {
         format!("1 to {NAME_BYTES_MAX} of the characters a-z 0-9 - _")
-    } else if layers.is_key_of_named_sections(path) {
+    } else if layers.is_key(path) {
         // As a variable of the environment may have it; in a file it is told before.
         format!("no key of `[{SECTION}]`")
     } else {

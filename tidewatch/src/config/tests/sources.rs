@@ -77,11 +77,11 @@ fn a_wrong_source_is_told_by_its_name_and_place() {
         ),
         (
             "[sources.kafka.password]\ntopics = [\"t\"]\n",
-            "t.toml:1:16: `password` is a key of `[sources.kafka]`: expected its value, or another name for a section `[sources.kafka.NAME]`, found a table",
+            "t.toml:1:1: `sources.kafka.password`: expected a value of this key, or a section of another name, one that is no key of `[sources.kafka]`, found a table",
         ),
         (
             "[sources.kafka]\ntopics = { telegraf = \"t\" }\n",
-            "t.toml:2:1: `topics` is a key of `[sources.kafka]`: expected its value, or another name for a section `[sources.kafka.NAME]`, found a table",
+            "t.toml:2:10: `sources.kafka.topics`: expected a value of this key, or a section of another name, one that is no key of `[sources.kafka]`, found a table",
         ),
         (
             "[sources.kafka.a]\ntopics = [\"t\"]\nbrokers = \"b:1\"\nprotocol = \"sasl_plaintext\"\nmechanism = \"PLAIN\"\npassword = \"p\"\n",
@@ -101,7 +101,7 @@ fn no_source_has_the_name_of_a_key_by_the_environment_either() {
     check_problem(
         "",
         &[("TIDEWATCH__SOURCES__KAFKA__PASSWORD__TOPICS", "t")],
-        "environment variable TIDEWATCH__SOURCES__KAFKA__PASSWORD__TOPICS: `sources.kafka.password.topics`: expected a section whose own name is no key of `[sources.kafka]` instead of `password`, found the list [\"t\"]",
+        "environment variable TIDEWATCH__SOURCES__KAFKA__PASSWORD__TOPICS: `sources.kafka.password.topics`: expected a section whose own name is no key of `[sources.kafka]` instead of `password`, found another value (********)",
     );
 }
 
