@@ -54,6 +54,8 @@ pub struct PartitionStatus {
     pub log_clock: Option<Micros>,
     /// Series known.
     pub series: usize,
+    /// Resources (hosts, containers, …) that they are of.
+    pub resources: usize,
     /// Samples that wait for a checkpoint.
     pub pending_samples: usize,
     /// Committed files.
@@ -210,6 +212,7 @@ impl Slot {
             committed_offset: 0,
             log_clock: None,
             series: 0,
+            resources: 0,
             pending_samples: 0,
             files: 0,
             counts,
@@ -234,6 +237,7 @@ impl Slot {
             status.committed_offset = live.end.0;
             status.log_clock = Some(state.log_clock()).filter(|clock| *clock != Micros::MIN);
             status.series = state.directory().len();
+            status.resources = state.resource_count();
             status.pending_samples = state.pending_samples();
             status.files = live.files.len();
             status.counts = counts;

@@ -17,6 +17,8 @@ use crate::http::{self, Answer, NoAnswer};
 const READY_TIMEOUT: Duration = Duration::from_secs(60);
 /// How often a condition is looked at while waiting for it.
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
+/// Several partitions, of which users of the embedded log have one: what is promised is to hold across them.
+const PARTITIONS: (&str, &str) = ("TIDEWATCH__BUS__PARTITIONS", "4");
 /// Number of SIGABRT: how a process ends that a crash point killed.
 pub const SIGABRT: i32 = 6;
 /// Number of SIGKILL.
@@ -111,7 +113,8 @@ pub struct Launch {
 }
 
 impl Launch {
-    /// A start below `directory` (a test's temporary one), with [`crate::FAST_CONFIG`] and compactions as soon as there are two files to merge.
+    /// A start below `directory` (a test's temporary one), with [`crate::FAST_CONFIG`], four partitions, and compactions as soon as there are
+    /// two files to merge.
     pub fn new(directory: &Path) -> Self {
         let launch = Launch {
             directory: directory.to_owned(),
@@ -125,6 +128,7 @@ impl Launch {
             .env("TIDEWATCH__ARCHIVE__COMPACTION_INTERVAL", "2s")
             .env("TIDEWATCH__ARCHIVE__COMPACTION_FILES_MAX", "2")
             .env("TIDEWATCH__ARCHIVE__REPLACED_FILES_KEPT", "1s")
+            .env(PARTITIONS.0, PARTITIONS.1)
     }
 
     /// A start as a new user does it: no configuration file, no variables.
@@ -144,9 +148,12 @@ impl Launch {
         self
     }
 
-    /// Replaces the configuration file.
+    /// Replaces the configuration file. Where it says how many partitions there are, that holds.
     pub fn config(mut self, toml: impl Into<String>) -> Self {
         self.config = toml.into();
+        if self.config.contains("\npartitions = ") {
+            self.environment.retain(|(name, _)| name != PARTITIONS.0);
+        }
         self
     }
 

@@ -65,6 +65,12 @@ fn starts_with_nothing_collects_answers_stops_and_answers_again() {
         seen = query(&process);
     }
 
+    assert_eq!(
+        process.running_partitions(),
+        1,
+        "all hosts are compared with each other"
+    );
+
     let metrics = process.sql("SELECT DISTINCT metric FROM samples ORDER BY metric");
     let named: Vec<&str> = metrics
         .iter()
@@ -105,5 +111,25 @@ fn starts_with_nothing_collects_answers_stops_and_answers_again() {
         count(&rows) >= seen,
         "{seen} samples before the stop, {} afterwards",
         count(&rows)
+    );
+}
+
+#[test]
+fn a_log_keeps_the_number_of_its_partitions() {
+    let directory = tempfile::tempdir().unwrap();
+    let launch = Launch::unconfigured(directory.path());
+    let three = launch.clone().env("TIDEWATCH__BUS__PARTITIONS", "3");
+    three.start_ready().stop_cleanly();
+
+    let process = launch.start_ready();
+    assert_eq!(process.running_partitions(), 3);
+    process.stop_cleanly();
+
+    let mut refused = launch.env("TIDEWATCH__BUS__PARTITIONS", "1").start();
+    assert!(!refused.wait_exit(Duration::from_secs(30)).success());
+    assert!(
+        refused.log().contains("set `bus.partitions = 3`"),
+        "{}",
+        refused.log()
     );
 }

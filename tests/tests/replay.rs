@@ -221,18 +221,22 @@ fn c5_neither_records_nor_checkpoints_nor_the_order_of_rows_matter() {
     assert_eq!(place.read("plain.ndjson").lines().count(), anomalies.len());
     assert_eq!(place.read("plain.csv"), place.read("small.csv"));
 
-    // One partition: what moved with an event on other hosts of its service is seen there, and nothing else differs.
-    let one = [("TIDEWATCH__BUS__PARTITIONS", "1")];
-    place.replayed(&["ordered.csv", "--data-dir", "one"], &one);
+    // Four partitions: what moved with an event on other hosts of its service is seen where they are in the same one, and nothing else differs.
+    let four = [("TIDEWATCH__BUS__PARTITIONS", "4")];
+    place.replayed(
+        &["ordered.csv", "--data-dir", "four", "--scores", "four.csv"],
+        &four,
+    );
+    assert_eq!(place.read("plain.csv"), place.read("four.csv"));
     let told = "(SELECT * EXCEPT (related, explanation) FROM anomalies)";
     assert_eq!(
         place.rows("plain", told, "time, event_id"),
-        place.rows("one", told, "time, event_id")
+        place.rows("four", told, "time, event_id")
     );
     for (table, order) in TABLES.iter().filter(|(table, _)| *table != "anomalies") {
         assert_eq!(
             place.rows("plain", table, order),
-            place.rows("one", table, order),
+            place.rows("four", table, order),
             "{table}"
         );
     }

@@ -375,7 +375,7 @@ mod tests {
             .unwrap()
             .settings()
             .unwrap();
-        assert_eq!(config.bus.partitions, 12);
+        assert_eq!(config.bus.partitions, Some(12));
         let anonymous = |line: &str| {
             let config = parse(line).unwrap().settings().unwrap();
             config.is_anonymous_at(config.server.listen)

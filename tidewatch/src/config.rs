@@ -160,8 +160,9 @@ pub struct BusConfig {
     pub kind: BusKind,
     /// Kafka: `host:port`, separated by commas.
     pub brokers: String,
-    /// Partitions of each topic.
-    pub partitions: u32,
+    /// Partitions of each topic; `None`: as many as the embedded log has, one in a new log. Of Kafka it is always said: the number decides where a
+    /// series is, and a topic can be given more of them behind our back.
+    pub partitions: Option<u32>,
     /// The group that shares the partitions.
     pub group: String,
     /// First part of the topics' names.

@@ -123,7 +123,7 @@ pub(crate) fn kafka_options(config: &Config) -> Result<KafkaOptions, CommandErro
     options.partitions_expected = topics(config)
         .all()
         .into_iter()
-        .map(|topic| (topic, config.bus.partitions))
+        .filter_map(|topic| Some((topic, config.bus.partitions?)))
         .collect();
     let files = (&config.bus.password_file, &config.bus.key_password_file);
     options.security = with_secrets(&config.bus.security, files, "bus.security")?;
@@ -209,8 +209,22 @@ fn retention_ms(config: &Config) -> i64 {
     i64::try_from(config.bus.retention.as_millis()).unwrap_or(i64::MAX)
 }
 
-/// The topics as the settings want them.
-pub(crate) fn topic_specs(config: &Config) -> Vec<TopicSpec> {
+/// The topics as the settings want them, and as they are where the settings leave it to the log.
+///
+/// # Errors
+/// A broken log.
+pub(crate) async fn topic_specs(
+    config: &Config,
+    bus: &dyn Bus,
+) -> Result<Vec<TopicSpec>, CommandError> {
+    let partitions = match config.bus.partitions {
+        Some(wanted) => wanted,
+        None => match bus.partitions(&topics(config).samples()).await {
+            Ok(found) => found,
+            Err(BusError::NoTopic { .. }) => 1,
+            Err(error) => return Err(CommandError::of("topics", error)),
+        },
+    };
     // A topic keeps what it was created with. In the embedded log that is no limit, so that the setting of each start decides.
     let retention_ms = if config.bus.kind == BusKind::Embedded {
         i64::MAX
@@ -219,11 +233,11 @@ pub(crate) fn topic_specs(config: &Config) -> Vec<TopicSpec> {
     };
     let spec = |name| TopicSpec {
         name,
-        partitions: config.bus.partitions,
+        partitions,
         retention_ms,
         log_append_time: true,
     };
-    topics(config).all().into_iter().map(spec).collect()
+    Ok(topics(config).all().into_iter().map(spec).collect())
 }
 
 /// Makes sure that all topics are there: creates the embedded ones, only looks in Kafka. `own_times`: whether records of the embedded
@@ -235,7 +249,7 @@ pub(crate) async fn check_topics(
 ) -> Result<(), CommandError> {
     let refused = |error: BusError| CommandError::of("topics", error);
     if config.bus.kind == BusKind::Embedded {
-        let mut specs = topic_specs(config);
+        let mut specs = topic_specs(config, &**bus).await?;
         for spec in &mut specs {
             spec.log_append_time = !own_times;
         }
@@ -243,10 +257,12 @@ pub(crate) async fn check_topics(
     }
     for topic in topics(config).all() {
         let found = bus.partitions(&topic).await.map_err(refused)?;
-        if found != config.bus.partitions {
+        if let Some(expected) = config.bus.partitions
+            && expected != found
+        {
             return Err(refused(BusError::PartitionCount {
                 topic,
-                expected: config.bus.partitions,
+                expected,
                 found,
             }));
         }

@@ -152,6 +152,7 @@ mod tests {
             committed_offset: 0,
             log_clock: None,
             series: 0,
+            resources: 0,
             pending_samples: 0,
             files: 0,
             counts: Counts::default(),

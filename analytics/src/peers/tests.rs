@@ -100,7 +100,7 @@ fn tells_of_the_one_that_is_off(
         (event.member, event.direction, event.siblings),
         (5, direction, 11)
     );
-    assert!(event.score > 1.0 && event.lower < event.expected && event.expected < event.upper);
+    assert!(event.times > 1.0 && event.lower < event.expected && event.expected < event.upper);
     let since = (event.since - START) / MINUTE;
     assert!((1700..=1707).contains(&since), "since {since}");
 }
@@ -136,6 +136,38 @@ fn a_place_that_lasts_is_told_once_and_then_usual() {
         sentence.contains("by its usual place among them it would be at 7"),
         "{sentence}"
     );
+}
+
+#[test]
+fn what_is_only_learned_is_told_when_it_goes_on() {
+    let off = |minute, member, noise| {
+        let apart = (100..130).contains(&minute) || minute >= 200;
+        let is_off = member == 3 && apart;
+        Some(daily(minute) * if is_off { 1.6 } else { 1.0 } + noise)
+    };
+    let told_from = |observed_from: i64| {
+        let (mut group, mut noise) = (
+            Group::default(),
+            Noise(Xoshiro256PlusPlus::seed_from_u64(7)),
+        );
+        let config = PeersConfig::default();
+        let mut told = Vec::new();
+        for minute in 0..240 {
+            let value = |member| Some((member, off(minute, member, noise.next())?));
+            let values: Vec<(u32, f64)> = (0..12).filter_map(value).collect();
+            let start = START + minute * MINUTE;
+            if minute < observed_from {
+                group.learn_window(&config, start, &values);
+            } else {
+                let events = group.observe_window(&config, start, &values);
+                told.extend(events.iter().map(|_| minute));
+            }
+        }
+        told
+    };
+    assert_eq!(told_from(0), [104, 204]);
+    assert_eq!(told_from(190), [204], "what is over is not told");
+    assert_eq!(told_from(220), [220], "what goes on is");
 }
 
 #[test]
@@ -289,9 +321,9 @@ proptest! {
         for (step, values) in windows {
             time += step % (2 * MINUTE) + step / 1000;
             for event in group.observe_window(&config, time, &values) {
-                let numbers = [event.value, event.expected, event.lower, event.upper, event.score, event.sigmas, event.siblings_low, event.siblings_high];
+                let numbers = [event.value, event.expected, event.lower, event.upper, event.times, event.sigmas, event.siblings_low, event.siblings_high];
                 prop_assert!(numbers.iter().all(|number| number.is_finite()), "{event:?}");
-                prop_assert!(event.score > 1.0 && event.since <= event.window_start);
+                prop_assert!(event.times > 1.0 && event.since <= event.window_start);
             }
             prop_assert!(group.len() <= 12);
             for time in [Micros::MIN, Micros::MAX] {

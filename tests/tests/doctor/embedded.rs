@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use tests::process::Launch;
+
 use super::{Report, doctor, one_partition, work};
 
 /// A data directory that a clean run left, with a few checkpoints in it.
@@ -74,6 +76,21 @@ fn a_running_instance_is_well_and_so_is_what_it_leaves() {
         .map(|entry| entry.unwrap().file_name())
         .collect();
     assert_eq!(left, ["tidewatch.samples"], "a probe was left");
+}
+
+#[test]
+fn a_small_fleet_on_many_partitions_is_told() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut process = Launch::new(directory.path()).start_ready();
+    work(&mut process, 2);
+    let report = doctor(directory.path(), &[]);
+    report.expect_failures(&[]);
+    let told = report.named("comparison");
+    assert!(
+        matches!(told[..], [("warning", found, "")] if found.starts_with("8 resources on 4 partitions")),
+        "{told:?}"
+    );
+    process.stop_cleanly();
 }
 
 #[test]

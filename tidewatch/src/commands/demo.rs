@@ -36,8 +36,6 @@ const SEED: u64 = 7;
 const HOSTS: u32 = 8;
 /// What ends the name of the demo's data directory.
 const DIRECTORY_SUFFIX: &str = "-demo";
-/// Hosts that share a partition. 8: siblings are compared within a partition, and from five on.
-const HOSTS_PER_PARTITION: u32 = 8;
 /// Samples that wait for a checkpoint, per partition, at most. 100,000: at one sample a minute each brings two rollups and more, of some 130
 /// bytes, and history comes as fast as it is taken, so the default of two million would be gigabytes.
 const CHECKPOINT_SAMPLES_MAX: usize = 100_000;
@@ -180,8 +178,6 @@ async fn embedded(
         (until - history).max(0).div_euclid(interval) * interval,
     )?;
     let fleet = fleet(identity.seed, identity.hosts)?;
-    let partitions_max = (identity.hosts / HOSTS_PER_PARTITION).max(1);
-    config.bus.partitions = config.bus.partitions.min(partitions_max);
 
     let clock = LogClock::at(identity.begin_us);
     let app = tokio::select! {

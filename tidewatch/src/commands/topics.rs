@@ -14,7 +14,7 @@ pub(crate) async fn create(config: &Config) -> Result<(), CommandError> {
         ));
     }
     let log = stores::open_log(config, &config.data_dir, None).await?;
-    let specs = stores::topic_specs(config);
+    let specs = stores::topic_specs(config, &*log.bus).await?;
     log.bus
         .create_topics(&specs)
         .await

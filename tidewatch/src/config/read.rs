@@ -29,6 +29,9 @@ use super::{
 };
 use crate::tls::TlsConfig;
 
+/// Partitions of Kafka's topics where nothing is said.
+const KAFKA_PARTITIONS: u32 = 4;
+
 /// Takes every setting. What is wrong with them is noted in the layers, and something harmless stands in.
 pub(super) fn take_all(layers: &mut Layers) -> Config {
     let (checkpoint, tick_interval) = take_checkpoint(layers);
@@ -227,8 +230,8 @@ fn take_bus(layers: &mut Layers) -> BusConfig {
     });
     let partitions = layers.take_if(
         "bus.partitions",
-        "a whole number from 1 to 4096",
-        |count: &u32| (1..=4096).contains(count),
+        "a whole number from 0 to 4096",
+        |count: &u32| *count <= 4096,
     );
     let brokers = layers.take_if("bus.brokers", BROKERS, |brokers: &String| {
         are_brokers(brokers)
@@ -248,7 +251,11 @@ fn take_bus(layers: &mut Layers) -> BusConfig {
     BusConfig {
         kind,
         brokers,
-        partitions,
+        partitions: match (partitions, kind) {
+            (0, BusKind::Embedded) => None,
+            (0, BusKind::Kafka) => Some(KAFKA_PARTITIONS),
+            (count, _) => Some(count),
+        },
         group: layers.take_if("bus.group", NAME, |name: &String| is_name(name)),
         topic_prefix: layers.take_if("bus.topic_prefix", NAME, |name: &String| is_name(name)),
         retention: layers.take_if(

@@ -101,7 +101,7 @@ fn later_layers_win() {
         value: "127.0.0.1:2".into(),
     };
     let config = Config::from_layers(Some(("t.toml", file)), variables, &[flag]).unwrap();
-    assert_eq!(config.bus.partitions, 8);
+    assert_eq!(config.bus.partitions, Some(8));
     assert_eq!(config.bus.group, "env");
     assert_eq!(config.server.listen.port(), 2);
     assert_eq!(config.processing.lateness, 3 * MINUTE);
@@ -174,9 +174,9 @@ fn a_wrong_type_says_line_expected_and_found() {
         "environment variable TIDEWATCH__BUS__PARTITIONS: `bus.partitions`: expected a whole number from 0 to 4294967295, found the text \"many\"",
     );
     check_problem(
-        "[bus]\npartitions = 0\n",
+        "[bus]\npartitions = 4097\n",
         &[],
-        "t.toml:2:14: `bus.partitions`: expected a whole number from 1 to 4096, found the number 0",
+        "t.toml:2:14: `bus.partitions`: expected a whole number from 0 to 4096, found the number 4097",
     );
     check_problem(
         "[detection]\nalarms_per_month = 0.0\n",

@@ -35,6 +35,8 @@ pub(crate) struct PartitionReport {
     pub(crate) lag_records: Option<u64>,
     pub(crate) log_clock: Option<String>,
     pub(crate) series: usize,
+    /// Hosts, containers, … that these are of.
+    pub(crate) resources: usize,
     pub(crate) pending_samples: usize,
     pub(crate) files: usize,
     pub(crate) counts: Counts,
@@ -61,6 +63,7 @@ impl PartitionReport {
             lag_records,
             log_clock: log_clock.map(|clock| clock.to_string()),
             series: status.series,
+            resources: status.resources,
             pending_samples: status.pending_samples,
             files: status.files,
             counts: status.counts,

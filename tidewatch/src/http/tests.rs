@@ -95,6 +95,7 @@ fn partition(number: u32, phase: Phase) -> PartitionStatus {
         committed_offset: 0,
         log_clock: Some(0),
         series: 3,
+        resources: 1,
         pending_samples: 0,
         files: 0,
         counts: Counts::default(),

@@ -95,10 +95,7 @@ async fn replay(mut config: Config, args: ReplayArgs) -> Result<(), CommandError
     target.begin()?;
     let rooms = Rooms::open(&config, &target).await?;
     let spool = match outputs.wants_scores() {
-        true => Some(Arc::new(ScoreSpool::new(
-            target.path(),
-            config.bus.partitions,
-        )?)),
+        true => Some(Arc::new(ScoreSpool::new(target.path(), rooms.partitions)?)),
         false => None,
     };
     let pipeline = rooms.start(&config, spool.clone()).await?;
@@ -167,6 +164,8 @@ fn settle(config: &mut Config) {
 struct Rooms {
     bus: Arc<dyn bus::Bus>,
     topics: Topics,
+    /// Partitions of the topic of samples.
+    partitions: u32,
     archive: sinks::Archive,
     aggregates: Arc<sinks::aggregates::AggregateStore>,
 }
@@ -175,7 +174,7 @@ impl Rooms {
     async fn open(config: &Config, target: &Target) -> Result<Rooms, CommandError> {
         let topics = stores::topics(config);
         let bus = stores::open_log(config, target.path(), None).await?.bus;
-        let mut specs = stores::topic_specs(config);
+        let mut specs = stores::topic_specs(config, &*bus).await?;
         for spec in &mut specs {
             // The clock of a replay is supplied with its samples.
             spec.log_append_time = spec.name != topics.samples();
@@ -183,7 +182,9 @@ impl Rooms {
         bus.create_topics(&specs)
             .await
             .map_err(|error| CommandError::of("topics", error))?;
+        let partitions = bus.partitions(&topics.samples()).await;
         Ok(Rooms {
+            partitions: partitions.map_err(|error| CommandError::of("topics", error))?,
             bus,
             topics,
             archive: stores::open_archive(config, target.path())?,

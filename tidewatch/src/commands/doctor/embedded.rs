@@ -51,25 +51,27 @@ pub(super) async fn check(
         Err(error) => return Checked::only(Check::failure(NAME, error.to_string(), error.code())),
     };
     let topic = samples(config);
-    match log.bus.partitions(&topic).await {
-        Ok(found) if found != config.bus.partitions => {
-            let error = BusError::PartitionCount {
-                topic,
-                expected: config.bus.partitions,
-                found,
-            };
-            let fix = format!("set bus.partitions = {found}");
-            return Checked::only(Check::failed(NAME, &error).with_fix(fix));
-        }
-        Ok(_) => {}
+    let partitions = match log.bus.partitions(&topic).await {
+        Ok(found) => found,
         Err(BusError::NoTopic { .. }) => {
             let text = "it opens; its topics are not there yet, `tidewatch run` makes them";
             return Checked::only(Check::ok(NAME, text));
         }
         Err(error) => return Checked::only(Check::failed(NAME, &error)),
+    };
+    if let Some(expected) = config.bus.partitions
+        && expected != partitions
+    {
+        let error = BusError::PartitionCount {
+            topic,
+            expected,
+            found: partitions,
+        };
+        let fix = format!("set bus.partitions = {partitions}");
+        return Checked::only(Check::failed(NAME, &error).with_fix(fix));
     }
     let mut newest: Option<Micros> = None;
-    for partition in 0..config.bus.partitions {
+    for partition in 0..partitions {
         match newest_time(&*log.bus, &topic, partition).await {
             Ok(time) => newest = newest.max(time),
             Err(error) => return Checked::only(Check::failed(NAME, &error)),
@@ -79,10 +81,7 @@ pub(super) async fn check(
         checks: vec![
             Check::ok(
                 NAME,
-                format!(
-                    "it opens; {} partitions of `{topic}`",
-                    config.bus.partitions
-                ),
+                format!("it opens; {partitions} partitions of `{topic}`"),
             ),
             fits(&*log.bus, &topic, chains).await,
         ],

@@ -51,6 +51,7 @@ pub(super) fn check(config: &Config, overview: &Result<Overview, CommandError>) 
         ))
     });
     checks.extend(held);
+    checks.extend(hardly_compared(config, overview));
     if overview.version != env!("CARGO_PKG_VERSION") {
         checks.push(Check::warning(
             NAME,
@@ -63,4 +64,18 @@ pub(super) fn check(config: &Config, overview: &Result<Overview, CommandError>) 
         ));
     }
     checks
+}
+
+/// Resources are compared with the others of their partition: whether there are enough for that, on the whole.
+fn hardly_compared(config: &Config, overview: &Overview) -> Option<Check> {
+    let enough = config.processing.peers.as_ref()?.members_min as usize;
+    let partitions = overview.partitions.len();
+    let resources: usize = overview.partitions.iter().map(|p| p.resources).sum();
+    (resources >= enough && resources < partitions * enough).then(|| {
+        Check::warning(
+            "comparison",
+            format!("{resources} resources on {partitions} partitions: too few in each to be compared with each other"),
+            "have eight or more per partition (bus.partitions, which a log or topic keeps as it was made), or see docs/detect.md",
+        )
+    })
 }

@@ -121,6 +121,7 @@ async fn topics(config: &Config, bus: &Arc<KafkaBus>) -> Topics {
     const NAME: &str = "topics";
     let mut checks = Vec::new();
     let mut samples_there = true;
+    let mut partitions = 0;
     let names = stores::topics(config).all();
     let count = names.len();
     for topic in names {
@@ -134,7 +135,10 @@ async fn topics(config: &Config, bus: &Arc<KafkaBus>) -> Topics {
             })
         });
         let found = match asked.await {
-            Ok(state) => judge_topic(config, &topic, &state),
+            Ok(state) => {
+                partitions = state.partitions;
+                judge_topic(config, &topic, &state)
+            }
             Err(failure) => {
                 samples_there &= topic != samples(config);
                 vec![failure]
@@ -143,10 +147,8 @@ async fn topics(config: &Config, bus: &Arc<KafkaBus>) -> Topics {
         checks.extend(found);
     }
     if !checks.iter().any(|check| check.state == State::Failure) {
-        let text = format!(
-            "{count} topics with {} partitions each, with the right settings",
-            config.bus.partitions
-        );
+        let text =
+            format!("{count} topics with {partitions} partitions each, with the right settings");
         checks.insert(0, Check::ok(NAME, text));
     }
     Topics {
@@ -158,10 +160,12 @@ async fn topics(config: &Config, bus: &Arc<KafkaBus>) -> Topics {
 fn judge_topic(config: &Config, topic: &str, state: &TopicState) -> Vec<Check> {
     const NAME: &str = "topics";
     let mut checks = Vec::new();
-    if state.partitions != config.bus.partitions {
+    if let Some(expected) = config.bus.partitions
+        && expected != state.partitions
+    {
         let error = BusError::PartitionCount {
             topic: topic.to_owned(),
-            expected: config.bus.partitions,
+            expected,
             found: state.partitions,
         };
         let fix = format!("set bus.partitions = {}", state.partitions);

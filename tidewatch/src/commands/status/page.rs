@@ -246,6 +246,7 @@ mod tests {
             lag_records: Some(lag),
             log_clock: None,
             series: 1_234,
+            resources: 56,
             pending_samples: 77,
             files: 12,
             counts: Counts {
