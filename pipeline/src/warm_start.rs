@@ -1,4 +1,4 @@
-//! Warm start: lets detectors and forecasts that were off learn their past from the archive, before the first record is stepped over.
+//! Warm start: lets detectors, forests and forecasts that were off learn their past from the archive, before the first record is stepped over.
 //!
 //! What was learned is saved by a link of its own before anything follows from it. So a crash before that link leaves nothing behind, and after it
 //! every recovery begins with the same state: no event depends on how often the archive was read, or when.
@@ -15,6 +15,8 @@ use sinks::{ArchivedRollup, ArchivedSample, Chain, NewLink, Wanted};
 use tracing::{info, warn};
 
 use crate::{PipelineError, PipelineOptions};
+
+mod minutes;
 
 /// Rows of a table that are read at most, the newest first; files are taken whole. 50 million take about half a minute.
 const ROWS_MAX: u64 = 50_000_000;
@@ -42,9 +44,14 @@ pub(crate) async fn learn_past(
     };
     let started = Instant::now();
     let series = unlearned.until.len();
+    let lacks = unlearned.minutes;
     let learned = read_past(options, chain.files(), state, unlearned).await?;
+    let minutes = match lacks {
+        Some(lacks) => minutes::read(options, chain.files(), state, lacks).await?,
+        None => 0,
+    };
     crash_point("warm_start.after_past");
-    if learned == 0 {
+    if learned + minutes == 0 {
         return Ok(());
     }
     let next = state.next_offset();
@@ -74,7 +81,7 @@ pub(crate) async fn learn_past(
     let elapsed_ms = started.elapsed().as_millis() as u64;
     info!(
         partition,
-        series, learned, elapsed_ms, "the past was learned from the archive"
+        series, learned, minutes, elapsed_ms, "the past was learned from the archive"
     );
     Ok(())
 }
@@ -90,7 +97,11 @@ async fn read_past(
         until,
         from,
         samples_from,
+        minutes: _,
     } = unlearned;
+    if until.is_empty() {
+        return Ok(0);
+    }
     let mut learner = PastLearner::new(state);
     let windows = wanted(&until, from, samples_from - 1);
     let has = |resolution: &Resolution| {
@@ -132,6 +143,7 @@ async fn read_past(
 fn window_of(row: &ArchivedRollup) -> PastWindow {
     PastWindow {
         start: row.start,
+        count: row.count,
         mean: row.sum / row.count as f64,
         last: row.last,
         rate: row.rate,
@@ -147,16 +159,23 @@ fn wanted(until: &HashMap<SeriesId, Micros>, from: Micros, to: Micros) -> Arc<Wa
     Arc::new(Wanted { series })
 }
 
-/// The files of a table with rows between two times, both inclusive, in the order of their times; of more rows than [`ROWS_MAX`], the newest.
-fn past_files(files: &[ArchiveFile], table: Table, from: Micros, to: Micros) -> Vec<&ArchiveFile> {
-    let mut past: Vec<&ArchiveFile> = files
+/// The files of a table with rows between two times, both inclusive, in the order of their times.
+fn files_of(files: &[ArchiveFile], table: Table, from: Micros, to: Micros) -> Vec<&ArchiveFile> {
+    let mut found: Vec<&ArchiveFile> = files
         .iter()
         .filter(|file| file.table == table && file.time_min <= to && from <= file.time_max)
         .collect();
-    past.sort_by(|a, b| {
-        let newest = (b.time_min, b.time_max).cmp(&(a.time_min, a.time_max));
-        newest.then_with(|| a.path.cmp(&b.path))
+    found.sort_by(|a, b| {
+        let oldest = (a.time_min, a.time_max).cmp(&(b.time_min, b.time_max));
+        oldest.then_with(|| b.path.cmp(&a.path))
     });
+    found
+}
+
+/// As [`files_of`]; of more rows than [`ROWS_MAX`], the newest.
+fn past_files(files: &[ArchiveFile], table: Table, from: Micros, to: Micros) -> Vec<&ArchiveFile> {
+    let mut past = files_of(files, table, from, to);
+    past.reverse();
     let mut rows = 0;
     let fitting = past.iter().take_while(|file| {
         rows += file.rows;

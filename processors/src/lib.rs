@@ -33,7 +33,7 @@ mod window;
 
 pub use config::ProcessingConfig;
 pub use forecasting::{ForecastingConfig, HORIZON_H_MAX};
-pub use past::{PastLearner, PastWindow, Unlearned};
+pub use past::{MinuteLearner, PastLearner, PastWindow, Unlearned};
 pub use pending::Pending;
 pub use scored::Scored;
 pub use snapshot::SnapshotError;

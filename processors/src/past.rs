@@ -1,19 +1,25 @@
 //! Warm start: what the detectors and forecasts of a series would know had they been on before, learned from its past in the archive.
 //!
-//! A series lacks a past when it has been seen and its detectors have not, or not for an hour: detection was off. Forecasts lack all of theirs when
+//! **Series.** A series lacks a past when it has been seen and its detectors have not, or not for an hour: detection was off. Forecasts lack all of theirs when
 //! there are none. The past is fed in two stretches, each in any order of series and in order of time within a series: rollups as far back as is
 //! wanted, which tell levels and seasons, then the samples of the last days, which tell how noisy it is and how often it comes. Nothing of it is
 //! announced, and no forecast of it is published; what is abnormal in the last days and goes on is announced when it is seen live.
+//!
+//! **Across series.** The forests of resources and the groups of siblings lack a past likewise: minutes.rs feeds it to them.
 
 use std::collections::HashMap;
 
 use analytics::CounterRate;
 use schemas::time::{DAY, HOUR};
-use schemas::{Kind, Micros, Resolution, SeriesId};
+use schemas::{Kind, Micros, Resolution, SeriesId, Window};
 
 use crate::forecasting::{self, Measure};
 use crate::pending::Pending;
 use crate::state::PartitionState;
+
+pub use minutes::MinuteLearner;
+
+mod minutes;
 
 /// Detectors that are so far behind their series were off. An hour: more than any pause between a sample and the next that counts.
 const BEHIND: Micros = HOUR;
@@ -29,6 +35,8 @@ pub struct Unlearned {
     pub from: Micros,
     /// From then on it is learned from samples, before from rollups; a multiple of an hour.
     pub samples_from: Micros,
+    /// What the forests of resources and the groups of siblings lack: whole minutes of all series together; `None` if nothing.
+    pub minutes: Option<Window>,
 }
 
 /// A window of a series' past.
@@ -36,6 +44,8 @@ pub struct Unlearned {
 pub struct PastWindow {
     /// Its start, microseconds.
     pub start: Micros,
+    /// Samples, > 0.
+    pub count: u64,
     /// The mean of its samples.
     pub mean: f64,
     /// Its latest value.
@@ -45,7 +55,7 @@ pub struct PastWindow {
 }
 
 impl PartitionState {
-    /// What past the detectors and forecasts lack, as far back as the settings want; `None` if nothing.
+    /// What past the detectors, the forecasts and those who compare series lack, as far back as the settings want; `None` if nothing.
     pub fn unlearned(&self) -> Option<Unlearned> {
         let reach = self.config.warm_start;
         let forecasts = self.lacks_forecasts();
@@ -61,12 +71,18 @@ impl PartitionState {
                 until.insert(series.id, last);
             }
         }
-        let newest = until.values().copied().max()?;
+        let minutes = self.lacks_minutes(reach.min(minutes::REACH));
+        if until.is_empty() && minutes.is_none() {
+            return None;
+        }
+        // Without a series that lacks any, nothing is read from there.
+        let newest = until.values().copied().max().unwrap_or_default();
         let hour = Resolution::Hour.window(newest.saturating_sub(SAMPLES_REACH));
         Some(Unlearned {
             from: newest.saturating_sub(reach),
             samples_from: hour.start,
             until,
+            minutes,
         })
     }
 

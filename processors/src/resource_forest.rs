@@ -17,34 +17,30 @@
 //!   rest and the allowed rate of alarms are those of a series. So a resource that is always unlike the others is not told, and what lasts is told from a
 //!   wild minute. Nothing is told before the forest has as many rows as a tree sees.
 //!
-//! Only sealed windows are seen, and the rows of a minute in an order of their own, so that everything here follows from the samples that came
+//! Only sealed windows are seen (and minutes of the archive, where the past is learned: past.rs), and the rows of a minute in an order of their own, so that everything here follows from the samples that came
 //! in time, not from how they were cut into records or when a checkpoint was taken.
 
 use std::collections::BTreeMap;
 
 use analytics::forest::{
-    ClassScores, ForestError, ResourceFinding, ResourceScores, StreamingConfig, StreamingForest,
+    ClassScores, ForestError, ResourceFinding, ResourceScores, StreamingForest,
 };
 use analytics::peers::{Group, PeersConfig};
 use analytics::{CounterRate, DetectorConfig};
-use schemas::time::{DAY, HOUR, MINUTE};
+use schemas::time::{HOUR, MINUTE};
 use schemas::{Anomaly, Kind, Micros, Resolution};
 use serde::{Deserialize, Serialize};
 
 use crate::calendar::SeriesCalendar;
 use crate::series_table::SeriesTable;
-use crate::window::SealedRollup;
+use crate::window::Glance;
 use rows::{Mean, Row, place};
 
+mod classes;
 mod databases;
 mod features;
 mod rows;
 
-/// Classes of resources in one partition at most; resources of further ones are not watched. 16: each holds a megabyte, and a fleet that names
-/// more kinds of things than that names single things.
-const CLASSES_MAX: usize = 16;
-/// After this time, and each day, the features of a class are chosen from what its resources have. 10 min: every collector has spoken by then.
-const CHOICE_AFTER: Micros = 10 * MINUTE;
 /// How often a full reservoir's forest is grown anew. 1 h: a day's rows have changed by a twentieth.
 const REFIT_EVERY: Micros = HOUR;
 /// Rows stay in the reservoir for about so many minutes: a day, so that the hours of the day are all there.
@@ -94,7 +90,8 @@ struct Class {
     scores: ClassScores,
 }
 
-/// The forests of a partition, and what they know of each resource. Bounded by the resources of the partition and [`CLASSES_MAX`] forests.
+/// The forests of a partition, and what they know of each resource. Bounded by the resources of the partition and a forest for each of a few
+/// classes.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct ResourceForests {
     /// By series index: [`UNSEEN`], [`WITHOUT_FEATURE`], or 2 + its place in `told`.
@@ -106,6 +103,17 @@ pub(crate) struct ResourceForests {
     member_of: BTreeMap<u32, u32>,
     /// Start of the open minute.
     minute: Option<Micros>,
+    /// Minutes that end at or before have been judged, as far as there were any; `None`: not one.
+    watched_until: Option<Micros>,
+}
+
+/// How a minute is judged.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Judging<'a> {
+    pub(crate) config: &'a DetectorConfig,
+    pub(crate) table: &'a SeriesTable,
+    /// Whether what is abnormal is told. In a past that is only learned it is taken as skipped: it is told if it goes on.
+    pub(crate) announce: bool,
 }
 
 /// What a minute brings.
@@ -117,25 +125,28 @@ pub(crate) struct Found {
 }
 
 impl ResourceForests {
-    /// Takes the rollups of a sealed 10 s window. Windows come in the order of their time; [`ResourceForests::close_before`] first.
-    pub(crate) fn fold(&mut self, start: Micros, folded: &[SealedRollup], table: &SeriesTable) {
+    /// Takes what a sealed stretch of a minute holds, by rising series index. Stretches come in the order of their time;
+    /// [`ResourceForests::close_before`] first.
+    pub(crate) fn fold(
+        &mut self,
+        start: Micros,
+        seen: impl Iterator<Item = Glance>,
+        table: &SeriesTable,
+    ) {
         let minute = Resolution::Minute.window(start).start;
         self.minute = Some(minute);
-        for sealed in folded {
-            let Some(rollup) = &sealed.rollup else {
-                continue;
-            };
-            let place = match self.of_series.get(sealed.series as usize) {
-                None | Some(&UNSEEN) => self.meet(sealed.series, minute, table),
+        for glance in seen {
+            let place = match self.of_series.get(glance.series as usize) {
+                None | Some(&UNSEEN) => self.meet(glance.series, minute, table),
                 Some(place) => *place,
             };
             let Some(told) = place.checked_sub(2) else {
                 continue;
             };
             let told = &mut self.told[told as usize];
-            let value = match table.kinds()[sealed.series as usize] {
-                Kind::Gauge => Some(rollup.mean()),
-                Kind::Counter => told.rate.observe(rollup.last_time, rollup.last),
+            let value = match table.kinds()[glance.series as usize] {
+                Kind::Gauge => Some(glance.sum / glance.count as f64),
+                Kind::Counter => told.rate.observe(glance.last_time, glance.last),
             };
             if let Some(value) = value.filter(|value| value.is_finite()) {
                 self.members[told.member as usize].open[usize::from(told.feature)].add(value);
@@ -147,11 +158,12 @@ impl ResourceForests {
     pub(crate) fn close_before(
         &mut self,
         time: Micros,
-        config: &DetectorConfig,
-        table: &SeriesTable,
+        judging: Judging<'_>,
         calendar: &mut SeriesCalendar,
     ) -> Found {
         let mut found = Found::default();
+        let minute = Resolution::Minute.window(time).start;
+        self.watched_until = self.watched_until.max(Some(minute));
         let Some(end) = self.minute.map(|minute| minute + MINUTE) else {
             return found;
         };
@@ -161,12 +173,28 @@ impl ResourceForests {
         self.minute = None;
         for class in 0..self.classes.len() {
             // A forest's rows always have its features (see `choose`), so none is refused.
-            let _ = self.close_class(class, end, config, table, calendar, &mut found);
+            let _ = self.close_class(class, end, judging, calendar, &mut found);
         }
         if self.classes.iter().any(|class| class.choice_at <= end) {
-            self.choose(end, table);
+            self.choose(end, judging.table);
         }
         found
+    }
+
+    /// Minutes that end at or before have been judged; `None`: not one.
+    pub(crate) fn watched_until(&self) -> Option<Micros> {
+        self.watched_until
+    }
+
+    /// Forgets how far counters had counted: the next total of each begins anew.
+    pub(crate) fn forget_totals(&mut self) {
+        let told = self.told.iter_mut();
+        told.for_each(|told| told.rate = CounterRate::default());
+    }
+
+    /// Whether there may be enough resources in a table for any to have siblings.
+    pub(crate) fn are_in(table: &SeriesTable) -> bool {
+        table.resources().len() > SIBLINGS_MIN
     }
 
     /// Whether it speaks of at most so many series and resources, and hangs together.
@@ -200,163 +228,20 @@ impl ResourceForests {
             })
     }
 
-    /// Takes note of a series that is seen for the first time: whose it is, and whether it has a feature. Returns its place.
-    fn meet(&mut self, series: u32, minute: Micros, table: &SeriesTable) -> u32 {
-        let index = series as usize;
-        if index >= self.of_series.len() {
-            self.of_series.resize(index + 1, UNSEEN);
-        }
-        let member = self.member(table.resources().of(series), minute, table);
-        if let Some(member) = member {
-            self.recognise(series, member, minute, table);
-        }
-        let place = member
-            .and_then(|member| self.tell(series, member, CounterRate::default(), table))
-            .unwrap_or(WITHOUT_FEATURE);
-        self.of_series[index] = place;
-        place
-    }
-
-    /// The place of a resource among the members; `None` if its class is one too many, or it is not named.
-    fn member(&mut self, resource: u32, minute: Micros, table: &SeriesTable) -> Option<u32> {
-        if let Some(member) = self.member_of.get(&resource) {
-            return Some(*member);
-        }
-        let name = features::class_of(table.resources().get(resource).labels())?;
-        let class = self.class(name, minute)?;
-        let features = self.classes[class].features.len();
-        let member = self.members.len() as u32;
-        self.members.push(Member {
-            resource,
-            class: class as u16,
-            open: vec![Mean::default(); features],
-            scores: ResourceScores::default(),
-        });
-        self.member_of.insert(resource, member);
-        Some(member)
-    }
-
-    /// The place of a class, which is made if it is new; `None` if it is one too many.
-    fn class(&mut self, name: String, minute: Micros) -> Option<usize> {
-        let known = self.classes.iter().position(|class| class.name == name);
-        if known.is_some() || self.classes.len() == CLASSES_MAX {
-            return known;
-        }
-        self.classes.push(Class {
-            name,
-            choice_at: minute + CHOICE_AFTER,
-            features: Vec::new(),
-            forest: None,
-            refit_at: Micros::MAX,
-            grown_from: 0,
-            places: Vec::new(),
-            scores: ClassScores::default(),
-        });
-        Some(self.classes.len() - 1)
-    }
-
-    /// Gives a series its feature, if its member's class has it. Returns its place.
-    fn tell(
-        &mut self,
-        series: u32,
-        member: u32,
-        rate: CounterRate,
-        table: &SeriesTable,
-    ) -> Option<u32> {
-        let class = &self.classes[usize::from(self.members[member as usize].class)];
-        let name = features::name_of(&table.directory()[series as usize]);
-        let feature = class.features.iter().position(|feature| *feature == name)?;
-        self.told.push(Told {
-            member,
-            feature: feature as u16,
-            rate,
-        });
-        Some(self.told.len() as u32 + 1)
-    }
-
-    /// Chooses the features of the classes that are due. A class whose features change starts anew.
-    fn choose(&mut self, now: Micros, table: &SeriesTable) {
-        let mut owners: Vec<BTreeMap<String, features::Owners>> =
-            vec![BTreeMap::new(); self.classes.len()];
-        let seen = self.of_series.iter().enumerate();
-        for (series, _) in seen.filter(|(_, place)| **place != UNSEEN) {
-            let resource = table.resources().of(series as u32);
-            let Some(member) = self.member_of.get(&resource) else {
-                continue;
-            };
-            let class = usize::from(self.members[*member as usize].class);
-            if self.classes[class].choice_at <= now {
-                let name = features::name_of(&table.directory()[series]);
-                owners[class].entry(name).or_default().note(*member);
-            }
-        }
-        let mut changed = false;
-        for (index, owners) in owners.into_iter().enumerate() {
-            let class = &mut self.classes[index];
-            if class.choice_at > now {
-                continue;
-            }
-            class.choice_at = now + DAY;
-            let members = self.members.iter_mut();
-            let members: Vec<&mut Member> = members
-                .filter(|member| usize::from(member.class) == index)
-                .collect();
-            let features = features::choose(owners, members.len());
-            if features == class.features {
-                continue;
-            }
-            changed = true;
-            for member in members {
-                member.open = vec![Mean::default(); features.len()];
-                member.scores = ResourceScores::default();
-            }
-            // The settings are constants within their ranges, and features are few.
-            let config = StreamingConfig {
-                relations: true,
-                ..StreamingConfig::default()
-            };
-            class.forest = StreamingForest::try_new(config, features.len())
-                .ok()
-                .filter(|_| !features.is_empty());
-            (class.refit_at, class.grown_from) = (Micros::MAX, 0);
-            class.places = vec![Group::default(); features.len()];
-            class.scores = ClassScores::default();
-            class.features = features;
-        }
-        if changed {
-            self.tell_all(table);
-        }
-    }
-
-    /// Gives every series its feature anew.
-    fn tell_all(&mut self, table: &SeriesTable) {
-        let before = std::mem::take(&mut self.told);
-        for series in 0..self.of_series.len() {
-            let place = self.of_series[series];
-            if place == UNSEEN {
-                continue;
-            }
-            let rate = place
-                .checked_sub(2)
-                .map_or_else(CounterRate::default, |told| before[told as usize].rate);
-            let member = self.member_of.get(&table.resources().of(series as u32));
-            self.of_series[series] = member
-                .copied()
-                .and_then(|member| self.tell(series as u32, member, rate, table))
-                .unwrap_or(WITHOUT_FEATURE);
-        }
-    }
-
     /// Scores and learns the rows of a class.
     fn close_class(
         &mut self,
         index: usize,
         end: Micros,
-        config: &DetectorConfig,
-        table: &SeriesTable,
+        judging: Judging<'_>,
         calendar: &mut SeriesCalendar,
         found: &mut Found,
     ) -> Result<(), ForestError> {
+        let Judging {
+            config,
+            table,
+            announce,
+        } = judging;
         let class = &mut self.classes[index];
         let Some(forest) = &mut class.forest else {
             return Ok(());
@@ -394,7 +279,8 @@ impl ResourceForests {
             f64::from(forest.config().reservoir_rows) / (rows.len() as f64 * REMEMBERED_MINUTES);
         for (row, scored) in rows.iter_mut().zip(scored) {
             let resource = row.member.resource;
-            let effects = calendar.effects_on_resource(table.resources(), resource, end);
+            let mut effects = calendar.effects_on_resource(table.resources(), resource, end);
+            effects.skip_alarms |= !announce;
             if scored {
                 let completeness = row.completeness();
                 let may_alarm = may_tell && completeness >= config.completeness_min;

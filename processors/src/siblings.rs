@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::calendar::SeriesCalendar;
 use crate::rollup_figures::completeness;
 use crate::series_table::SeriesTable;
-use crate::window::{INTERVAL_UNKNOWN, SealedRollup};
+use crate::window::{Glance, INTERVAL_UNKNOWN};
 
 /// A series that names no instance: it has no siblings.
 const ALONE: u32 = u32::MAX;
@@ -35,24 +35,21 @@ struct Open {
 }
 
 impl Open {
-    /// Adds what a sealed 10 s window holds.
-    fn add(&mut self, sealed: &SealedRollup, kind: Kind) {
-        let Some(rollup) = &sealed.rollup else {
-            return;
-        };
-        // Windows of 10 s hold at most some thousand samples.
-        let count = u32::try_from(rollup.count).unwrap_or(u32::MAX);
+    /// Adds what a stretch of the minute holds.
+    fn add(&mut self, glance: &Glance, kind: Kind) {
+        // A minute holds at most some thousand samples.
+        let count = u32::try_from(glance.count).unwrap_or(u32::MAX);
         self.samples = self.samples.saturating_add(count);
-        if sealed.interval != INTERVAL_UNKNOWN {
-            self.interval = sealed.interval;
+        if glance.interval != INTERVAL_UNKNOWN {
+            self.interval = glance.interval;
         }
         match kind {
             Kind::Gauge => {
-                self.sum += rollup.sum;
+                self.sum += glance.sum;
                 self.values = self.values.saturating_add(count);
             }
             Kind::Counter => {
-                if let Some(rate) = self.rate.observe(rollup.last_time, rollup.last) {
+                if let Some(rate) = self.rate.observe(glance.last_time, glance.last) {
                     self.sum += rate;
                     self.values += 1;
                 }
@@ -105,20 +102,28 @@ pub(crate) struct SavedGroups {
     groups: Vec<Siblings>,
     /// Start of the open minute.
     minute: Option<Micros>,
+    /// Minutes that end at or before have been compared, as far as there were any; `None`: not one.
+    watched_until: Option<Micros>,
 }
 
 impl SiblingGroups {
-    /// Takes the rollups of a sealed 10 s window. Windows come in the order of their time; [`SiblingGroups::close_before`] first.
-    pub(crate) fn fold(&mut self, start: Micros, folded: &[SealedRollup], table: &SeriesTable) {
+    /// Takes what a sealed stretch of a minute holds, by rising series index. Stretches come in the order of their time;
+    /// [`SiblingGroups::close_before`] first.
+    pub(crate) fn fold(
+        &mut self,
+        start: Micros,
+        seen: impl Iterator<Item = Glance>,
+        table: &SeriesTable,
+    ) {
         if self.saved.group_of.len() < table.directory().len() {
             self.meet(table);
         }
         self.saved.minute = Some(Resolution::Minute.window(start).start);
         let kinds = table.kinds();
-        for sealed in folded {
-            let series = sealed.series as usize;
+        for glance in seen {
+            let series = glance.series as usize;
             if self.saved.group_of[series] != ALONE {
-                self.saved.open[series].add(sealed, kinds[series]);
+                self.saved.open[series].add(&glance, kinds[series]);
             }
         }
     }
@@ -150,15 +155,20 @@ impl SiblingGroups {
         open.resize(group_of.len(), Open::default());
     }
 
-    /// Closes the open minute if it ends at or before a time: compares the siblings, and hands out who stands apart.
+    /// Closes the open minute if it ends at or before a time: compares the siblings, and hands out who stands apart; nobody where `announce` is false:
+    /// that is told if it goes on.
     pub(crate) fn close_before(
         &mut self,
         time: Micros,
         config: &PeersConfig,
         table: &SeriesTable,
         calendar: &mut SeriesCalendar,
+        announce: bool,
     ) -> Vec<Anomaly> {
         let saved = &mut self.saved;
+        saved.watched_until = saved
+            .watched_until
+            .max(Some(Resolution::Minute.window(time).start));
         let Some(minute) = saved.minute.filter(|minute| minute + MINUTE <= time) else {
             return Vec::new();
         };
@@ -189,11 +199,40 @@ impl SiblingGroups {
                 .group
                 .get_or_insert_default();
             let values: Vec<(u32, f64)> = members.iter().map(|(_, s, v, _)| (*s, *v)).collect();
-            for event in group.observe_window(config, minute, &values) {
-                apart.push(told(&event, members, table));
+            if announce {
+                let events = group.observe_window(config, minute, &values);
+                apart.extend(events.iter().map(|event| told(event, members, table)));
+            } else {
+                group.learn_window(config, minute, &values);
             }
         }
         apart
+    }
+
+    /// Minutes that end at or before have been compared; `None`: not one.
+    pub(crate) fn watched_until(&self) -> Option<Micros> {
+        self.saved.watched_until
+    }
+
+    /// Forgets how far counters had counted: the next total of each begins anew.
+    pub(crate) fn forget_totals(&mut self) {
+        let open = &mut self.saved.open;
+        open.iter_mut()
+            .for_each(|open| open.rate = CounterRate::default());
+    }
+
+    /// Whether any series of a table have enough siblings to be compared.
+    pub(crate) fn are_in(table: &SeriesTable, config: &PeersConfig) -> bool {
+        let mut counts: HashMap<GroupKey, u32, foldhash::fast::RandomState> = HashMap::default();
+        let mut keys = table
+            .directory()
+            .iter()
+            .filter_map(|series| group_key(&series.metric, &series.labels));
+        keys.any(|key| {
+            let count = counts.entry(key).or_default();
+            *count += 1;
+            *count >= config.members_min
+        })
     }
 
     /// What a snapshot holds of it.

@@ -16,7 +16,7 @@ use crate::forecasting::{self, Forecasting, Measure};
 use crate::levels::{LEVELS, Level};
 use crate::pending::{LateSample, Pending};
 use crate::per_series::PerSeries;
-use crate::resource_forest::ResourceForests;
+use crate::resource_forest::{Judging, ResourceForests};
 use crate::rollup_figures::{completeness, rate_of};
 use crate::scored::Scored;
 use crate::series_table::SeriesTable;
@@ -161,9 +161,10 @@ impl PartitionState {
             let folded = window.fold();
             self.watch_resources(start);
             if self.config.detection.is_some() {
-                self.forests.fold(start, &folded, &self.table);
+                let seen = || folded.iter().filter_map(SealedRollup::glance);
+                self.forests.fold(start, seen(), &self.table);
                 if self.config.peers.is_some() {
-                    self.siblings.fold(start, &folded, &self.table);
+                    self.siblings.fold(start, seen(), &self.table);
                 }
             }
             for (series, time, value) in window.uncommitted() {
@@ -186,16 +187,19 @@ impl PartitionState {
             return;
         };
         // What contributes is in the event, and what moved at its time may be forgotten when its minute closes.
-        let calendar = &mut self.calendar;
-        let found = self
-            .forests
-            .close_before(time, config, &self.table, calendar);
+        let (calendar, table) = (&mut self.calendar, &self.table);
+        let judging = Judging {
+            config,
+            table,
+            announce: true,
+        };
+        let found = self.forests.close_before(time, judging, calendar);
         self.pending.anomalies.extend(found.events);
         self.pending.counts.skipped_alarms += found.skipped;
         if let Some(config) = &self.config.peers {
             let events = self
                 .siblings
-                .close_before(time, config, &self.table, calendar);
+                .close_before(time, config, table, calendar, true);
             self.pending.anomalies.extend(events);
         }
     }

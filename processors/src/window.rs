@@ -31,6 +31,36 @@ pub(crate) struct SealedRollup {
     pub(crate) interval: u32,
 }
 
+/// What is seen of a series in a stretch of a minute by those who compare it with others.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Glance {
+    pub(crate) series: u32,
+    /// Samples, > 0.
+    pub(crate) count: u64,
+    /// Sum of their values; means nothing of a counter.
+    pub(crate) sum: f64,
+    /// The latest value, and when it was measured, microseconds.
+    pub(crate) last: f64,
+    pub(crate) last_time: Micros,
+    /// As [`SealedRollup::interval`].
+    pub(crate) interval: u32,
+}
+
+impl SealedRollup {
+    /// What others see of it; `None` where there is nothing any more.
+    pub(crate) fn glance(&self) -> Option<Glance> {
+        let rollup = self.rollup.as_ref()?;
+        Some(Glance {
+            series: self.series,
+            count: rollup.count,
+            sum: rollup.sum,
+            last: rollup.last,
+            last_time: rollup.last_time,
+            interval: self.interval,
+        })
+    }
+}
+
 /// The samples of one 10 s window in log order, of all series.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct OpenWindow {

@@ -112,6 +112,7 @@ fn the_odd_host_of_a_fleet_is_found_and_the_others_stay_quiet() {
         seed,
         hosts,
         minutes: days.map_or(1500, |days| days * 1440),
+        planted_from: 1000,
         planted_every,
     };
     let fleets = match days {

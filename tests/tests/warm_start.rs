@@ -1,4 +1,4 @@
-//! Detection and forecasts that were off, or of another version, learn the past of their series from the archive, once, before anything new is judged.
+//! Detection and forecasts that were off, or of another version, learn the past from the archive, of series and across them, once, before anything new is judged.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use schemas::{Counts, LinkKind};
 use serde_json::Value;
-use sinks::{Archive, Chain, NewLink, list_partitions, load_chain};
+use sinks::{Archive, Chain, NewLink, list_partitions, load_chain, read_links};
 use tests::process::{Launch, SIGABRT, SIGKILL, binary, ended_by, run_command};
 use tests::random::Random;
 
@@ -41,6 +41,17 @@ fn history(from: i64, to: i64, every: usize) -> String {
 
 /// Replays a file into a data directory, with detection and forecasts or without; returns the anomalies of the directory.
 fn replay(place: &Path, file: &str, data: &str, on: bool) -> Vec<Value> {
+    replay_with(place, file, data, on, &[])
+}
+
+/// As [`replay`], with further settings by their variables.
+fn replay_with(
+    place: &Path,
+    file: &str,
+    data: &str,
+    on: bool,
+    settings: &[(&str, &str)],
+) -> Vec<Value> {
     let output = Command::new(binary())
         .args([
             "replay",
@@ -56,6 +67,7 @@ fn replay(place: &Path, file: &str, data: &str, on: bool) -> Vec<Value> {
         .env("TIDEWATCH__BUS__PARTITIONS", "4")
         .env("TIDEWATCH__DETECTION__ENABLED", on.to_string())
         .env("TIDEWATCH__FORECAST__ENABLED", on.to_string())
+        .envs(settings.iter().copied())
         .current_dir(place)
         .stdin(Stdio::null())
         .output()
@@ -124,6 +136,80 @@ fn what_is_turned_on_late_knows_the_past_at_once() {
     assert_eq!(count(place, "warm", LEARNED), partitions);
 }
 
+/// What is seen without detection, minutes: a class of seven hosts needs less than half of it. And when one begins to be odd, minutes after it: before siblings,
+/// let alone forests, would have warmed up.
+const SEEN: i64 = 400;
+const ODD: i64 = 15;
+
+/// Each minute from (inclusive) to (exclusive), seven hosts that share a load with a daily rhythm. For half an hour the disk of one is busy at the usual load.
+fn fleet(from: i64, to: i64) -> String {
+    let mut text = String::from("timestamp,metric,host,value\n");
+    for minute in from..to {
+        let time = MARCH + 60 * minute;
+        let angle = minute as f64 / 1_440.0 * std::f64::consts::TAU;
+        for host in 0..7 {
+            let noise = |of: i64| ((minute * 7_919 + host * 31 + of * 613) % 101) as f64 / 101.0;
+            let load = 2.0 + angle.sin() + 0.2 * noise(1);
+            let odd = host == 3 && (SEEN + ODD..SEEN + ODD + 30).contains(&minute);
+            let (busy, waits) = if odd { (4.0, 8.0) } else { (1.0, 0.0) };
+            for (metric, value) in [
+                ("load", load),
+                ("cpu_busy", 0.2 * load + 0.02 * noise(2)),
+                ("memory_used", 8.0 + load + 0.1 * noise(3)),
+                ("disk_io", 30.0 * load * busy + 3.0 * noise(4)),
+                ("disk_latency", 5.0 + load + waits + 0.3 * noise(5)),
+            ] {
+                writeln!(text, "{time},{metric},h{host},{value:.4}").unwrap();
+            }
+        }
+    }
+    text
+}
+
+#[test]
+fn forests_and_siblings_that_were_off_know_the_past_at_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let place = directory.path();
+    // A record's time is that of its first sample: the eve seals the past, and what follows seals the first hour.
+    for (file, from, to) in [
+        ("past.csv", 0, SEEN),
+        ("eve.csv", SEEN, SEEN + 3),
+        ("first.csv", SEEN + 3, SEEN + 60),
+        ("then.csv", SEEN + 60, SEEN + 61),
+    ] {
+        std::fs::write(place.join(file), fleet(from, to)).unwrap();
+    }
+    // Siblings meet in a partition.
+    let replay = |file: &str, data: &str, on: bool, more: &[(&str, &str)]| {
+        let settings = [&[("TIDEWATCH__BUS__PARTITIONS", "1")], more].concat();
+        replay_with(place, file, data, on, &settings);
+    };
+    let told = |data: &str| {
+        const ACROSS: &str = "SELECT DISTINCT kind, host FROM anomalies WHERE kind IN ('peer', 'resource') ORDER BY kind";
+        run_command(place, &["sql", "--data-dir", data, "-f", "csv", ACROSS])
+    };
+
+    for file in ["first.csv", "then.csv"] {
+        replay(file, "cold", true, &[]);
+    }
+    assert_eq!(told("cold"), "kind,host\n");
+
+    // From minutes; from samples, where the archive keeps no rollups of minutes.
+    let hours = ("TIDEWATCH__ARCHIVE__ROLLUPS", "1h");
+    for (data, more) in [("minutes", &[][..]), ("samples", &[hours])] {
+        for file in ["past.csv", "eve.csv"] {
+            replay(file, data, false, more);
+        }
+        assert_eq!(count(place, data, LEARNED), 0, "nothing wants to know");
+        for file in ["first.csv", "then.csv"] {
+            replay(file, data, true, more);
+        }
+        assert_eq!(told(data), "kind,host\npeer,h3\nresource,h3\n", "{data}");
+        // Who knows the past does not learn it again.
+        assert_eq!(count(place, data, LEARNED), 1, "{data}");
+    }
+}
+
 /// Links that hold no stretch of the log: those that made a learned past part of the chain.
 const LEARNED: &str = "checkpoints WHERE kind = 'commit' AND start_offset = end_offset";
 
@@ -136,9 +222,21 @@ fn now() -> i64 {
     since.as_secs() as i64
 }
 
-/// A data directory `data` in `place`: eight days of two hosts that end a moment ago, every five minutes, seen by detectors or not.
+/// Hosts of a fleet, of which at least one of four partitions has five; and minutes of them.
+const FLEET: i64 = 17;
+const FLEET_MINUTES: i64 = 180;
+
+/// A data directory `data` in `place` whose past ends a moment ago, seen by detectors or not: eight days of two hosts, every five minutes, and of a fleet the
+/// last hours, every minute.
 fn past_until_now(place: &Path, detection: bool) {
     let (mut text, end) = (String::from("timestamp,metric,host,value\n"), now());
+    for minute in (0..FLEET_MINUTES).rev() {
+        let time = end - 60 * minute - 10;
+        for host in 0..FLEET {
+            let noise = ((time * 7_919 + host * 31) % 101) as f64 / 100.0;
+            writeln!(text, "{time},busy,web{host},{}", 5.0 + noise).unwrap();
+        }
+    }
     for step in (0..8 * 288).rev() {
         let time = end - 300 * step - 10;
         for host in 0..2 {
@@ -153,6 +251,8 @@ fn past_until_now(place: &Path, detection: bool) {
     );
 }
 
+const PAST_SAMPLES: u64 = (2 * 8 * 288 + FLEET * FLEET_MINUTES) as u64;
+
 /// What a live instance makes of its past and of a jump.
 #[derive(Debug, PartialEq)]
 struct Outcome {
@@ -161,8 +261,39 @@ struct Outcome {
     samples: u64,
     /// Samples in the rollups of the past.
     rolled_up: String,
-    /// Links that made a learned past part of the chain.
-    learned: u64,
+    /// By partition: what was learned by the links that made a past part of the chain, as a hash of the state.
+    learned: Vec<(u32, String)>,
+}
+
+/// The learned past of each partition of a data directory.
+async fn learned(data_dir: &Path) -> Vec<(u32, String)> {
+    let archive = archive(data_dir);
+    let mut learned = Vec::new();
+    for partition in list_partitions(&archive, TOPIC).await.unwrap() {
+        let view = load_chain(&archive, TOPIC, partition).await.unwrap();
+        let last = view.unwrap().last().unwrap().sequence;
+        let links = read_links(&archive, TOPIC, partition, 1..last + 1).await;
+        let links = links.unwrap().into_iter().filter(|link| {
+            let is_empty = link.start == link.end;
+            link.kind == LinkKind::Commit && is_empty
+        });
+        learned.extend(links.map(|link| (partition, link.snapshot.unwrap().sha256)));
+    }
+    learned
+}
+
+const TOPIC: &str = "tidewatch.samples";
+
+fn archive(data_dir: &Path) -> Archive {
+    let url = format!("file://{}", data_dir.join("archive").display());
+    Archive::open(&url, &BTreeMap::new()).unwrap()
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap()
 }
 
 fn live_on(launch: &Launch) -> Outcome {
@@ -182,7 +313,7 @@ fn live_on(launch: &Launch) -> Outcome {
     process.stop_cleanly();
     let data_dir = launch.data_dir();
     let place = data_dir.parent().unwrap();
-    const ROLLED_UP: &str = "SELECT sum(count) AS n FROM rollups_10s WHERE metric = 'load_now'";
+    const ROLLED_UP: &str = "SELECT sum(count) AS n FROM rollups_10s";
     Outcome {
         alarms: alarms.iter().map(Value::to_string).collect(),
         samples: count(place, "data", "samples"),
@@ -190,7 +321,7 @@ fn live_on(launch: &Launch) -> Outcome {
             place,
             &["sql", "--data-dir", "data", "-f", "csv", ROLLED_UP],
         ),
-        learned: count(place, "data", LEARNED),
+        learned: runtime().block_on(learned(&data_dir)),
     }
 }
 
@@ -223,8 +354,9 @@ fn c2_a_death_while_the_past_is_learned_leaves_no_trace() {
     let unharmed = live_on(&launch("unharmed"));
     assert_eq!(unharmed.alarms.len(), 1, "{unharmed:?}");
     assert!(unharmed.alarms[0].contains("\"trust\":1.0"), "{unharmed:?}");
-    assert_eq!(unharmed.samples, 2 * 8 * 288 + 1);
-    assert!((1..=2).contains(&unharmed.learned), "{unharmed:?}");
+    assert_eq!(unharmed.samples, PAST_SAMPLES + 1);
+    let partitions = unharmed.learned.iter().map(|(partition, _)| *partition);
+    assert_eq!(partitions.collect::<Vec<_>>(), [0, 1, 2, 3]);
 
     for point in [
         "warm_start.after_past",
@@ -266,9 +398,7 @@ fn c2_a_death_while_the_past_is_learned_leaves_no_trace() {
 
 /// Makes the snapshots of a data directory those of a program whose detectors have another form.
 async fn save_as_others(data_dir: &Path) {
-    const TOPIC: &str = "tidewatch.samples";
-    let url = format!("file://{}", data_dir.join("archive").display());
-    let archive = Archive::open(&url, &BTreeMap::new()).unwrap();
+    let archive = archive(data_dir);
     for partition in list_partitions(&archive, TOPIC).await.unwrap() {
         let view = load_chain(&archive, TOPIC, partition).await.unwrap();
         let last = view.unwrap().last().unwrap().clone();
@@ -301,25 +431,20 @@ fn what_another_version_has_learned_is_learned_anew() {
     let directory = tempfile::tempdir().unwrap();
     let place = directory.path();
     past_until_now(place, true);
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
     let launch = Launch::new(place).config(LIVE);
-    runtime.block_on(save_as_others(&launch.data_dir()));
+    runtime().block_on(save_as_others(&launch.data_dir()));
     let others = count(place, "data", LEARNED);
 
     let outcome = live_on(&launch);
     assert_eq!(outcome.alarms.len(), 1, "{outcome:?}");
     assert!(outcome.alarms[0].contains("\"trust\":1.0"), "{outcome:?}");
     // Nothing is lost of what can't be learned, and nothing counted twice.
-    assert_eq!(outcome.samples, 2 * 8 * 288 + 1);
+    assert_eq!(outcome.samples, PAST_SAMPLES + 1);
     assert_eq!(
         outcome.rolled_up.trim().trim_start_matches("n\n"),
         outcome.samples.to_string()
     );
-    let hosts = outcome.learned - others;
-    assert!((1..=2).contains(&hosts), "{outcome:?}");
+    assert_eq!(outcome.learned.len() as u64, others + 4, "{outcome:?}");
     let log = std::fs::read_to_string(place.join("tidewatch.log")).unwrap();
     assert!(
         log.contains("saved by another version of tidewatch") && log.contains("9999"),

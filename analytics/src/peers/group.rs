@@ -69,7 +69,12 @@ impl Group {
         start: Micros,
         values: &[(u32, f64)],
     ) -> Vec<PeerEvent> {
-        self.take_window(config, start, values).1
+        self.take_window(config, start, values, true).1
+    }
+
+    /// As [`Group::observe_window`], but that nobody is told of: who stands apart is told of when that goes on in a window that is observed.
+    pub fn learn_window(&mut self, config: &PeersConfig, start: Micros, values: &[(u32, f64)]) {
+        self.take_window(config, start, values, false);
     }
 
     /// As [`Group::observe_window`], for who wants to know where all are instead of who is to be told of. Members who are new, or all while the group is, have
@@ -80,7 +85,7 @@ impl Group {
         start: Micros,
         values: &[(u32, f64)],
     ) -> Vec<Placed> {
-        let (present, _) = self.take_window(config, start, values);
+        let (present, _) = self.take_window(config, start, values, true);
         present
             .iter()
             .filter(|p| p.settled)
@@ -98,6 +103,7 @@ impl Group {
         config: &PeersConfig,
         start: Micros,
         values: &[(u32, f64)],
+        tell: bool,
     ) -> (Vec<Present>, Vec<PeerEvent>) {
         let (first, before) = self.windows.unwrap_or((start, Micros::MIN));
         if self.windows.is_some() && start <= before {
@@ -147,7 +153,7 @@ impl Group {
                 continue;
             }
             // Where too many stand apart, the group changes, and it is nobody's story: until most are back, or have come along.
-            let may_tell = apart <= apart_max;
+            let may_tell = tell && apart <= apart_max;
             if member.stand_apart(config, p.score, elapsed_s, may_tell) {
                 let (low, high) = range;
                 events.push(PeerEvent {

@@ -139,6 +139,38 @@ fn a_place_that_lasts_is_told_once_and_then_usual() {
 }
 
 #[test]
+fn what_is_only_learned_is_told_when_it_goes_on() {
+    let off = |minute, member, noise| {
+        let apart = (100..130).contains(&minute) || minute >= 200;
+        let is_off = member == 3 && apart;
+        Some(daily(minute) * if is_off { 1.6 } else { 1.0 } + noise)
+    };
+    let told_from = |observed_from: i64| {
+        let (mut group, mut noise) = (
+            Group::default(),
+            Noise(Xoshiro256PlusPlus::seed_from_u64(7)),
+        );
+        let config = PeersConfig::default();
+        let mut told = Vec::new();
+        for minute in 0..240 {
+            let value = |member| Some((member, off(minute, member, noise.next())?));
+            let values: Vec<(u32, f64)> = (0..12).filter_map(value).collect();
+            let start = START + minute * MINUTE;
+            if minute < observed_from {
+                group.learn_window(&config, start, &values);
+            } else {
+                let events = group.observe_window(&config, start, &values);
+                told.extend(events.iter().map(|_| minute));
+            }
+        }
+        told
+    };
+    assert_eq!(told_from(0), [104, 204]);
+    assert_eq!(told_from(190), [204], "what is over is not told");
+    assert_eq!(told_from(220), [220], "what goes on is");
+}
+
+#[test]
 fn members_come_and_go() {
     let mut group = Group::default();
     let told = live(&mut group, 0..4000, 20, |m, i, n| {

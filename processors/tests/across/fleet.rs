@@ -7,8 +7,6 @@ use schemas::{BatchBuilder, Kind, Labels, Micros, SampleBatch};
 
 /// Midnight.
 pub(crate) const START: Micros = 500_016 * HOUR;
-/// The first minute in which anything is planted.
-const PLANTED_FROM: i64 = 1000;
 /// How long it lasts, minutes.
 const PLANTED_FOR: i64 = 60;
 
@@ -38,6 +36,8 @@ pub(crate) struct Fleet {
     pub(crate) seed: u64,
     pub(crate) hosts: u64,
     pub(crate) minutes: i64,
+    /// The first minute in which anything is planted.
+    pub(crate) planted_from: i64,
     /// How far apart what is planted begins, minutes; `i64::MAX`: nothing is planted.
     pub(crate) planted_every: i64,
 }
@@ -84,7 +84,7 @@ impl Fleet {
     /// What is planted and ends in time, in turn of each kind, on any host.
     pub(crate) fn planted(&self) -> Vec<Planted> {
         let faults = [Fault::Leak, Fault::SlowDisk, Fault::Combination];
-        let starts = (PLANTED_FROM..).step_by(self.planted_every as usize);
+        let starts = (self.planted_from..).step_by(self.planted_every as usize);
         let count = if self.planted_every == i64::MAX {
             0
         } else {
