@@ -1,7 +1,7 @@
 //! One sender brings a million new series within a minute: what that does to the program's memory, to honest senders, and to the next start.
 //!
 //! `cargo build --release --bin tidewatch && cargo bench -p benches --bench attack -- many` (a million series in labels that each stay below their limit)
-//! or `-- wide` (one label with a million values, which is folded). All settings are the defaults but that a token is asked for, since it names the sender.
+//! or `-- wide` (one label with a million values, which is folded) or `-- none` (no attack: what the same time does by itself). All settings are the defaults but that a token is asked for, since it names the sender.
 //! Honest senders bring 1,000 series ten times a second; the program is killed by force before and after, and its start timed until it has caught up.
 
 #![allow(
@@ -31,7 +31,8 @@ const CALM: Duration = Duration::from_secs(30);
 const HOSTS: u64 = 100;
 
 fn main() {
-    let wide = std::env::args().any(|argument| argument == "wide");
+    let asked = |name| std::env::args().any(|argument| argument == name);
+    let (wide, none) = (asked("wide"), asked("none"));
     let directory = tempfile::tempdir().expect("a temporary directory");
     let directory = directory.path();
     let settings =
@@ -47,7 +48,10 @@ fn main() {
     let server = restarted(server, directory, &asking, "before");
 
     let mut told = [0; 2];
-    let during = watched(&server, &honest, || told = attack(&server, &attacker, wide));
+    let during = watched(&server, &honest, || match none {
+        true => std::thread::sleep(ATTACK),
+        false => told = attack(&server, &attacker, wide),
+    });
     println!("honest senders during:  {during}");
     println!(
         "attack: {} requests taken whole, {} in part or not; peak {} MiB, {:.1} CPU-s",

@@ -77,4 +77,8 @@ schemas::error_codes! {
         means: "It was set aside, and the instance started without it: new values of labels that were folded are stored as they are, until there are too many again.",
         expected: "The file `folded-labels` of the data directory, as an instance wrote it.",
         fix: "Look at the disk, which may be damaging other files, too. Nothing else has to be done; remove the file that was set aside.";
+    KNOWN_SERIES = "TW-INGEST-020", "The file of known series can't be read",
+        means: "It was set aside, and the instance started without it, as if for the first time: in the first five minutes new series are not counted per minute.",
+        expected: "The file `known-series` of the data directory, as an instance wrote it.",
+        fix: "Look at the disk, which may be damaging other files, too. Nothing else has to be done; remove the file that was set aside.";
 }

@@ -1,4 +1,4 @@
-//! Keeps an admission of series going: lets its time pass, tells what it folds, and lets its folded labels outlive the process.
+//! Keeps an admission of series going: lets its time pass, tells what it folds, and lets its folded labels and known series outlive the process.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bus::Bus;
-use ingest::admission::{Admission, SeriesLimits};
+use ingest::admission::{Admission, SeriesLimits, Unreadable};
 use pipeline::publish_anomalies;
 use schemas::{Anomaly, HasCode, Topics};
 use tracing::{debug, warn};
@@ -16,39 +16,49 @@ use crate::error::CommandError;
 
 /// File of the folded labels in the data directory. It holds example values, so it belongs to its owner alone.
 const FILE: &str = "folded-labels";
-/// Where one that can't be read is put aside.
-const DAMAGED: &str = "folded-labels.damaged";
+/// File of the series that are known, beside it.
+const KNOWN_FILE: &str = "known-series";
 /// Who tells of folded labels, in the headers of the events.
 const SOURCE: &str = "/tidewatch/admission";
 /// How often time passes. 1 s: a label that was folded less long ago than that before a crash is folded again soon enough.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// An admission that knows what was folded when the last process ended.
+/// An admission that knows what was folded, and which series were active, when the last process ended.
 ///
 /// # Errors
-/// If the file is there and can't be read or set aside. One that is damaged is set aside and told.
+/// If a file is there and can't be read or set aside. One that is damaged is set aside and told.
 pub(crate) fn open(limits: SeriesLimits, data_dir: &Path) -> Result<Arc<Admission>, CommandError> {
     let admission = Arc::new(Admission::new(
         limits,
         jiff::Timestamp::now().as_microsecond(),
     ));
-    let path = data_dir.join(FILE);
-    let failed = |error: std::io::Error| {
-        let message = format!("the folded labels in `{}`: {error}", path.display());
-        CommandError::surroundings(message)
-    };
-    match std::fs::read(&path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => {}
-        Err(error) => return Err(failed(error)),
-        Ok(saved) => {
-            if let Err(error) = admission.restore(&saved) {
-                let aside = data_dir.join(DAMAGED);
-                std::fs::rename(&path, &aside).map_err(failed)?;
-                warn!(code = error.code().id, %error, file = %path.display(), aside = %aside.display(), "the folded labels can't be read and are set aside; labels with too many values are folded anew");
-            }
-        }
-    }
+    restore(data_dir, FILE, |saved| admission.restore(saved))?;
+    restore(data_dir, KNOWN_FILE, |saved| {
+        admission.restore_series(saved)
+    })?;
     Ok(admission)
+}
+
+/// Takes up a file, if there is one.
+fn restore(
+    data_dir: &Path,
+    name: &str,
+    take: impl FnOnce(&[u8]) -> Result<(), Unreadable>,
+) -> Result<(), CommandError> {
+    let path = data_dir.join(name);
+    let failed = |error: std::io::Error| {
+        CommandError::surroundings(format!("`{}`: {error}", path.display()))
+    };
+    let saved = match std::fs::read(&path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        saved => saved.map_err(failed)?,
+    };
+    if let Err(error) = take(&saved) {
+        let aside = path.with_extension("damaged");
+        std::fs::rename(&path, &aside).map_err(failed)?;
+        warn!(code = error.code().id, %error, file = %path.display(), aside = %aside.display(), "a file of the limits can't be read and is set aside; labels with too many values are folded anew, known series count as new");
+    }
+    Ok(())
 }
 
 /// Lets time pass, tells of folded labels and saves what changed, until it is aborted.
@@ -96,7 +106,7 @@ async fn pass_and_save(admission: Arc<Admission>, data_dir: PathBuf) {
             Ok(Ok(())) => told = false,
             // Once: it is tried again each second.
             Ok(Err(error)) if !told => {
-                warn!(%error, file = FILE, "the folded labels can't be saved; until they can, a restart stores new values of theirs as they are");
+                warn!(%error, "folded labels and known series can't be saved; until they can, a restart stores new values of such labels as they are, and takes known series for new");
                 told = true;
             }
             Ok(Err(_)) | Err(_) => {}
@@ -104,12 +114,17 @@ async fn pass_and_save(admission: Arc<Admission>, data_dir: PathBuf) {
     }
 }
 
-/// Saves the folded labels, if they have changed.
+/// Saves the folded labels and the known series, each if they have changed.
 pub(crate) fn save(admission: &Admission, data_dir: &Path) -> std::io::Result<()> {
-    let Some(saved) = admission.unsaved() else {
-        return Ok(());
-    };
-    write_private(&data_dir.join(FILE), &saved).inspect_err(|_| admission.keep_unsaved())
+    if let Some(saved) = admission.unsaved() {
+        let written = write_private(&data_dir.join(FILE), &saved);
+        written.inspect_err(|_| admission.keep_unsaved())?;
+    }
+    if let Some(saved) = admission.unsaved_series() {
+        let written = write_private(&data_dir.join(KNOWN_FILE), &saved);
+        written.inspect_err(|_| admission.keep_unsaved_series())?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -118,14 +133,16 @@ mod tests {
 
     #[test]
     fn a_file_that_cannot_be_read_is_set_aside_and_not_lost() {
-        let dir = tempfile::tempdir().unwrap();
-        std::fs::write(dir.path().join(FILE), "nonsense").unwrap();
-        let admission = open(SeriesLimits::default(), dir.path()).unwrap();
-        assert_eq!(admission.counts(), (0, 0));
-        assert!(!dir.path().join(FILE).exists());
-        let aside = std::fs::read(dir.path().join(DAMAGED)).unwrap();
-        assert_eq!(aside, b"nonsense");
-        save(&admission, dir.path()).unwrap();
-        assert!(!dir.path().join(FILE).exists(), "nothing has changed");
+        for name in [FILE, KNOWN_FILE] {
+            let dir = tempfile::tempdir().unwrap();
+            std::fs::write(dir.path().join(name), "nonsense").unwrap();
+            let admission = open(SeriesLimits::default(), dir.path()).unwrap();
+            assert_eq!(admission.counts(), (0, 0));
+            assert!(!dir.path().join(name).exists());
+            let aside = std::fs::read(dir.path().join(format!("{name}.damaged"))).unwrap();
+            assert_eq!(aside, b"nonsense");
+            save(&admission, dir.path()).unwrap();
+            assert!(!dir.path().join(name).exists(), "nothing has changed");
+        }
     }
 }

@@ -338,17 +338,19 @@ impl CapacityForecaster {
         ways
     }
 
-    /// Whether the middle path is lower in a month, by more than one per cent; of a rhythm, whether its peaks are, beyond their error.
+    /// Whether it is lower in a month, by more than one per cent and beyond all chance: the middle path, and by what the newest steps lost. Of a rhythm,
+    /// whether its peaks are, by more than a tenth of what a clean-up takes.
     ///
     /// What rises day by day and is lower in a month only because a restart or a clean-up is among its steps is not shrinking: near the top of
-    /// its first cycles every way leads down for a while.
+    /// its first cycles every way leads down for a while. Nor is what has its daily peak now.
     fn shrinks(&self, paths: &Paths<'_>, in_a_month: &[f64]) -> bool {
         if let Some(rhythm) = &paths.rhythm {
             let month = MONTH_DAYS * (rhythm.slope + 2.0 * rhythm.slope_error);
-            return month < -0.01 * rhythm.level;
+            return month < -(0.01 * rhythm.level).max(0.1 * rhythm.drop);
         }
+        let (gain, error) = self.middle_gain();
         paths.burst.is_none()
-            && self.growth_per_day(paths) <= 0.0
+            && MONTH_DAYS * (gain + 2.0 * error) < -0.01 * paths.used
             && quantile(in_a_month, 0.5) < 0.99 * paths.used
     }
 
@@ -427,6 +429,14 @@ impl CapacityForecaster {
             })
     }
 
+    /// What the newest steps gain, as [`Scale::middle_gain`], on the longest scale that has enough of them.
+    fn middle_gain(&self) -> (f64, f64) {
+        let mut scales = [&self.days, &self.hours, &self.minutes].into_iter();
+        let known = |scale: &&Scale| scale.recent().len() >= paths::STEPS_MIN;
+        let found = scales.find(known);
+        found.map(Scale::middle_gain).unwrap_or_default()
+    }
+
     /// What is gained a day, in the unit observed: by the peaks in a rhythm, by the burst if there is one, else by the
     /// middle one of the newest thirty steps: one clean-up does not turn a rise into a fall.
     fn growth_per_day(&self, paths: &Paths<'_>) -> f64 {
@@ -435,15 +445,7 @@ impl CapacityForecaster {
         } else if let Some(burst) = paths.burst {
             burst.gain / burst.days
         } else {
-            let scale = [&self.days, &self.hours, &self.minutes]
-                .into_iter()
-                .find(|scale| scale.recent().len() >= paths::STEPS_MIN);
-            scale.map_or(0.0, |scale| {
-                let newest = scale.recent().iter().rev().take(30);
-                let mut gains: Vec<f32> = newest.map(|step| step.delta).collect();
-                gains.sort_by(f32::total_cmp);
-                f64::from(gains[gains.len() / 2]) / scale.step_days()
-            })
+            self.middle_gain().0
         };
         per_day * self.unit
     }

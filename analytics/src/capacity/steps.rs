@@ -111,6 +111,23 @@ impl Scale {
         &self.recent
     }
 
+    /// The middle one of what the newest thirty steps gained, and its standard error, per day in units of the pool; zero without a step.
+    pub(crate) fn middle_gain(&self) -> (f64, f64) {
+        let newest = self.recent.iter().rev().take(30);
+        let mut gains: Vec<f64> = newest.map(|step| f64::from(step.delta)).collect();
+        let count = gains.len();
+        if count == 0 {
+            return (0.0, 0.0);
+        }
+        gains.sort_by(f64::total_cmp);
+        let middle = gains[count / 2];
+        let mut distances: Vec<f64> = gains.iter().map(|gain| (gain - middle).abs()).collect();
+        distances.sort_by(f64::total_cmp);
+        // 1.4826 median distances are the σ of a normal distribution; the median of such is 1.2533 times as uncertain as its mean.
+        let error = 1.2533 * 1.4826 * distances[count / 2] / (count as f64).sqrt();
+        (middle / self.step_days(), error / self.step_days())
+    }
+
     /// Takes a sample; `used` in units of the pool. Returns whether a step was completed by it.
     pub(crate) fn observe(&mut self, time: Micros, used: f64) -> bool {
         let index = time.div_euclid(self.step);

@@ -108,6 +108,24 @@ fn a_shape_has_its_answer(#[case] answer: CapacityAnswer, #[case] shape: fn(f64)
     );
 }
 
+/// What only varies is not called shrinking, whatever the time of day and of week that it is asked at: a day's and a week's swing on a level that stays.
+#[test]
+fn a_level_that_stays_does_not_shrink_at_its_peaks() {
+    for hours in (24 * 21..24 * 28).step_by(5) {
+        let memory = fed(hours, HOUR, 100.0, |hours| {
+            let swing = |period: f64| (hours / period * std::f64::consts::TAU).sin();
+            30.0 + 1.5 * swing(24.0) + 0.5 * swing(168.0) + 0.4 * jitter(hours)
+        });
+        let forecast = memory.forecast();
+        assert_eq!(
+            forecast.answer,
+            CapacityAnswer::NoTrend,
+            "after {hours} hours: {}",
+            forecast.sentence
+        );
+    }
+}
+
 /// A leak that weekly restarts give back: whatever the day, it is not called shrinking, neither before a rhythm is believed nor after.
 #[test]
 fn a_leak_with_weekly_restarts_does_not_shrink() {

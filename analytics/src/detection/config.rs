@@ -40,7 +40,7 @@ pub struct DetectorConfig {
     /// After an announcement, silence for this long unless it gets clearly worse; 0 also tells what recurs at regular distances. Default 86,400: the same fault on the same series is the
     /// same story for a day.
     pub rest_s: f64,
-    /// Silence of a series is told after this time at the earliest (and ten of its intervals, and twice its longest gap of late).
+    /// Silence of a series is told after this time at the earliest (and ten of its intervals, and twice its longest gap of late that was no silence).
     /// Default 300: a restart of a collector is shorter.
     pub silence_s: f64,
 }

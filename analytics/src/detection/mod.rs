@@ -26,6 +26,7 @@ pub use counter_rate::CounterRate;
 pub(crate) use event::number;
 pub use event::{RULE, anomaly_event, explain, silence_event};
 pub use season::Season;
+pub(crate) use votes::score_of_times;
 pub use votes::{DETECTORS, Detector, DetectorVote, Observation, SCORE_MAX};
 
 use schemas::time::{DAY, SECOND};
@@ -209,7 +210,7 @@ impl SeriesDetectors {
         self.step(config, local, elapsed_s, effects, value)
     }
 
-    /// Whether the series is silent for longer than it ever is: ten of its intervals, twice its longest gap of late, and
+    /// Whether the series is silent for longer than it ever is: ten of its intervals, twice its longest gap of late that was no silence, and
     /// [`DetectorConfig::silence_s`]. `now` is the log clock. A silence is told once, and not at all before the warm-up ends.
     pub fn overdue(&mut self, config: &DetectorConfig, now: Micros) -> Option<Silence> {
         let silence_s = now.saturating_sub(self.time) as f64 / SECOND as f64;
@@ -224,7 +225,7 @@ impl SeriesDetectors {
         let last_value = self.levels.last();
         let mut observation = self.unjudged(config, last_value);
         observation.kind = AnomalyKind::Missing;
-        observation.score = (silence_s / limit_s).clamp(1.01, SCORE_MAX);
+        observation.score = score_of_times(silence_s / limit_s);
         observation.lasting_s = silence_s;
         observation.announce = true;
         Some(Silence {
@@ -281,7 +282,7 @@ impl SeriesDetectors {
         let elapsed = elapsed_s as f32;
         let trust = self.trust(config);
         let floor = self.floor(config);
-        self.presence.arrive(elapsed);
+        self.presence.arrive(config, elapsed, trust >= 1.0);
         self.alarms.pass(config, elapsed);
         let before = self.levels;
         let distances = self.levels.observe(value, elapsed_s, floor);
@@ -446,7 +447,7 @@ impl SeriesDetectors {
             observation.lasting_s = f64::from(standing_s);
         } else if let Some(crept) = crept {
             observation.kind = AnomalyKind::Drift;
-            observation.score = ((crept.to - crept.from).abs() / least).max(1.01);
+            observation.score = score_of_times((crept.to - crept.from).abs() / least);
             observation.expected = crept.from;
             observation.direction = if crept.to < crept.from {
                 Direction::Low

@@ -14,21 +14,26 @@ const MOVING_SHARE_MIN: f32 = 0.5;
 
 /// Silence is told after this many of the series' intervals …
 const SILENCE_INTERVALS: f32 = 10.0;
-/// … and this many of its longest gap of late.
+/// … and this many of its longest gap of late that was none.
 const SILENCE_GAPS: f32 = 2.0;
 
 /// The longest gap and standstill are forgotten in a month (to a third).
 const LONGEST_MEMORY_S: f32 = 30.0 * 86_400.0;
 
-/// The state: 28 bytes.
+/// A month of allowed alarms, seconds.
+const MONTH_S: f32 = 30.0 * 86_400.0;
+
+/// The state: 32 bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Presence {
     /// The series' own interval, seconds; 0 = not known yet.
     interval_s: f32,
     /// 0–1: the share of expected samples that arrived of late.
     completeness: f32,
-    /// The longest gap of late, seconds.
+    /// The longest gap of late that was no silence, seconds.
     gap_s: f32,
+    /// How many silences ended of late; forgotten at the rate at which alarms are allowed.
+    silences: f32,
     /// How long the value has been the same, seconds.
     standing_s: f32,
     /// The longest standstill of late, seconds.
@@ -37,6 +42,8 @@ pub(crate) struct Presence {
     moving: f32,
     /// Whether the present silence was told.
     silence_told: bool,
+    /// Whether a silence lies right before the newest sample.
+    after_silence: bool,
     /// Whether the present standstill was told.
     standing_told: bool,
 }
@@ -47,10 +54,12 @@ impl Presence {
             interval_s: 0.0,
             completeness: 1.0,
             gap_s: 0.0,
+            silences: 0.0,
             standing_s: 0.0,
             standing_longest_s: 0.0,
             moving: 0.5,
             silence_told: false,
+            after_silence: false,
             standing_told: false,
         }
     }
@@ -64,9 +73,9 @@ impl Presence {
         self.completeness
     }
 
-    /// A sample came.
+    /// A sample came. `known`: whether enough was seen to tell a silence.
     #[inline]
-    pub(crate) fn arrive(&mut self, elapsed_s: f32) {
+    pub(crate) fn arrive(&mut self, config: &DetectorConfig, elapsed_s: f32, known: bool) {
         self.end_silence();
         if self.interval_s == 0.0 {
             self.interval_s = elapsed_s;
@@ -83,12 +92,35 @@ impl Presence {
             }
         }
         let fades = (1.0 - elapsed_s / LONGEST_MEMORY_S).max(0.0);
-        self.gap_s = (self.gap_s * fades).max(elapsed_s);
+        self.gap_s *= fades;
         self.standing_longest_s *= fades;
+        let silence = known
+            && self
+                .silence_limit_s(config)
+                .is_some_and(|limit_s| elapsed_s > limit_s);
+        if self.is_habit(config, elapsed_s, silence) {
+            self.gap_s = self.gap_s.max(elapsed_s);
+        }
+        self.after_silence = silence;
         // One gap moves the interval by at most 5 %; a lasting change of interval is followed in some dozen samples.
         let most = 0.05 * self.interval_s;
         self.interval_s =
             (self.interval_s + (elapsed_s - self.interval_s).clamp(-most, most)).max(1e-6);
+    }
+
+    /// Whether a gap is one that the series has now and then. A silence is none, or the next one as long would not be told for a month; but more of them
+    /// than alarms are allowed are a habit, and two without a sample in between are another interval.
+    #[inline]
+    fn is_habit(&mut self, config: &DetectorConfig, elapsed_s: f32, silence: bool) -> bool {
+        let allowed = config.alarms_per_month as f32;
+        if self.silences > 0.0 {
+            self.silences = (self.silences - allowed * elapsed_s / MONTH_S).max(0.0);
+        }
+        if !silence || self.after_silence || self.silences + 1.0 > allowed {
+            return true;
+        }
+        self.silences += 1.0;
+        false
     }
 
     /// A sample came, whatever is learned of it.

@@ -8,6 +8,13 @@ use super::season::Season;
 /// The largest score given. A finite end, so that an event is valid JSON when a constant series moves.
 pub const SCORE_MAX: f64 = 1e6;
 
+/// The score of a finding that no votes make (a drift, a silence, a series unlike its siblings) and that is so many times as far as what is just told:
+/// `1 + log10(times)`, at most 7. Votes count digits of improbability, and for a tail of Pareto's those grow with the logarithm of the distance; the
+/// distance itself, beside them, would put each counter of errors that leaves zero before all else.
+pub(crate) fn score_of_times(times: f64) -> f64 {
+    1.0 + libm::log10(times.clamp(1.01, SCORE_MAX))
+}
+
 /// How many detectors vote.
 pub const DETECTORS: usize = 8;
 
@@ -114,4 +121,27 @@ pub struct Observation {
     pub announce: bool,
     /// Whether one would be sent now, did the calendar not say to skip it. Once per story.
     pub skipped: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_told_has_a_score_above_1_that_grows_with_the_distance_and_has_an_end() {
+        for (times, score) in [
+            (1.0, 1.004),
+            (10.0, 2.0),
+            (1e3, 4.0),
+            (1e6, 7.0),
+            (1e30, 7.0),
+            (f64::INFINITY, 7.0),
+        ] {
+            let found = score_of_times(times);
+            assert!(
+                (found - score).abs() < 1e-3 && found > 1.0,
+                "{times}: {found}"
+            );
+        }
+    }
 }

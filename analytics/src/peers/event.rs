@@ -5,10 +5,10 @@ use schemas::{Anomaly, AnomalyKind, Direction, Micros, Resolution, Series, Vote}
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::INSTANCE_LABELS;
-use crate::detection::number;
+use crate::detection::{number, score_of_times};
 
 /// The rule behind the events, part of each `event_id`. Changes when the comparison changes.
-const PEERS_RULE: &str = "peers/1";
+const PEERS_RULE: &str = "peers/2";
 
 /// A member stands apart from its siblings, and has for a while. Told once per story.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -27,8 +27,8 @@ pub struct PeerEvent {
     pub lower: f64,
     /// Upper edge of the band.
     pub upper: f64,
-    /// The smallest score since the story began, above 1; at most 1e6.
-    pub score: f64,
+    /// Half-widths of its band that it is from the expectation: the fewest since the story began, above 1, at most 1e6.
+    pub times: f64,
     /// Distance from the expectation in σ in this window, ≥ 0.
     pub sigmas: f64,
     /// Which side of the expectation it is on.
@@ -47,6 +47,7 @@ impl PeerEvent {
     /// the series id and the 8 of the time.
     pub fn anomaly(&self, series: &Series, completeness: f64) -> Anomaly {
         let time = self.window_start + MINUTE;
+        let score = score_of_times(self.times);
         let window = Resolution::TenSeconds.window(time);
         let mut id = PEERS_RULE.as_bytes().to_vec();
         id.extend_from_slice(&series.id.0.to_le_bytes());
@@ -65,11 +66,11 @@ impl PeerEvent {
             lower: self.lower,
             upper: self.upper,
             raw_score: self.sigmas,
-            score: self.score,
+            score,
             direction: self.direction,
             votes: vec![Vote {
                 detector: "peers".to_owned(),
-                score: self.score,
+                score,
                 expected: self.expected,
                 lower: self.lower,
                 upper: self.upper,

@@ -164,7 +164,7 @@ impl Group {
                     expected: p.expected,
                     lower: p.expected - p.half_width,
                     upper: p.expected + p.half_width,
-                    score: member.score_min(),
+                    times: member.score_min(),
                     sigmas: p.score * config.threshold_sigmas,
                     direction: if p.value < p.expected {
                         Direction::Low

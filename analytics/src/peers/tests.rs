@@ -100,7 +100,7 @@ fn tells_of_the_one_that_is_off(
         (event.member, event.direction, event.siblings),
         (5, direction, 11)
     );
-    assert!(event.score > 1.0 && event.lower < event.expected && event.expected < event.upper);
+    assert!(event.times > 1.0 && event.lower < event.expected && event.expected < event.upper);
     let since = (event.since - START) / MINUTE;
     assert!((1700..=1707).contains(&since), "since {since}");
 }
@@ -321,9 +321,9 @@ proptest! {
         for (step, values) in windows {
             time += step % (2 * MINUTE) + step / 1000;
             for event in group.observe_window(&config, time, &values) {
-                let numbers = [event.value, event.expected, event.lower, event.upper, event.score, event.sigmas, event.siblings_low, event.siblings_high];
+                let numbers = [event.value, event.expected, event.lower, event.upper, event.times, event.sigmas, event.siblings_low, event.siblings_high];
                 prop_assert!(numbers.iter().all(|number| number.is_finite()), "{event:?}");
-                prop_assert!(event.score > 1.0 && event.since <= event.window_start);
+                prop_assert!(event.times > 1.0 && event.since <= event.window_start);
             }
             prop_assert!(group.len() <= 12);
             for time in [Micros::MIN, Micros::MAX] {

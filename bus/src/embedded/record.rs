@@ -7,7 +7,7 @@
 //! ```
 //! The checksum covers the key, the fields before it and the body as stored, so a record that was moved or mixed up is found too.
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes};
 use schemas::Offset;
 
 use crate::{LogRecord, Record};
@@ -20,12 +20,14 @@ const CODEC_PLAIN: u8 = 0;
 const CODEC_ZSTD: u8 = 1;
 /// Smaller bodies (ticks, events) rarely shrink; compressing them costs more than it saves.
 const COMPRESS_BYTES_MIN: usize = 512;
+/// Of smaller ones (dead letters, a few samples) only repetitions are removed: tables of how frequent each byte is cost more than all else, 7 of 10 µs.
+const COMPRESS_WELL_BYTES_MIN: usize = 1024;
 
 /// A record that is ready to be written, but for its offset and time.
 pub(super) struct EncodedRecord {
     codec: u8,
     plain_bytes: u32,
-    body: BytesMut,
+    body: Vec<u8>,
     body_crc: crc32fast::Hasher,
     /// Append time asked for.
     pub(super) append_time_ms: Option<i64>,
@@ -34,7 +36,12 @@ pub(super) struct EncodedRecord {
 impl EncodedRecord {
     /// Encodes and compresses; what is costly is done here, by the appender, not by the one writer.
     pub(super) fn new(record: &Record) -> Result<Self, String> {
-        let mut plain = BytesMut::with_capacity(record.key.len() + record.value.len() + 64);
+        let headers = record.headers.iter();
+        let headers_bytes: usize = headers
+            .map(|(name, value)| 2 + name.len() + 4 + value.len())
+            .sum();
+        let plain_bytes = 4 + record.key.len() + 2 + headers_bytes + record.value.len();
+        let mut plain = Vec::with_capacity(plain_bytes);
         put_long(&mut plain, &record.key)?;
         plain.put_u16_le(
             u16::try_from(record.headers.len())
@@ -50,7 +57,7 @@ impl EncodedRecord {
         }
         plain.put_slice(&record.value);
         let plain_bytes =
-            u32::try_from(plain.len()).map_err(|_| "a record longer than 4 GiB".to_owned())?;
+            u32::try_from(plain_bytes).map_err(|_| "a record longer than 4 GiB".to_owned())?;
         let (codec, body) = compress(plain);
         let mut body_crc = crc32fast::Hasher::new();
         body_crc.update(&body);
@@ -91,20 +98,24 @@ impl EncodedRecord {
     }
 }
 
-fn put_long(out: &mut BytesMut, bytes: &[u8]) -> Result<(), String> {
+fn put_long(out: &mut Vec<u8>, bytes: &[u8]) -> Result<(), String> {
     out.put_u32_le(u32::try_from(bytes.len()).map_err(|_| "a field longer than 4 GiB".to_owned())?);
     out.put_slice(bytes);
     Ok(())
 }
 
-fn compress(plain: BytesMut) -> (u8, BytesMut) {
-    if plain.len() >= COMPRESS_BYTES_MIN
-        && let Ok(packed) = crate::pack(&plain)
-        && packed.len() < plain.len()
-    {
-        return (CODEC_ZSTD, BytesMut::from(packed.as_slice()));
+fn compress(plain: Vec<u8>) -> (u8, Vec<u8>) {
+    if plain.len() < COMPRESS_BYTES_MIN {
+        return (CODEC_PLAIN, plain);
     }
-    (CODEC_PLAIN, plain)
+    let packed = match plain.len() < COMPRESS_WELL_BYTES_MIN {
+        true => crate::packing::pack_quickly(&plain),
+        false => crate::pack(&plain),
+    };
+    match packed {
+        Ok(packed) if packed.len() < plain.len() => (CODEC_ZSTD, packed),
+        _ => (CODEC_PLAIN, plain),
+    }
 }
 
 /// The store key of a record.

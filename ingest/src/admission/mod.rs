@@ -11,6 +11,7 @@
 
 mod cardinality;
 mod event;
+mod known;
 mod limit;
 mod places;
 mod register;
@@ -25,6 +26,7 @@ use schemas::{Labels, SeriesId};
 use serde::{Deserialize, Serialize};
 
 use cardinality::{Cardinality, Verdict};
+use known::KnownSeries;
 use places::Places;
 use register::Register;
 use senders::Senders;
@@ -38,8 +40,8 @@ pub(crate) use senders::{Load, take_up_to};
 /// The value that stands for all further values of a folded label.
 pub const OTHER: &str = "__other__";
 
-/// How long after a start series may begin faster than the limits of new ones allow: to a process that has just started, every series is new.
-/// 5 min: senders report at least once a minute, and those that waited for us are back by then. The limits of active series hold all the time.
+/// How long after a start that knows of no series from before these may begin faster than the limits of new ones allow: then every series is new.
+/// 5 min: senders report at least once a minute. The limits of active series hold all the time.
 const GRACE: Micros = 5 * MINUTE;
 /// Labels that a report names for their many values.
 const WIDEST: usize = 20;
@@ -117,6 +119,7 @@ struct State {
     begun: senders::Bucket,
     /// Whether what [`Admission::unsaved`] keeps has changed.
     changed: bool,
+    known: KnownSeries,
     /// Labels that have begun to be folded, until they are told; at most [`NEWS_MAX`], the latest.
     news: Vec<FoldedLabel>,
 }
@@ -179,10 +182,15 @@ impl Admission {
         state.period = period;
         // Seen in this period or the last: between a half and a whole `idle` ago.
         let oldest = period.saturating_sub(1);
-        let senders = &mut state.senders;
-        state
-            .register
-            .forget_before(oldest, |sender| senders.lose_series(sender));
+        let (senders, known) = (&mut state.senders, &mut state.known);
+        state.register.forget_before(oldest, |sender| {
+            senders.lose_series(sender);
+            known.note_change();
+        });
+        // Who has not come back within `idle` would be forgotten had we never stopped.
+        if period >= 2 {
+            known.forget();
+        }
         state.cardinality.forget_before(oldest);
         state.senders.forget_idle();
         drop(guard);
@@ -299,10 +307,14 @@ impl Admission {
             (Some(stored), series)
         };
         if !state.register.touch(series, state.period) {
-            if let Some(hit) = self.begin(state, sender, now) {
+            let is_known = state.known.contains(series);
+            if let Some(hit) = self.begin(state, sender, is_known, now) {
                 return Decision::Refuse(hit);
             }
             state.register.add(series, sender.place, state.period);
+            if !is_known {
+                state.known.note_change();
+            }
         }
         self.note(state, metric, stored.as_ref().unwrap_or(labels));
         match stored {
@@ -315,8 +327,8 @@ impl Admission {
         }
     }
 
-    /// Counts a series that begins; the limit that keeps it from that, if one does.
-    fn begin(&self, state: &mut State, load: &Load, now: Micros) -> Option<Hit> {
+    /// Counts a series that begins, or that comes back after a restart; the limit that keeps it from that, if one does.
+    fn begin(&self, state: &mut State, load: &Load, comes_back: bool, now: Micros) -> Option<Hit> {
         let limits = &self.limits;
         let active = state.register.len();
         let sender = state.senders.get_mut(load.place)?;
@@ -328,7 +340,8 @@ impl Admission {
         if active >= limits.series_max {
             return Some(Hit::new(Limit::Series, limits.series_max, active));
         }
-        if now - self.started >= GRACE {
+        let all_are_new = !state.known.is_told() && now - self.started < GRACE;
+        if !comes_back && !all_are_new {
             let max = limits.sender_series_new_max;
             if !sender.begun.has_room(now, max) {
                 return Some(Hit::of(Limit::SenderNewSeries, max, max, of()));

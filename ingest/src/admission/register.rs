@@ -39,6 +39,11 @@ impl Register {
         }
     }
 
+    /// The numbers of all, in no order.
+    pub(super) fn series(&self) -> impl Iterator<Item = u64> {
+        self.series.keys().copied()
+    }
+
     /// Forgets the series that were last seen before a period; tells whose each was.
     pub(super) fn forget_before(&mut self, period: u32, mut lost: impl FnMut(u32)) {
         self.series.retain(|_, active| {

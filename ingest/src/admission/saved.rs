@@ -1,17 +1,22 @@
-//! The form in which folded labels outlive the process: a line with version and checksum, then JSON. Opens no file.
+//! The forms in which folded labels and known series outlive the process: a line with version and checksum, then JSON or numbers. Opens no file.
 
 use schemas::{ErrorCode, Fault, HasCode, HasFault};
 
 use super::cardinality::Kept;
 use crate::error_codes;
 
-/// What the file begins with.
-const HEAD: &str = "tidewatch-folded-labels 1 crc32=";
+/// What the file of folded labels begins with.
+const FOLDED_HEAD: &str = "tidewatch-folded-labels 1 crc32=";
+/// What the file of known series begins with.
+const KNOWN_HEAD: &str = "tidewatch-known-series 1 crc32=";
 
 /// Bytes that no admission saved.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("expected a file that begins with `{HEAD}` and has that checksum, found {0}")]
-pub struct Unreadable(String);
+#[error("expected a file that begins with `{head}` and has that checksum, found {found}")]
+pub struct Unreadable {
+    head: &'static str,
+    found: String,
+}
 
 impl HasFault for Unreadable {
     fn fault(&self) -> Fault {
@@ -21,41 +26,78 @@ impl HasFault for Unreadable {
 
 impl HasCode for Unreadable {
     fn code(&self) -> &'static ErrorCode {
-        &error_codes::FOLDED_LABELS
+        match self.head {
+            KNOWN_HEAD => &error_codes::KNOWN_SERIES,
+            _ => &error_codes::FOLDED_LABELS,
+        }
     }
 }
 
-fn checksum(text: &[u8]) -> String {
+fn checksum(bytes: &[u8]) -> String {
     let mut crc = flate2::Crc::new();
-    crc.update(text);
+    crc.update(bytes);
     format!("{:08x}", crc.sum())
+}
+
+fn sealed(head: &str, body: &[u8]) -> Vec<u8> {
+    let mut file = format!("{head}{}\n", checksum(body)).into_bytes();
+    file.extend_from_slice(body);
+    file
+}
+
+/// The body of a file, verified.
+fn opened<'a>(head: &'static str, file: &'a [u8]) -> Result<&'a [u8], Unreadable> {
+    let wrong = |found: String| Unreadable { head, found };
+    let end = file.iter().position(|byte| *byte == b'\n');
+    let end = end.ok_or_else(|| wrong(format!("{} bytes without a line", file.len())))?;
+    let (line, body) = (String::from_utf8_lossy(&file[..end]), &file[end + 1..]);
+    let told = line
+        .strip_prefix(head)
+        .ok_or_else(|| wrong(format!("`{line:.60}`")))?;
+    let found = checksum(body);
+    if told != found {
+        return Err(wrong(format!("checksum {found} instead of {told}")));
+    }
+    Ok(body)
 }
 
 pub(super) fn write(kept: &[Kept]) -> Vec<u8> {
     // Strings, numbers and lists can't fail to be written.
     let text = serde_json::to_vec(kept).unwrap_or_default();
-    let mut file = format!("{HEAD}{}\n", checksum(&text)).into_bytes();
-    file.extend_from_slice(&text);
+    let mut file = sealed(FOLDED_HEAD, &text);
     file.push(b'\n');
     file
 }
 
 pub(super) fn read(file: &[u8]) -> Result<Vec<Kept>, Unreadable> {
-    let wrong = |found: String| Unreadable(found);
-    let (head, text) = file
-        .iter()
-        .position(|byte| *byte == b'\n')
-        .map(|end| (&file[..end], file[end + 1..].trim_ascii_end()))
-        .ok_or_else(|| wrong(format!("{} bytes without a line", file.len())))?;
-    let head = String::from_utf8_lossy(head);
-    let told = head
-        .strip_prefix(HEAD)
-        .ok_or_else(|| wrong(format!("`{:.60}`", head)))?;
-    let found = checksum(text);
-    if told != found {
-        return Err(wrong(format!("checksum {found} instead of {told}")));
+    let text = opened(FOLDED_HEAD, file.trim_ascii_end())?;
+    serde_json::from_slice(text).map_err(|error| Unreadable {
+        head: FOLDED_HEAD,
+        found: error.to_string(),
+    })
+}
+
+/// The file of known series: their numbers, ascending, eight bytes each. What is given twice stands there once.
+pub(super) fn write_known(mut series: Vec<u64>) -> Vec<u8> {
+    series.sort_unstable();
+    series.dedup();
+    let body: Vec<u8> = series.iter().flat_map(|id| id.to_le_bytes()).collect();
+    sealed(KNOWN_HEAD, &body)
+}
+
+/// What [`write_known`] was given, ascending.
+pub(super) fn read_known(file: &[u8]) -> Result<Vec<u64>, Unreadable> {
+    let (numbers, rest) = opened(KNOWN_HEAD, file)?.as_chunks::<8>();
+    let mut series: Vec<u64> = numbers.iter().map(|id| u64::from_le_bytes(*id)).collect();
+    if !rest.is_empty() {
+        return Err(Unreadable {
+            head: KNOWN_HEAD,
+            found: format!("{} bytes behind the last number", rest.len()),
+        });
     }
-    serde_json::from_slice(text).map_err(|error| wrong(error.to_string()))
+    // As written; one made by hand does no harm.
+    series.sort_unstable();
+    Ok(series)
 }
 
 /// Numbers as one text: base64 of their little-endian bytes.

@@ -289,7 +289,7 @@ fn refused_series_leave_nothing_behind_and_silent_ones_make_room() {
 }
 
 #[test]
-fn right_after_a_start_every_series_is_new_and_none_is_too_fast() {
+fn right_after_a_first_start_every_series_is_new_and_none_is_too_fast() {
     let limits = SeriesLimits {
         sender_series_new_max: 5,
         series_max: 100,
@@ -304,6 +304,57 @@ fn right_after_a_start_every_series_is_new_and_none_is_too_fast() {
     );
     let (rows, refused) = send(&mut door, "a", at(6 * MINUTE), &users(60..80, NOW));
     assert_eq!((rows.len(), refused.len()), (5, 15));
+}
+
+#[test]
+fn a_restarted_process_knows_its_series_and_counts_new_ones_at_once() {
+    let limits = SeriesLimits {
+        sender_series_new_max: 5,
+        ..SeriesLimits::default()
+    };
+    let first = Arc::new(Admission::new(limits, NOW));
+    assert_eq!(first.unsaved_series(), None, "there is nothing to save");
+    send(&mut door(&first), "a", NOW, &users(0..100, NOW));
+    let saved = first.unsaved_series().unwrap();
+    assert_eq!(first.unsaved_series(), None, "nothing has changed since");
+    send(&mut door(&first), "a", NOW, &users(100..110, NOW));
+    assert_eq!(first.unsaved_series(), None, "too little has");
+    first.keep_unsaved_series();
+    assert!(first.unsaved_series().unwrap().len() > saved.len());
+
+    let start = NOW + MINUTE;
+    let second = Arc::new(Admission::new(limits, start));
+    second.restore_series(&saved).unwrap();
+    let mut door = door(&second);
+    // All come again, from another sender than before and within a second; of the new ones those that the limit allows.
+    let (rows, refused) = send(&mut door, "b", start, &users(0..130, NOW));
+    assert_eq!((rows.len(), refused[0].contains("5 of b")), (105, true));
+    assert_eq!(second.hits(Limit::SenderNewSeries), 25);
+    assert_eq!(second.report().senders[0].active_series, 105);
+    // Who crashes again before all are back has lost nothing.
+    let third = Arc::new(Admission::new(limits, start));
+    third.restore_series(&saved).unwrap();
+    send(&mut self::door(&third), "b", start, &users(0..3, NOW));
+    third.keep_unsaved_series();
+    assert_eq!(third.unsaved_series(), Some(saved.clone()));
+    // Whoever stays away is new after an hour.
+    third.pass(start + 60 * MINUTE);
+    let (rows, _) = send(
+        &mut self::door(&third),
+        "b",
+        start + 60 * MINUTE,
+        &users(0..50, NOW),
+    );
+    assert_eq!(rows.len(), 5, "all are silent for an hour");
+
+    for cut in [0, 5, 40, saved.len() - 1] {
+        assert!(second.restore_series(&saved[..cut]).is_err(), "{cut} bytes");
+    }
+    for at in 0..saved.len() {
+        let mut flipped = saved.clone();
+        flipped[at] ^= 4;
+        assert!(second.restore_series(&flipped).is_err(), "byte {at}");
+    }
 }
 
 #[test]

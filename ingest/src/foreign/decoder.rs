@@ -109,21 +109,33 @@ pub(super) struct Decoded {
     pub(super) bytes: usize,
 }
 
-/// A dead letter before it is appended.
+/// A record that is to be a dead letter.
 #[derive(Debug)]
 pub(super) struct Letter {
-    /// Decides the partition that it goes to.
-    pub(super) partition: u32,
-    /// Which of the records that were decoded it is of.
+    /// Which of the records that were decoded it is.
     pub(super) index: usize,
-    pub(super) topic: String,
     pub(super) trouble: Trouble,
-    pub(super) record: bus::Record,
+}
+
+impl Letter {
+    /// The letter as it is appended; `records`: those that were decoded, of this source.
+    pub(super) fn record<R: SourceRecord>(&self, source: &str, records: &[R]) -> bus::Record {
+        let record = &records[self.index];
+        let origin = Origin {
+            source,
+            topic: record.topic(),
+            partition: record.partition(),
+            offset: record.offset(),
+            time_ms: record.time_ms(),
+        };
+        let value = record.value().unwrap_or_default();
+        self.trouble
+            .letter(&origin, record.key(), value, record.headers())
+    }
 }
 
 /// Decodes the records of one source.
 pub(super) struct Decoder {
-    source: String,
     reading: Reading,
     samples_max: usize,
     sender: Sender,
@@ -142,7 +154,6 @@ impl Decoder {
         // What is there already leaves room for one record more.
         let room = samples_max.saturating_add(SAMPLES_PER_APPEND);
         Decoder {
-            source: source.to_owned(),
             reading,
             samples_max,
             sender: Sender::new(match source {
@@ -208,8 +219,8 @@ impl Decoder {
             decoded.rejected += rejections.samples();
             decoded.bytes += value.len();
             if let Some(trouble) = trouble {
-                let letter = self.letter(decoded.taken, record, trouble);
-                decoded.letters.push(letter);
+                let index = decoded.taken;
+                decoded.letters.push(Letter { index, trouble });
             }
             decoded.taken += 1;
         }
@@ -275,24 +286,6 @@ impl Decoder {
             configured: self.reading.format,
             guess: Some(guess(value, self.reading.format, now)),
             message: "it holds no metrics".to_owned(),
-        }
-    }
-
-    fn letter<R: SourceRecord>(&self, index: usize, record: &R, trouble: Trouble) -> Letter {
-        let origin = Origin {
-            source: &self.source,
-            topic: record.topic(),
-            partition: record.partition(),
-            offset: record.offset(),
-            time_ms: record.time_ms(),
-        };
-        let value = record.value().unwrap_or_default();
-        Letter {
-            partition: record.partition().unsigned_abs(),
-            index,
-            topic: record.topic().to_owned(),
-            record: trouble.letter(&origin, record.key(), value, record.headers()),
-            trouble,
         }
     }
 }

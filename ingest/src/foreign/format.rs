@@ -66,6 +66,16 @@ impl Format {
         Format::ALL.into_iter().find(|format| format.name() == name)
     }
 
+    /// Whether every value of it is JSON.
+    pub(super) fn is_json(self) -> bool {
+        match self {
+            Format::OtlpJson | Format::TelegrafJson | Format::NativeJson | Format::JsonLines => {
+                true
+            }
+            Format::OtlpProto | Format::Influx | Format::RemoteWrite => false,
+        }
+    }
+
     /// The names of all, for messages: `otlp_proto, otlp_json, …`.
     pub fn names() -> String {
         Format::ALL.map(Format::name).join(", ")

@@ -84,8 +84,13 @@ pub(super) fn guess(value: &[u8], configured: Format, now: Micros) -> Guess {
         return words(format!("a schema registry's framing, schema {id}"));
     }
     if value.len() <= TRIAL_BYTES_MAX {
-        let others = Format::ALL.into_iter().filter(|other| *other != configured);
-        if let Some(format) = others.into_iter().find(|format| reads(*format, value, now)) {
+        let is_json = matches!(value.trim_ascii_start().first(), Some(b'{' | b'['));
+        let mut others = Format::ALL.into_iter().filter(|other| {
+            // No JSON begins otherwise: it needs no trial.
+            *other != configured && (is_json || !other.is_json())
+        });
+        let mut door = Batcher::new(1, 0, TRIAL_SAMPLES_MAX);
+        if let Some(format) = others.find(|format| reads(*format, value, now, &mut door)) {
             return format.into();
         }
     }
@@ -99,16 +104,17 @@ pub(super) fn guess(value: &[u8], configured: Format, now: Micros) -> Guess {
     }
 }
 
-/// Whether a format reads a value without a rejection, and finds something.
-fn reads(format: Format, value: &[u8], now: Micros) -> bool {
-    let mut door = Batcher::new(1, 0, TRIAL_SAMPLES_MAX);
+/// Whether a format reads a value without a rejection, and finds something. The door is given back empty.
+fn reads(format: Format, value: &[u8], now: Micros, door: &mut Batcher) -> bool {
     let reading = Reading {
         format,
         unit: LineUnit::Auto,
     };
-    reading
-        .decode(value, now, &mut door)
-        .is_ok_and(|skipped| door.rejections().is_empty() && door.samples() + skipped > 0)
+    let found = reading
+        .decode(value, now, door)
+        .is_ok_and(|skipped| door.rejections().is_empty() && door.samples() + skipped > 0);
+    door.discard();
+    found
 }
 
 /// A zero byte and four of a number, before the value itself.

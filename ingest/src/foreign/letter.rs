@@ -1,6 +1,6 @@
 //! Dead letters as records of their topic: how they are written, and read again. A note among them tells which were replayed.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 use bus::{ENVELOPE_BYTES_MAX, LogRecord, RECORD_BYTES_MAX, Record};
 use bytes::Bytes;
@@ -59,25 +59,27 @@ impl Trouble {
         value: &[u8],
         foreign: Vec<(String, Bytes)>,
     ) -> Record {
-        let mut headers = Vec::new();
-        let mut add = |name: &str, text: String| headers.push((name.to_owned(), Bytes::from(text)));
-        add(HEADER_REASON, cut(self.to_string()));
-        add(HEADER_ERROR_CODE, self.code.id.to_owned());
-        add(HEADER_SOURCE, origin.source.to_owned());
-        add(HEADER_SOURCE_TOPIC, origin.topic.to_owned());
-        add(HEADER_SOURCE_PARTITION, origin.partition.to_string());
-        add(HEADER_SOURCE_OFFSET, origin.offset.to_string());
+        let mut own = OwnHeaders::default();
+        own.add(HEADER_REASON, self);
+        own.cut(REASON_BYTES_MAX);
+        own.add(HEADER_ERROR_CODE, &self.code.id);
+        own.add(HEADER_SOURCE, &origin.source);
+        own.add(HEADER_SOURCE_TOPIC, &origin.topic);
+        own.add(HEADER_SOURCE_PARTITION, &origin.partition);
+        own.add(HEADER_SOURCE_OFFSET, &origin.offset);
         if let Some(time_ms) = origin.time_ms {
-            add(HEADER_SOURCE_TIME, time_ms.to_string());
+            own.add(HEADER_SOURCE_TIME, &time_ms);
         }
-        add(HEADER_CONFIGURED_FORMAT, self.configured.name().to_owned());
+        own.add(HEADER_CONFIGURED_FORMAT, &self.configured);
         if let Some(guess) = &self.guess {
-            add(HEADER_GUESSED_FORMAT, guess.to_string());
+            own.add(HEADER_GUESSED_FORMAT, guess);
         }
         if value.len() > RECORD_BYTES_MAX {
-            add(HEADER_VALUE_BYTES, value.len().to_string());
+            own.add(HEADER_VALUE_BYTES, &value.len());
         }
         // Ours come first, so that a header of the same name does not hide one of them.
+        let mut headers = Vec::with_capacity(own.ends.len() + foreign.len());
+        own.finish(&mut headers);
         let mut room = ENVELOPE_BYTES_MAX - OWN_BYTES_MAX;
         let mut fits = |bytes: usize| {
             let left = room.checked_sub(bytes);
@@ -99,14 +101,37 @@ impl Trouble {
     }
 }
 
-/// At most so much of a reason, whole characters.
-fn cut(mut reason: String) -> String {
-    if reason.len() > REASON_BYTES_MAX {
-        let end = reason.floor_char_boundary(REASON_BYTES_MAX);
-        reason.truncate(end);
-        reason.push('…');
+/// Headers whose values share one buffer: a topic of nothing but garbage makes as many letters as it has records.
+#[derive(Default)]
+struct OwnHeaders {
+    text: String,
+    /// Names, and where in the text their values end.
+    ends: Vec<(&'static str, usize)>,
+}
+
+impl OwnHeaders {
+    fn add(&mut self, name: &'static str, value: &dyn fmt::Display) {
+        // A string takes whatever is written; only a `Display` of its own could fail, and ours don't.
+        let _ = write!(self.text, "{value}");
+        self.ends.push((name, self.text.len()));
     }
-    reason
+
+    /// Leaves at most so many bytes of the first and only value, whole characters.
+    fn cut(&mut self, bytes_max: usize) {
+        if self.text.len() > bytes_max {
+            self.text.truncate(self.text.floor_char_boundary(bytes_max));
+            self.text.push('…');
+            self.ends[0].1 = self.text.len();
+        }
+    }
+
+    fn finish(self, headers: &mut Vec<(String, Bytes)>) {
+        let (text, mut begin) = (Bytes::from(self.text), 0);
+        for (name, end) in self.ends {
+            headers.push((name.to_owned(), text.slice(begin..end)));
+            begin = end;
+        }
+    }
 }
 
 /// Names a dead letter: its partition and offset in their topic.

@@ -188,8 +188,8 @@ impl Work {
                 }
             };
             let (taken, rest) = left.split_at(decoded.taken);
-            self.tell(&decoded.letters);
-            self.append(&decoded)?;
+            self.tell(&decoded.letters, taken);
+            self.append(&decoded, taken)?;
             for record in taken {
                 progress.note(record.topic(), record.partition(), record.offset());
             }
@@ -207,9 +207,9 @@ impl Work {
     }
 
     /// Appends until the log takes it all, the dead letters first: what is committed has both.
-    fn append(&self, decoded: &Decoded) -> Result<(), Cancelled> {
+    fn append(&self, decoded: &Decoded, records: &[ForeignRecord<'_>]) -> Result<(), Cancelled> {
         bus::crash_point("foreign.before_append");
-        self.until_durable(async || append_letters(&self.sink, &decoded.letters).await)?;
+        self.until_durable(async || self.append_letters(&decoded.letters, records).await)?;
         bus::crash_point("foreign.after_letters");
         self.until_durable(async || {
             let records = decoded.records.clone();
@@ -254,13 +254,41 @@ impl Work {
         })
     }
 
-    fn tell(&mut self, letters: &[Letter]) {
+    /// Appends letters once. They are put together here and not kept: as records they are several times as large, and an append that fails is rare.
+    async fn append_letters(
+        &self,
+        letters: &[Letter],
+        records: &[ForeignRecord<'_>],
+    ) -> Result<(), BusError> {
+        let partitions = self.sink.publisher.partitions().max(1);
+        let place = |letter: &Letter| records[letter.index].partition().unsigned_abs() % partitions;
+        let mut by_partition: HashMap<u32, Vec<&Letter>> = HashMap::new();
+        for letter in letters {
+            by_partition.entry(place(letter)).or_default().push(letter);
+        }
+        for (partition, letters) in by_partition {
+            for letters in letters.chunks(LETTERS_PER_APPEND) {
+                let made = letters
+                    .iter()
+                    .map(|letter| letter.record(&self.source.name, records));
+                let topic = &self.sink.dead_letters;
+                self.sink
+                    .bus
+                    .append(topic, partition, made.collect())
+                    .await?;
+            }
+        }
+        Ok(())
+    }
+
+    fn tell(&mut self, letters: &[Letter], records: &[ForeignRecord<'_>]) {
         let now = Instant::now();
         for letter in letters {
-            if let Some(before) = self.told.note(&letter.topic, &letter.trouble, now) {
+            let topic = records[letter.index].topic();
+            if let Some(before) = self.told.note(topic, &letter.trouble, now) {
                 tracing::warn!(
                     source = self.source.name,
-                    topic = letter.topic,
+                    topic,
                     code = letter.trouble.code.id,
                     reason = %letter.trouble,
                     more_before = before,
@@ -271,26 +299,13 @@ impl Work {
     }
 }
 
-async fn append_letters(sink: &Sink, letters: &[Letter]) -> Result<(), BusError> {
-    let partitions = sink.publisher.partitions().max(1);
-    let mut by_partition: HashMap<u32, Vec<bus::Record>> = HashMap::new();
-    for letter in letters {
-        let place = by_partition.entry(letter.partition % partitions);
-        place.or_default().push(letter.record.clone());
-    }
-    for (partition, records) in by_partition {
-        for records in records.chunks(LETTERS_PER_APPEND) {
-            sink.bus
-                .append(&sink.dead_letters, partition, records.to_vec())
-                .await?;
-        }
-    }
-    Ok(())
-}
-
 /// What was told of, by topic and reason: a topic of nothing but garbage fills no log.
 #[derive(Debug, Default)]
-struct Told(HashMap<String, (Instant, u64)>);
+struct Told {
+    by_reason: HashMap<String, (Instant, u64)>,
+    /// Reused: what is looked up.
+    key: String,
+}
 
 impl Told {
     /// Notes one record. Answers how many were not told of before, if this one is to be told.
@@ -299,13 +314,16 @@ impl Told {
             .guess
             .as_ref()
             .map_or("", |guess| kind_of(&guess.words));
-        let key = format!("{topic} {} {guess}", trouble.code.id);
-        if self.0.len() >= TOLD_MAX && !self.0.contains_key(&key) {
-            self.0.clear();
+        self.key.clear();
+        for part in [topic, " ", trouble.code.id, " ", guess] {
+            self.key.push_str(part);
         }
-        match self.0.get_mut(&key) {
+        match self.by_reason.get_mut(&self.key) {
             None => {
-                self.0.insert(key, (now, 0));
+                if self.by_reason.len() >= TOLD_MAX {
+                    self.by_reason.clear();
+                }
+                self.by_reason.insert(self.key.clone(), (now, 0));
                 Some(0)
             }
             Some((told, more)) if now.saturating_duration_since(*told) >= TOLD_INTERVAL => {
@@ -358,6 +376,6 @@ mod tests {
         for topic in 0..3 * TOLD_MAX {
             told.note(&topic.to_string(), &trouble(cut), later);
         }
-        assert!(told.0.len() <= TOLD_MAX);
+        assert!(told.by_reason.len() <= TOLD_MAX);
     }
 }

@@ -296,10 +296,62 @@ fn silence_is_told_once_and_its_end_is_no_anomaly() {
         assert!(!observation.announce, "{observation:?}");
     }
     assert!(
-        detectors.overdue(&config, time + HOUR).is_none(),
-        "twice its longest gap"
+        detectors.overdue(&config, time + HOUR).is_some(),
+        "a silence that was told is no habit"
     );
-    assert!(detectors.overdue(&config, time + 5 * HOUR).is_some());
+}
+
+/// Feeds a minute's samples over gaps (minutes between two samples, in turn), a day of samples a minute apart before each; returns which gaps were told.
+fn told_gaps(config: &DetectorConfig, gaps: &[i64]) -> Vec<bool> {
+    let (mut noise, mut detectors) = (Noise(16), SeriesDetectors::default());
+    let mut time = MONDAY;
+    let mut told = Vec::new();
+    for gap in gaps {
+        for _ in 0..samples(1, MINUTE) {
+            time += MINUTE;
+            detectors.observe(config, time, 5.0 + 0.1 * noise.normal());
+        }
+        time += gap * MINUTE;
+        told.push(detectors.overdue(config, time - SECOND).is_some());
+        detectors.observe(config, time, 5.0);
+    }
+    told
+}
+
+#[rstest]
+#[case::each_of_a_few(2.0, &[90, 200, 90], &[true, true, true])]
+#[case::what_comes_every_day_is_a_habit(2.0, &[600; 6], &[true, true, true, false, false, false])]
+#[case::longer_than_the_habit(2.0, &[600, 600, 600, 600, 1300], &[true, true, true, false, true])]
+#[case::a_short_one_is_no_silence(2.0, &[4, 9, 9, 90], &[false, false, false, true])]
+#[case::who_allows_less_than_one_alarm_hears_of_a_longer_one_only(0.5, &[90, 90, 200], &[true, false, true])]
+fn a_silence_does_not_hide_the_next(
+    #[case] alarms_per_month: f64,
+    #[case] gaps: &[i64],
+    #[case] told: &[bool],
+) {
+    let config = DetectorConfig {
+        alarms_per_month,
+        ..DetectorConfig::default()
+    };
+    assert_eq!(told_gaps(&config, gaps), told);
+}
+
+#[test]
+fn another_interval_is_a_silence_twice_at_most() {
+    let config = DetectorConfig::default();
+    let (mut noise, mut detectors) = (Noise(17), SeriesDetectors::default());
+    let mut time = MONDAY;
+    for _ in 0..500 {
+        time += 10 * SECOND;
+        detectors.observe(&config, time, 5.0 + 0.1 * noise.normal());
+    }
+    let mut told = 0;
+    for _ in 0..200 {
+        time += 10 * MINUTE;
+        told += i32::from(detectors.overdue(&config, time - SECOND).is_some());
+        detectors.observe(&config, time, 5.0 + 0.1 * noise.normal());
+    }
+    assert_eq!(told, 2);
 }
 
 #[test]
