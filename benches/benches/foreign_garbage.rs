@@ -1,7 +1,8 @@
 //! What garbage in a foreign topic costs: a million lines of Telegraf, one per record, without and with 1 % garbage of six kinds.
 //!
-//! `cargo build --release --bin tidewatch && TIDEWATCH_TEST_KAFKA=HOST:PORT cargo bench -p benches --bench foreign_garbage`. The program reads the topics with
-//! an embedded log of its own; its processor time is told until all is in the log and processed. Topics stay behind in the broker.
+//! `cargo build --release --bin tidewatch && TIDEWATCH_TEST_KAFKA=HOST:PORT cargo bench -p benches --bench foreign_garbage`; with `-- 2` each second record is
+//! garbage, which tells what a dead letter costs. The program reads the topics with an embedded log of its own; its processor time is told until all is in the
+//! log and processed. Topics stay behind in the broker.
 
 #![allow(
     clippy::unwrap_used,
@@ -24,20 +25,25 @@ use rdkafka::util::Timeout;
 
 const RECORDS: u64 = 1_000_000;
 const HOSTS: u64 = 1_000;
-/// Each so many records one is garbage.
+/// Each so many records one is garbage, if nothing else is asked for.
 const GARBAGE_EACH: u64 = 100;
 /// A bound for what hangs.
 const PATIENCE: Duration = Duration::from_secs(600);
 
 fn main() {
     let brokers = std::env::var("TIDEWATCH_TEST_KAFKA").expect("TIDEWATCH_TEST_KAFKA=HOST:PORT");
+    let asked = std::env::args().find_map(|argument| argument.parse().ok());
+    let each = asked.unwrap_or(GARBAGE_EACH);
     // Clean, garbage, and both once more: what the first run warms up is nobody's gain.
     for fields in [10, 1] {
-        for garbage in [false, true, false, true] {
-            let cpu_s = run(&brokers, fields, garbage);
-            let kind = if garbage { "1 % garbage" } else { "clean" };
+        for garbage_each in [None, Some(each), None, Some(each)] {
+            let cpu_s = run(&brokers, fields, garbage_each);
+            let kind = match garbage_each {
+                None => "clean".to_owned(),
+                Some(each) => format!("garbage each {each}"),
+            };
             println!(
-                "{fields:>2} fields a record, {kind:<11}: {cpu_s:.1} CPU-s, {:.1} µs a record",
+                "{fields:>2} fields a record, {kind:<16}: {cpu_s:.1} CPU-s, {:.1} µs a record",
                 cpu_s * 1e6 / RECORDS as f64
             );
         }
@@ -45,13 +51,13 @@ fn main() {
 }
 
 /// Fills a topic, has it read, and tells the processor time that took, seconds.
-fn run(brokers: &str, fields: u64, garbage: bool) -> f64 {
+fn run(brokers: &str, fields: u64, garbage_each: Option<u64>) -> f64 {
     let topic = format!("garbage-{}", now_ms());
     let mut client = ClientConfig::new();
     client.set("bootstrap.servers", brokers);
     client.set("linger.ms", "20");
     create(&client, &topic);
-    let letters = fill(&client, &topic, fields, garbage);
+    let letters = fill(&client, &topic, fields, garbage_each);
     let directory = tempfile::tempdir().expect("a temporary directory");
     let settings = format!(
         "[collectors.host]\nenabled = false\n[log]\nlevel = \"warn\"\n[bus]\nbrokers = \"{brokers}\"\n\
@@ -65,7 +71,7 @@ fn read(directory: &Path, samples: u64, letters: u64) -> f64 {
     let server = Server::start(directory);
     let mut client = Client::connect(&server.address);
     let deadline = Instant::now() + PATIENCE;
-    // Asked of the metrics, since to count dead letters in SQL reads them all.
+    // Asked of the metrics: to count dead letters in SQL reads them all, of each partition the newest.
     let read = |client: &mut Client, metric: &str| {
         let metrics = client.get("/metrics");
         let line = metrics.lines().find(|line| line.starts_with(metric));
@@ -85,7 +91,8 @@ fn read(directory: &Path, samples: u64, letters: u64) -> f64 {
         digits.parse::<u64>().unwrap_or(0)
     };
     assert_eq!(count("SELECT count(*) FROM samples"), samples);
-    assert_eq!(count("SELECT count(*) FROM dead_letters"), letters);
+    let set_aside = read(&mut client, "tidewatch_source_dead_letters_total{");
+    assert_eq!(set_aside, letters);
     cpu_s
 }
 
@@ -101,7 +108,7 @@ fn create(client: &ClientConfig, topic: &str) {
 }
 
 /// Sends the records; returns how many of them are garbage. Their times end soon after now, so that none is late.
-fn fill(client: &ClientConfig, topic: &str, fields: u64, garbage: bool) -> u64 {
+fn fill(client: &ClientConfig, topic: &str, fields: u64, garbage_each: Option<u64>) -> u64 {
     let producer: BaseProducer = client.create().expect("a producer");
     let begin = now_ms();
     let mut letters = 0;
@@ -119,11 +126,12 @@ fn fill(client: &ClientConfig, topic: &str, fields: u64, garbage: bool) -> u64 {
             .expect("a string takes all");
         }
         writeln!(line, " {time_ms}000000").expect("a string takes all");
-        let value = if garbage && number % GARBAGE_EACH == 0 {
-            letters += 1;
-            of_another_kind(number / GARBAGE_EACH, &line)
-        } else {
-            line.into_bytes()
+        let value = match garbage_each {
+            Some(each) if number % each == 0 => {
+                letters += 1;
+                of_another_kind(number / each, &line)
+            }
+            _ => line.into_bytes(),
         };
         let mut record = BaseRecord::<(), _>::to(topic).payload(&value);
         while let Err((error, back)) = producer.send(record) {

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use bus::kafka::{CommitWait, ForeignOptions, ForeignReader, ForeignRecord, Portion, Progress};
 use bus::{Bus, BusError};
+use futures::future::try_join_all;
 use schemas::HasCode;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
@@ -266,19 +267,18 @@ impl Work {
         for letter in letters {
             by_partition.entry(place(letter)).or_default().push(letter);
         }
-        for (partition, letters) in by_partition {
+        // Side by side: the log makes what waits durable by one sync instead of one for each.
+        let appends = by_partition.into_iter().map(async |(partition, letters)| {
             for letters in letters.chunks(LETTERS_PER_APPEND) {
                 let made = letters
                     .iter()
                     .map(|letter| letter.record(&self.source.name, records));
-                let topic = &self.sink.dead_letters;
-                self.sink
-                    .bus
-                    .append(topic, partition, made.collect())
-                    .await?;
+                let (bus, topic) = (&self.sink.bus, &self.sink.dead_letters);
+                bus.append(topic, partition, made.collect()).await?;
             }
-        }
-        Ok(())
+            Ok(())
+        });
+        try_join_all(appends).await.map(drop)
     }
 
     fn tell(&mut self, letters: &[Letter], records: &[ForeignRecord<'_>]) {
