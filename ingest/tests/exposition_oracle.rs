@@ -11,18 +11,14 @@ use std::collections::BTreeMap;
 use ingest::collectors::scrape::{Exposition, Format, read_series};
 use prometheus_parse::{Scrape, Value};
 
-#[allow(
-    unreachable_pub,
-    dead_code,
-    reason = "public in the room that it stands in"
-)]
-#[path = "../../tests/src/random.rs"]
-mod random;
+mod oracle;
 
-use random::Random;
+use oracle::{Comparison, Explained, Maker, lines_asked_for};
 
 /// Lines compared, unless `TIDEWATCH_TEST_INPUTS` says how many.
-const LINES: u64 = 30_000;
+const LINES: usize = 30_000;
+/// One part of a line of so many is unusual.
+const USUAL: usize = 12;
 
 /// A sample of either: metric, labels, bits of the value, time in milliseconds.
 type Sample = (String, BTreeMap<String, String>, u64, Option<i64>);
@@ -60,8 +56,7 @@ impl Line {
 }
 
 /// Where the two differ, and why. The other is a sketch of the format by regular expressions; we follow Prometheus' own reader.
-type Explained = (&'static str, fn(&Line) -> bool);
-const EXPLAINED: [Explained; 9] = [
+const EXPLAINED: [Explained<Line>; 9] = [
     ("names may hold colons; the other finds no sample", |line| {
         line.name.contains(':')
     }),
@@ -151,128 +146,86 @@ fn now_ms() -> i64 {
     i64::try_from(since.as_millis()).unwrap()
 }
 
-/// Makes lines.
-struct Maker(Random);
-
-impl Maker {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0.below(bound as u64) as usize
-    }
-
-    /// One of the usual, and now and then one of the unusual.
-    fn pick(&mut self, usual: &[&'static str], unusual: &[&'static str]) -> &'static str {
-        match self.below(12) {
-            0 => unusual[self.below(unusual.len())],
-            _ => usual[self.below(usual.len())],
-        }
-    }
-
-    fn line(&mut self) -> Line {
-        let labels = match self.below(4) {
-            0 => None,
-            _ => Some(
-                (0..self.below(5))
-                    .map(|_| {
-                        let name = ["a", "b_c", "le", "__d", "e9"][self.below(5)];
-                        let value = self.pick(
-                            &[
-                                "",
-                                "x",
-                                "büro",
-                                "two words",
-                                "/var/lib",
-                                "+Inf",
-                                "0.5",
-                                "{",
-                                "#",
-                            ],
-                            &["a,b", "k=v", "}", "\\\\", "\\\"", "\\n", "\\x"],
-                        );
-                        (name, value)
-                    })
-                    .collect(),
-            ),
-        };
-        Line {
-            name: self.pick(
-                &["up", "http_requests_total", "_x", "A9"],
-                &["job:rate5m", "9a", "ü"],
-            ),
-            blank: self.pick(&[""], &[" ", "\t"]),
-            before_value: match labels {
-                Some(_) => self.pick(&[" ", "\t", "   "], &[""]),
-                None => " ",
-            },
-            value: self.pick(
-                &[
-                    "0",
-                    "1",
-                    "-1.5",
-                    "1e-9",
-                    "NaN",
-                    "+Inf",
-                    "-Inf",
-                    "inf",
-                    "nan",
-                    "18446744073709551616",
-                    "4.9e-324",
-                    ".5",
-                    "5.",
-                    "+3",
-                    "-0",
-                    "0.1000000000000000055511151231257827",
-                ],
-                &["x", "0x10", "1_000", "1e999", "-", "--1", "1,5", "∞"],
-            ),
-            time: self.pick(
-                &["", "", " 0", " 1395066363000", "\t1", " -5"],
-                &[
-                    " x",
-                    " 1.5",
-                    " 9223372036854775807",
-                    " 99999999999999999999",
-                ],
-            ),
-            tail: self.pick(&["", " "], &[" 5 6", " # {} 1"]),
-            labels,
-        }
+/// Makes a line.
+fn line(maker: &mut Maker) -> Line {
+    let labels = match maker.below(4) {
+        0 => None,
+        _ => Some(
+            (0..maker.below(5))
+                .map(|_| {
+                    let name = ["a", "b_c", "le", "__d", "e9"][maker.below(5)];
+                    let value = maker.pick(
+                        &[
+                            "",
+                            "x",
+                            "büro",
+                            "two words",
+                            "/var/lib",
+                            "+Inf",
+                            "0.5",
+                            "{",
+                            "#",
+                        ],
+                        &["a,b", "k=v", "}", "\\\\", "\\\"", "\\n", "\\x"],
+                    );
+                    (name, value)
+                })
+                .collect(),
+        ),
+    };
+    Line {
+        name: maker.pick(
+            &["up", "http_requests_total", "_x", "A9"],
+            &["job:rate5m", "9a", "ü"],
+        ),
+        blank: maker.pick(&[""], &[" ", "\t"]),
+        before_value: match labels {
+            Some(_) => maker.pick(&[" ", "\t", "   "], &[""]),
+            None => " ",
+        },
+        value: maker.pick(
+            &[
+                "0",
+                "1",
+                "-1.5",
+                "1e-9",
+                "NaN",
+                "+Inf",
+                "-Inf",
+                "inf",
+                "nan",
+                "18446744073709551616",
+                "4.9e-324",
+                ".5",
+                "5.",
+                "+3",
+                "-0",
+                "0.1000000000000000055511151231257827",
+            ],
+            &["x", "0x10", "1_000", "1e999", "-", "--1", "1,5", "∞"],
+        ),
+        time: maker.pick(
+            &["", "", " 0", " 1395066363000", "\t1", " -5"],
+            &[
+                " x",
+                " 1.5",
+                " 9223372036854775807",
+                " 99999999999999999999",
+            ],
+        ),
+        tail: maker.pick(&["", " "], &[" 5 6", " # {} 1"]),
+        labels,
     }
 }
 
 #[test]
 fn both_read_the_same_samples() {
-    let lines = std::env::var("TIDEWATCH_TEST_INPUTS");
-    let lines = lines.map_or(LINES, |text| text.parse().unwrap());
-    let mut maker = Maker(Random::from_environment(1));
-    let seed = maker.0.seed;
-    let (mut equal, mut samples, mut differ) = (0, 0, BTreeMap::new());
-    for index in 0..lines {
-        let line = maker.line();
+    let mut maker = Maker::new(USUAL);
+    let mut comparison = Comparison::new(&EXPLAINED, maker.seed());
+    for _ in 0..lines_asked_for(LINES) {
+        let line = line(&mut maker);
         let text = line.text();
-        let (ours, theirs) = (ours(&text), theirs(&text));
-        if ours == theirs {
-            equal += 1;
-            samples += u64::from(ours.is_some());
-            continue;
-        }
-        let why = EXPLAINED.iter().find(|(_, holds)| holds(&line));
-        let Some((why, _)) = why else {
-            panic!(
-                "line {index} of TIDEWATCH_TEST_SEED={seed}: `{text}`\nours   {ours:?}\ntheirs {theirs:?}"
-            )
-        };
-        *differ.entry(*why).or_insert(0) += 1;
+        comparison.add(&line, &text, &ours(&text), &theirs(&text));
     }
-    println!(
-        "{equal} of {lines} lines are read alike, {samples} as samples; the others: {differ:#?}"
-    );
-    assert!(
-        equal * 2 > lines && samples * 3 > lines,
-        "{equal} {samples} of {lines}"
-    );
-    assert_eq!(
-        differ.len(),
-        EXPLAINED.len(),
-        "an explanation that explains nothing: {differ:#?}"
-    );
+    comparison.finish();
 }

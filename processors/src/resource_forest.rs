@@ -17,8 +17,8 @@
 //!   rest and the allowed rate of alarms are those of a series. So a resource that is always unlike the others is not told, and what lasts is told from a
 //!   wild minute. Nothing is told before the forest has as many rows as a tree sees.
 //!
-//! Only sealed windows are seen (and minutes of the archive, where the past is learned: past.rs), and the rows of a minute in an order of their own, so that everything here follows from the samples that came
-//! in time, not from how they were cut into records or when a checkpoint was taken.
+//! Only sealed windows are seen (and minutes of the archive, where the past is learned: past/minutes.rs), and the rows of a minute in an order of their
+//! own, so that everything here follows from the samples that came in time, not from how they were cut into records or when a checkpoint was taken.
 
 use std::collections::BTreeMap;
 
@@ -47,7 +47,7 @@ const REFIT_EVERY: Micros = HOUR;
 const REMEMBERED_MINUTES: f64 = 1440.0;
 /// Other resources of the class that must have spoken in the same minute. 3: with fewer there is no telling who is the odd one.
 const SIBLINGS_MIN: usize = 3;
-/// A series that has a feature: `of_series` − 2 is its place.
+/// What `of_series` says of a series that was not in a sealed window yet, and of one that tells no feature. Less 2, any other number is its place.
 const UNSEEN: u32 = 0;
 const WITHOUT_FEATURE: u32 = 1;
 

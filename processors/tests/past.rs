@@ -107,21 +107,21 @@ fn turned_on(bytes: &[u8], archived: &Archived, coming: Coming) -> PartitionStat
     let mut state = PartitionState::decode(bytes, config(true)).unwrap();
     let Unlearned { minutes, .. } = state.unlearned().unwrap();
     let lacks = minutes.unwrap();
+    let rollups = archived
+        .rollups
+        .iter()
+        .filter(|(resolution, ..)| Source::Rollups(*resolution) == coming.source);
+    let mut rollups: Vec<_> = rollups.collect();
+    rollups.sort_by_key(|(_, series, past)| (*series, past.start));
+    if coming.backwards {
+        rollups.reverse();
+    }
     let mut learner = MinuteLearner::new(&mut state);
     let mut start = lacks.start;
     while start < lacks.end {
         let end = lacks.end.min(start + coming.stretch * MINUTE);
         learner.begin(Window { start, end });
-        let rollups = archived
-            .rollups
-            .iter()
-            .filter(|(resolution, ..)| Source::Rollups(*resolution) == coming.source);
-        let mut rollups: Vec<_> = rollups.collect();
-        rollups.sort_by_key(|(_, series, past)| (*series, past.start));
-        if coming.backwards {
-            rollups.reverse();
-        }
-        for (_, series, past) in rollups {
+        for (_, series, past) in &rollups {
             learner.window(*series, *past);
         }
         if coming.source == Source::Samples {

@@ -8,7 +8,8 @@ use ingest::foreign::{Format, Reading};
 use ingest::http;
 use ingest::sockets::{graphite, statsd};
 use processors::{PartitionState, ProcessingConfig};
-use schemas::{Checkpoint, SampleBatch};
+use schemas::time::DAY;
+use schemas::{Checkpoint, Offset, SampleBatch};
 
 /// Now, for lines without a time: 2027-01-15, microseconds.
 const NOW: i64 = 1_800_000_000_000_000;
@@ -77,11 +78,14 @@ pub const ENTRIES: [Entry; 16] = [
     }),
     entry("scrape_targets", |text| drop(read_groups(text))),
     entry("record", |bytes| {
-        drop(SampleBatch::decode(&Bytes::copy_from_slice(bytes)));
+        // Others may write to the topic of samples, too: what can be read is processed as well.
+        if let Ok(batch) = SampleBatch::decode(&Bytes::copy_from_slice(bytes)) {
+            process(&batch);
+        }
     }),
     entry("link", |bytes| drop(Checkpoint::decode(bytes))),
     entry("snapshot", |bytes| {
-        for file in [bytes, &packed(bytes)] {
+        for file in [bytes, &packed_snapshot(bytes)] {
             drop(PartitionState::decode(file, ProcessingConfig::default()));
         }
     }),
@@ -96,13 +100,23 @@ const fn entry(name: &'static str, run: fn(&[u8])) -> Entry {
 }
 
 /// A snapshot's file of these bytes: what stands behind its compression, which few changes of a whole file reach.
-fn packed(state: &[u8]) -> Vec<u8> {
+pub fn packed_snapshot(state: &[u8]) -> Vec<u8> {
     let mut file = PartitionState::new(ProcessingConfig::default()).encode();
     // Magic and versions stay; then come the length and the compressed bytes.
     file.truncate(16);
     file.extend_from_slice(&(state.len() as u64).to_le_bytes());
     file.extend(zstd::bulk::compress(state, 1).unwrap_or_default());
     file
+}
+
+/// Steps over a record that is appended at its latest time, and over one a day later, by which all of its windows have ended.
+fn process(batch: &SampleBatch) {
+    let newest = batch.times().iter().copied().max().unwrap_or(NOW);
+    let mut state = PartitionState::new(ProcessingConfig::default());
+    state.step(Offset(0), newest, batch);
+    state.step_empty(Offset(1), newest.saturating_add(DAY), false);
+    state.settle();
+    drop(state.encode());
 }
 
 /// Decodes the value of a record of a foreign topic.

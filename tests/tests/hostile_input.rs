@@ -107,8 +107,10 @@ fn every_entry_has_a_target_and_every_target_an_entry() {
     let mut names: Vec<&str> = ENTRIES.iter().map(|entry| entry.name).collect();
     targets.sort_unstable();
     names.sort_unstable();
-    // Settings are read by the program itself, which this room does not import: its own tests change them.
-    targets.retain(|name| *name != "configuration");
+    // Settings are read by the program itself, which this room does not import: its own tests change those of the corpus.
+    let own = tests::repository().join("tidewatch/src/config/tests/changed.rs");
+    let own = std::fs::read_to_string(own).unwrap();
+    targets.retain(|name| *name != "configuration" || !own.contains("fuzz/corpus/configuration"));
     assert_eq!(targets, names);
     for name in names {
         let target = tests::repository().join(format!("fuzz/fuzz_targets/{name}.rs"));

@@ -338,19 +338,23 @@ impl CapacityForecaster {
         ways
     }
 
-    /// Whether it is lower in a month, by more than one per cent and beyond all chance: the middle path, and by what the newest steps lost. Of a rhythm,
-    /// whether its peaks are, by more than a tenth of what a clean-up takes.
+    /// Whether it is lower in a month by more than one per cent: by the middle path, by what most days took, and by what whole weeks did, beyond the error of that. Of a rhythm,
+    /// whether its peaks are, beyond their error and by more than a clean-up takes.
     ///
     /// What rises day by day and is lower in a month only because a restart or a clean-up is among its steps is not shrinking: near the top of
     /// its first cycles every way leads down for a while. Nor is what has its daily peak now.
     fn shrinks(&self, paths: &Paths<'_>, in_a_month: &[f64]) -> bool {
         if let Some(rhythm) = &paths.rhythm {
             let month = MONTH_DAYS * (rhythm.slope + 2.0 * rhythm.slope_error);
-            return month < -(0.01 * rhythm.level).max(0.1 * rhythm.drop);
+            return month < -(0.01 * rhythm.level).max(rhythm.drop);
         }
-        let (gain, error) = self.middle_gain();
+        let falls = |scale: &Scale| {
+            let (middle, error) = scale.middle_gain();
+            let gain = middle.max(scale.whole_gain()) + 2.0 * error;
+            MONTH_DAYS * gain < -0.01 * paths.used
+        };
         paths.burst.is_none()
-            && MONTH_DAYS * (gain + 2.0 * error) < -0.01 * paths.used
+            && self.known_scale().is_some_and(falls)
             && quantile(in_a_month, 0.5) < 0.99 * paths.used
     }
 
@@ -429,12 +433,10 @@ impl CapacityForecaster {
             })
     }
 
-    /// What the newest steps gain, as [`Scale::middle_gain`], on the longest scale that has enough of them.
-    fn middle_gain(&self) -> (f64, f64) {
+    /// The longest scale that has enough steps.
+    fn known_scale(&self) -> Option<&Scale> {
         let mut scales = [&self.days, &self.hours, &self.minutes].into_iter();
-        let known = |scale: &&Scale| scale.recent().len() >= paths::STEPS_MIN;
-        let found = scales.find(known);
-        found.map(Scale::middle_gain).unwrap_or_default()
+        scales.find(|scale| scale.recent().len() >= paths::STEPS_MIN)
     }
 
     /// What is gained a day, in the unit observed: by the peaks in a rhythm, by the burst if there is one, else by the
@@ -445,7 +447,8 @@ impl CapacityForecaster {
         } else if let Some(burst) = paths.burst {
             burst.gain / burst.days
         } else {
-            self.middle_gain().0
+            self.known_scale()
+                .map_or(0.0, |scale| scale.middle_gain().0)
         };
         per_day * self.unit
     }

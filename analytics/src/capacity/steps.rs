@@ -123,9 +123,23 @@ impl Scale {
         let middle = gains[count / 2];
         let mut distances: Vec<f64> = gains.iter().map(|gain| (gain - middle).abs()).collect();
         distances.sort_by(f64::total_cmp);
-        // 1.4826 median distances are the σ of a normal distribution; the median of such is 1.2533 times as uncertain as its mean.
+        // 1.4826 median distances are the σ of a normal distribution, whose median is 1.2533 times as uncertain as its mean.
         let error = 1.2533 * 1.4826 * distances[count / 2] / (count as f64).sqrt();
         (middle / self.step_days(), error / self.step_days())
+    }
+
+    /// What was gained by the newest steps in all, per day in units of the pool: over whole weeks if there is one, else over whole days, so that the day and
+    /// the hour do not matter; zero without a step.
+    pub(crate) fn whole_gain(&self) -> f64 {
+        let known = self.recent.len();
+        let steps = |days: f64| ((days / self.step_days()) as usize).max(1);
+        let period = [steps(7.0), steps(1.0), 1]
+            .into_iter()
+            .find(|period| *period <= known);
+        let count = period.map_or(0, |period| known / period * period);
+        let newest = self.recent.iter().rev().take(count);
+        let gained: f64 = newest.map(|step| f64::from(step.delta)).sum();
+        gained / (count.max(1) as f64 * self.step_days())
     }
 
     /// Takes a sample; `used` in units of the pool. Returns whether a step was completed by it.

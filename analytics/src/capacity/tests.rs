@@ -108,13 +108,20 @@ fn a_shape_has_its_answer(#[case] answer: CapacityAnswer, #[case] shape: fn(f64)
     );
 }
 
-/// What only varies is not called shrinking, whatever the time of day and of week that it is asked at: a day's and a week's swing on a level that stays.
-#[test]
-fn a_level_that_stays_does_not_shrink_at_its_peaks() {
-    for hours in (24 * 21..24 * 28).step_by(5) {
+/// What only varies is not called shrinking, whatever the hour and the day that it is asked at.
+#[rstest]
+#[case::a_day_and_a_week(|hours: f64| {
+    let swing = |period: f64| (hours / period * std::f64::consts::TAU).sin();
+    1.5 * swing(24.0) + 0.5 * swing(168.0)
+})]
+#[case::wandering(|hours: f64| {
+    let (half_day, share) = ((hours / 12.0).floor(), (hours / 12.0).fract());
+    2.0 * ((1.0 - share) * jitter(half_day) + share * jitter(half_day + 1.0))
+})]
+fn a_level_that_stays_does_not_shrink(#[case] swing: fn(f64) -> f64) {
+    for hours in (24 * 21..24 * 35).step_by(5) {
         let memory = fed(hours, HOUR, 100.0, |hours| {
-            let swing = |period: f64| (hours / period * std::f64::consts::TAU).sin();
-            30.0 + 1.5 * swing(24.0) + 0.5 * swing(168.0) + 0.4 * jitter(hours)
+            30.0 + swing(hours) + 0.2 * jitter(hours)
         });
         let forecast = memory.forecast();
         assert_eq!(

@@ -15,7 +15,7 @@ const VALUES_TRACKED_MAX: usize = 4_000_000;
 const FOLDED_MAX: usize = 1_024;
 /// Example values of a folded label.
 pub const EXAMPLES: usize = 3;
-/// Bytes of an example, and of the names of a label that is told of.
+/// Bytes of an example. The names of a label are told in full: it is released by them.
 const EXAMPLE_BYTES_MAX: usize = 128;
 
 /// A label of a metric that had too many values: further new ones are stored as `__other__`.
@@ -232,8 +232,8 @@ impl Cardinality {
         let told = |label: &Label| {
             let folded = label.values.folded.as_ref()?;
             Some(FoldedLabel {
-                metric: shortened(&label.metric),
-                label: shortened(&label.label),
+                metric: label.metric.to_string(),
+                label: label.label.to_string(),
                 values: label.values.seen.len(),
                 examples: label.values.examples.clone(),
                 sender: folded.sender.to_string(),
@@ -261,8 +261,8 @@ impl Cardinality {
         }
         widest.sort_by(order);
         let told = |label: &&Label| WideLabel {
-            metric: shortened(&label.metric),
-            label: shortened(&label.label),
+            metric: label.metric.to_string(),
+            label: label.label.to_string(),
             values: label.values.seen.len(),
         };
         widest.iter().map(told).collect()

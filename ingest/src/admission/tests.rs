@@ -198,6 +198,42 @@ fn a_folded_label_outlives_the_process_and_is_released_by_hand() {
     assert_eq!(third.report().folded, []);
 }
 
+/// Names that differ only far behind are told in full, so that each label is released by the names that are listed.
+#[test]
+fn long_names_are_told_and_released_as_any_other() {
+    let admission = admission(limits());
+    let metrics = ["a", "b"].map(|end| format!("{}{end}", "m".repeat(1_000)));
+    let label = format!("{}ß", "l".repeat(1_000));
+    for metric in &metrics {
+        let samples: Vec<Sample<'_>> = (0..40)
+            .map(|user| {
+                let labels = vec![(label.as_str(), format!("u{user}"))];
+                (metric.as_str(), labels, NOW, 1.0)
+            })
+            .collect();
+        send(&mut door(&admission), "a", NOW, &samples);
+    }
+    let names = |labels: Vec<FoldedLabel>| -> BTreeSet<(String, String)> {
+        let named = labels.into_iter().map(|told| (told.metric, told.label));
+        named.collect()
+    };
+    let expected = BTreeSet::from(metrics.map(|metric| (metric, label.clone())));
+    let news = admission.take_news();
+    let event = news[0].event(10);
+    assert_eq!(event.metric, news[0].metric);
+    assert!(
+        event
+            .explanation
+            .contains(&format!("release {} {label}", event.metric))
+    );
+    assert_eq!(names(news), expected);
+    assert_eq!(names(admission.report().folded), expected);
+    for (metric, label) in &expected {
+        assert!(admission.release(metric, label));
+    }
+    assert_eq!(admission.report().folded, []);
+}
+
 #[test]
 fn damaged_files_are_refused() {
     let admission = admission(limits());

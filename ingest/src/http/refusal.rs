@@ -218,9 +218,16 @@ pub(super) fn partial_message(accepted: usize, rejections: &Rejections) -> Strin
         "{accepted} samples were stored, {} rejected",
         rejections.samples()
     );
-    for (position, rejection) in rejections.first().iter().enumerate() {
+    // A limit that is met is met again by what follows: it is told once.
+    let alike = rejections.first().chunk_by(|a, b| a.reason == b.reason);
+    for (position, alike) in alike.enumerate() {
         message.push_str(if position == 0 { ": " } else { "; " });
-        message.push_str(&rejection.to_string());
+        let [first, more @ ..] = alike else { continue };
+        message.push_str(&first.place.to_string());
+        if let Some(last) = more.last() {
+            message.push_str(&format!(" and {} more up to {}", more.len(), last.place));
+        }
+        message.push_str(&format!(": {}", first.reason));
     }
     if rejections.samples() > rejections.first().len() as u64 {
         message.push_str("; …");
@@ -264,5 +271,35 @@ impl From<Undecodable> for Refusal {
                 ..Refusal::too_large(error)
             },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::door::{Place, Reason};
+
+    #[test]
+    fn what_was_refused_for_one_reason_is_told_once() {
+        let mut rejections = Rejections::default();
+        let full = || Reason::Limit(Hit::new(Limit::NewSeries, 5, 5));
+        let reasons = [Reason::NoMetric, full(), full(), full(), Reason::NoMetric];
+        for (index, reason) in reasons.into_iter().enumerate() {
+            rejections.add(1, Place::DataPoint { index }, reason);
+        }
+        let no_metric = Reason::NoMetric;
+        assert_eq!(
+            partial_message(7, &rejections),
+            format!(
+                "7 samples were stored, 5 rejected: data point 0: {no_metric}; data point 1 and 2 more up to data point 3: {}; data point 4: {no_metric}",
+                full()
+            )
+        );
+        for index in 5..30 {
+            rejections.add(1, Place::DataPoint { index }, full());
+        }
+        let told = partial_message(0, &rejections);
+        assert!(told.contains("data point 5 and 14 more up to data point 19: "));
+        assert!(told.ends_with("; …"), "{told}");
     }
 }

@@ -55,10 +55,11 @@ impl PartitionState {
 
     /// Where the minutes end that are sealed and have samples.
     fn minutes_end(&self) -> Option<Micros> {
-        let newest = self.per_series.last_time.iter().copied().max()?;
+        let times = self.per_series.last_time.iter().copied();
+        let newest = times.max().filter(|newest| *newest != Micros::MIN)?;
         let heard = Resolution::Minute.window(newest).end;
         let sealed = Resolution::Minute.window(self.watermark().0).start;
-        (newest != Micros::MIN).then_some(heard.min(sealed))
+        Some(heard.min(sealed))
     }
 
     fn forests_lack(&self, end: Micros) -> bool {

@@ -13,8 +13,8 @@ use crate::config::Config;
 use crate::error::CommandError;
 use crate::http::cardinality::{CARDINALITY_PATH, RELEASE_PATH, Release};
 
-/// Longest answer that is read: the most folded labels with their examples, and the most senders.
-const ANSWER_BYTES_MAX: usize = 4 << 20;
+/// Longest answer that is read: 1,024 folded labels with names of up to 17 KiB and their examples, and as many senders; twice that for what JSON escapes.
+const ANSWER_BYTES_MAX: usize = 40 << 20;
 /// Senders that are shown.
 const SENDERS_SHOWN: usize = 20;
 

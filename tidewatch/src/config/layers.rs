@@ -8,6 +8,7 @@ use schemas::{ErrorCode, HasCode};
 use toml::de::{DeTable, DeValue};
 use toml::{Spanned, Table, Value};
 
+use super::texts::describe;
 use super::units::{parse_duration, parse_size};
 use super::{ConfigProblem, MASK, is_secret};
 use crate::error_codes;
@@ -30,6 +31,12 @@ fn named(path: &str) -> Option<(&'static str, &str, &str)> {
             .split_once('.')?;
         Some((section, name, key))
     })
+}
+
+/// Whether a path stands right below a section that holds named ones.
+fn is_below_named_sections(path: &str) -> bool {
+    path.rsplit_once('.')
+        .is_some_and(|(parent, _)| NAMED_SECTIONS.contains(&parent))
 }
 
 /// The path whose default holds for a path.
@@ -196,6 +203,12 @@ impl Layers {
                         );
                     }
                     self.add_table(&path, name, text, inner, plain)
+                }
+                (_, Value::Table(_)) if is_below_named_sections(&path) => {
+                    let text = format!(
+                        "{origin}: `{path}`: expected a value of this key, or a section of another name, one that is no key of `[{prefix}]`, found a table"
+                    );
+                    self.note(&error_codes::CONFIG_TYPE, text);
                 }
                 (_, plain) if self.is_section(&path) => {
                     self.note(
@@ -368,9 +381,12 @@ impl Layers {
 
     /// Whether a path is a section of the user's own: not a key, and right below a section that holds such.
     fn is_named_section(&self, path: &str) -> bool {
-        path.rsplit_once('.')
-            .is_some_and(|(parent, _)| NAMED_SECTIONS.contains(&parent))
-            && !self.defaults.contains_key(path)
+        is_below_named_sections(path) && !self.is_key(path)
+    }
+
+    /// Whether a path is a key of ours.
+    pub(super) fn is_key(&self, path: &str) -> bool {
+        self.defaults.contains_key(path)
     }
 
     /// The names below a section that holds named ones, in order.
@@ -638,18 +654,6 @@ fn describe_at(path: &str, value: &Value) -> String {
         return format!("another value ({MASK})");
     }
     describe(value)
-}
-
-pub(super) fn describe(value: &Value) -> String {
-    match value {
-        Value::String(text) => format!("the text \"{text}\""),
-        Value::Integer(number) => format!("the number {number}"),
-        Value::Float(number) => format!("the number {number}"),
-        Value::Boolean(flag) => format!("{flag}"),
-        Value::Datetime(time) => format!("the time {time}"),
-        Value::Array(_) => format!("the list {value}"),
-        Value::Table(_) => "a table".to_owned(),
-    }
 }
 
 /// The dotted paths of all keys in the text of the defaults.

@@ -7,7 +7,8 @@ use std::time::Duration;
 use ingest::collectors::scrape::{Action, Credentials, Group, Job, Rule, RuleText};
 use toml::{Table, Value};
 
-use super::layers::{Layers, Setting, Size, describe};
+use super::layers::{Layers, Setting, Size};
+use super::texts::describe;
 use crate::error_codes;
 
 /// Where the tables stand.

@@ -145,12 +145,18 @@ fn check_name(layers: &mut Layers, path: &str, name: &str) {
         && name.bytes().all(|byte| {
             byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_".contains(&byte)
         });
-    if !is_right {
-        layers.refuse(
-            &format!("{path}.topics"),
-            &format!("a section whose own name is 1 to {NAME_BYTES_MAX} of the characters a-z 0-9 - _ instead of `{name}`"),
-        );
-    }
+    let expected = if !is_right {
+        format!("1 to {NAME_BYTES_MAX} of the characters a-z 0-9 - _")
+    } else if layers.is_key(path) {
+        // As a variable of the environment may have it; in a file it is told before.
+        format!("no key of `[{SECTION}]`")
+    } else {
+        return;
+    };
+    layers.refuse(
+        &format!("{path}.topics"),
+        &format!("a section whose own name is {expected} instead of `{name}`"),
+    );
 }
 
 /// A source needs topics, and none of our own: what is written because of a record would be read as one more.

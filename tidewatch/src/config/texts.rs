@@ -1,5 +1,7 @@
 //! What texts in settings look like, and the words for it.
 
+use toml::Value;
+
 /// What a name in Kafka looks like.
 pub(super) const NAME: &str = "a name of 1 to 200 of the characters A-Z a-z 0-9 . _ -";
 
@@ -24,4 +26,17 @@ pub(super) fn are_brokers(brokers: &str) -> bool {
                 .rsplit_once(':')
                 .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
         })
+}
+
+/// A value, as a message shows it.
+pub(super) fn describe(value: &Value) -> String {
+    match value {
+        Value::String(text) => format!("the text \"{text}\""),
+        Value::Integer(number) => format!("the number {number}"),
+        Value::Float(number) => format!("the number {number}"),
+        Value::Boolean(flag) => format!("{flag}"),
+        Value::Datetime(time) => format!("the time {time}"),
+        Value::Array(_) => format!("the list {value}"),
+        Value::Table(_) => "a table".to_owned(),
+    }
 }

@@ -17,8 +17,8 @@ use super::problem::problem;
 pub(crate) const CARDINALITY_PATH: &str = "/api/v1/cardinality";
 /// Where a label is released.
 pub(crate) const RELEASE_PATH: &str = "/api/v1/cardinality/release";
-/// Longest body that is read.
-const BODY_BYTES_MAX: usize = 64 * 1024;
+/// Longest body that is read. 128 KiB: the longest names, each of their bytes escaped to six.
+const BODY_BYTES_MAX: usize = 128 * 1024;
 
 /// Which label to release.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

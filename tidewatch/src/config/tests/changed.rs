@@ -1,5 +1,7 @@
 //! Settings and the file of tokens, changed in any way: they are taken or refused, never the end of the program.
 
+use std::path::PathBuf;
+
 use super::super::template;
 use super::*;
 use crate::access::Registry;
@@ -29,8 +31,13 @@ fn seeds(texts: &[&str]) -> Vec<Vec<u8>> {
 
 #[test]
 fn changed_settings_are_taken_or_refused() {
-    let scrape = include_str!("../../../../fuzz/corpus/configuration/scrape");
-    let sections = include_str!("../../../../fuzz/corpus/configuration/sections");
+    let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/../fuzz/corpus/configuration");
+    let mut seeds: Vec<PathBuf> = std::fs::read_dir(corpus)
+        .unwrap()
+        .map(|file| file.unwrap().path())
+        .collect();
+    seeds.sort();
+    let seeds = seeds.iter().map(|path| std::fs::read(path).unwrap());
     let all: String = template()
         .lines()
         .map(|line| match line.strip_prefix('#') {
@@ -38,7 +45,7 @@ fn changed_settings_are_taken_or_refused() {
             _ => format!("{line}\n"),
         })
         .collect();
-    let seeds = seeds(&[scrape, sections, &all]);
+    let seeds: Vec<Vec<u8>> = seeds.chain([all.into_bytes()]).collect();
     let mut random = Random::from_environment(3);
     let mut taken = 0;
     for number in 0..FILES {

@@ -76,6 +76,14 @@ fn a_wrong_source_is_told_by_its_name_and_place() {
             "t.toml:1:16: `[sources.kafka.a]` is empty: expected its keys below it",
         ),
         (
+            "[sources.kafka.password]\ntopics = [\"t\"]\n",
+            "t.toml:1:1: `sources.kafka.password`: expected a value of this key, or a section of another name, one that is no key of `[sources.kafka]`, found a table",
+        ),
+        (
+            "[sources.kafka]\ntopics = { telegraf = \"t\" }\n",
+            "t.toml:2:10: `sources.kafka.topics`: expected a value of this key, or a section of another name, one that is no key of `[sources.kafka]`, found a table",
+        ),
+        (
             "[sources.kafka.a]\ntopics = [\"t\"]\nbrokers = \"b:1\"\nprotocol = \"sasl_plaintext\"\nmechanism = \"PLAIN\"\npassword = \"p\"\n",
             "the built-in defaults: `sources.kafka.a.username`: expected the name of a user, because `sources.kafka.a.protocol` has SASL, found the text \"\"",
         ),
@@ -86,6 +94,15 @@ fn a_wrong_source_is_told_by_its_name_and_place() {
     ] {
         check_problem(file, &[], expected);
     }
+}
+
+#[test]
+fn no_source_has_the_name_of_a_key_by_the_environment_either() {
+    check_problem(
+        "",
+        &[("TIDEWATCH__SOURCES__KAFKA__PASSWORD__TOPICS", "t")],
+        "environment variable TIDEWATCH__SOURCES__KAFKA__PASSWORD__TOPICS: `sources.kafka.password.topics`: expected a section whose own name is no key of `[sources.kafka]` instead of `password`, found another value (********)",
+    );
 }
 
 #[test]

@@ -1,0 +1,117 @@
+//! The corpus of the formats that are our own: written of real states (`TIDEWATCH_TEST_CAPTURE=1`), and each still read by the program of today.
+//! A corpus that is refused at its first bytes fuzzes nothing behind them.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::fs;
+
+use bytes::Bytes;
+use processors::{PartitionState, ProcessingConfig};
+use schemas::time::{MINUTE, Micros, SECOND};
+use schemas::{BatchBuilder, Checkpoint, Kind, Labels, Offset, SampleBatch};
+use tests::captured::keep_for_fuzzing;
+use tests::entries::packed_snapshot;
+
+/// 2026-09-28T00:00:00Z, microseconds.
+const START: Micros = 1_790_553_600 * SECOND;
+
+/// What `hosts` hosts report every ten seconds of a minute, each at a place of its own: the first `metrics` of a wave, a counter and a disk that fills.
+fn minute_of(hosts: u32, metrics: usize, minute: i64) -> SampleBatch {
+    let mut builder = BatchBuilder::default();
+    for host in 0..hosts {
+        let labels = Labels::try_new([("host.name", format!("web-{host}"))]).unwrap();
+        let labels = builder.label_set(&labels);
+        for step in 0..6 {
+            let seconds = minute * 60 + step * 10;
+            let time = START + seconds * SECOND;
+            let wave = (seconds as f64 / 300.0).sin() + f64::from(host) / 8.0;
+            let reported = [
+                ("system.cpu.utilization", Kind::Gauge, 0.5 + 0.25 * wave),
+                ("http_requests_total", Kind::Counter, seconds as f64),
+                (
+                    "disk.used_percent",
+                    Kind::Gauge,
+                    50.0 + seconds as f64 / 900.0,
+                ),
+            ];
+            for (metric, kind, value) in reported.into_iter().take(metrics) {
+                let metric = builder.metric(metric);
+                builder.push(metric, labels, kind, time, value);
+            }
+        }
+    }
+    builder.finish().unwrap()
+}
+
+/// The snapshot of a partition that so many hosts have written to for some minutes. Its last windows are open.
+fn snapshot_of(hosts: u32, metrics: usize, minutes: i64) -> Vec<u8> {
+    let mut state = PartitionState::new(ProcessingConfig::default());
+    for minute in 0..minutes {
+        let log_time = START + (minute + 1) * MINUTE;
+        state.step(
+            Offset(minute as u64),
+            log_time,
+            &minute_of(hosts, metrics, minute),
+        );
+    }
+    state.settle();
+    state.encode()
+}
+
+/// What stands behind the compression of a snapshot: the entry `snapshot` takes it as well.
+fn unpacked(snapshot: &[u8]) -> Vec<u8> {
+    zstd::stream::decode_all(&snapshot[24..]).unwrap()
+}
+
+/// Whether a snapshot is read in full, with what it has learned.
+fn is_of_today(snapshot: &[u8]) -> bool {
+    PartitionState::foreign_lessons(snapshot).is_none()
+        && PartitionState::decode(snapshot, ProcessingConfig::default()).is_ok()
+}
+
+#[test]
+fn the_corpus_of_our_own_formats_is_of_today() {
+    // A series of each kind, and a group of siblings; no more, since every series unpacks to five kilobytes of what is learned of it.
+    for (name, snapshot) in [
+        ("host", snapshot_of(1, 3, 12)),
+        ("siblings", snapshot_of(3, 1, 12)),
+    ] {
+        println!(
+            "{name}: {} bytes, {} unpacked",
+            snapshot.len(),
+            unpacked(&snapshot).len()
+        );
+        keep_for_fuzzing("snapshot", name, &snapshot);
+        keep_for_fuzzing(
+            "snapshot",
+            &format!("{name}_unpacked"),
+            &unpacked(&snapshot),
+        );
+    }
+    keep_for_fuzzing("record", "hosts", &minute_of(2, 3, 0).encode().unwrap());
+
+    type Reads = fn(&[u8]) -> bool;
+    let read: [(&str, &str, Reads); 4] = [
+        ("snapshot", "a file", is_of_today),
+        ("snapshot", "unpacked", |bytes| {
+            is_of_today(&packed_snapshot(bytes))
+        }),
+        ("record", "a record", |bytes| {
+            SampleBatch::decode(&Bytes::copy_from_slice(bytes)).is_ok()
+        }),
+        ("link", "a link", |bytes| Checkpoint::decode(bytes).is_ok()),
+    ];
+    for (entry, what, reads) in read {
+        let directory = tests::repository().join("fuzz/corpus").join(entry);
+        let files = fs::read_dir(&directory).unwrap();
+        let count = files
+            .filter(|file| reads(&fs::read(file.as_ref().unwrap().path()).unwrap()))
+            .count();
+        println!("{entry}: {count} read as {what}");
+        assert!(
+            count >= 2 || entry == "record" && count >= 1,
+            "{count} of {} are {what} of this version: write them anew as docs/testing.md says",
+            directory.display()
+        );
+    }
+}
