@@ -5,16 +5,28 @@ use schemas::{ErrorCode, Fault, HasCode, HasFault};
 use super::cardinality::Kept;
 use crate::error_codes;
 
-/// What the file of folded labels begins with.
-const FOLDED_HEAD: &str = "tidewatch-folded-labels 1 crc32=";
-/// What the file of known series begins with.
-const KNOWN_HEAD: &str = "tidewatch-known-series 1 crc32=";
+/// A file that outlives the process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum File {
+    FoldedLabels,
+    KnownSeries,
+}
+
+impl File {
+    /// What it begins with.
+    fn head(self) -> &'static str {
+        match self {
+            File::FoldedLabels => "tidewatch-folded-labels 1 crc32=",
+            File::KnownSeries => "tidewatch-known-series 1 crc32=",
+        }
+    }
+}
 
 /// Bytes that no admission saved.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("expected a file that begins with `{head}` and has that checksum, found {found}")]
+#[error("expected a file that begins with `{}` and has that checksum, found {found}", file.head())]
 pub struct Unreadable {
-    head: &'static str,
+    file: File,
     found: String,
 }
 
@@ -26,9 +38,9 @@ impl HasFault for Unreadable {
 
 impl HasCode for Unreadable {
     fn code(&self) -> &'static ErrorCode {
-        match self.head {
-            KNOWN_HEAD => &error_codes::KNOWN_SERIES,
-            _ => &error_codes::FOLDED_LABELS,
+        match self.file {
+            File::FoldedLabels => &error_codes::FOLDED_LABELS,
+            File::KnownSeries => &error_codes::KNOWN_SERIES,
         }
     }
 }
@@ -39,20 +51,20 @@ fn checksum(bytes: &[u8]) -> String {
     format!("{:08x}", crc.sum())
 }
 
-fn sealed(head: &str, body: &[u8]) -> Vec<u8> {
-    let mut file = format!("{head}{}\n", checksum(body)).into_bytes();
-    file.extend_from_slice(body);
-    file
+fn sealed(file: File, body: &[u8]) -> Vec<u8> {
+    let mut bytes = format!("{}{}\n", file.head(), checksum(body)).into_bytes();
+    bytes.extend_from_slice(body);
+    bytes
 }
 
 /// The body of a file, verified.
-fn opened<'a>(head: &'static str, file: &'a [u8]) -> Result<&'a [u8], Unreadable> {
-    let wrong = |found: String| Unreadable { head, found };
-    let end = file.iter().position(|byte| *byte == b'\n');
-    let end = end.ok_or_else(|| wrong(format!("{} bytes without a line", file.len())))?;
-    let (line, body) = (String::from_utf8_lossy(&file[..end]), &file[end + 1..]);
+fn opened(file: File, bytes: &[u8]) -> Result<&[u8], Unreadable> {
+    let wrong = |found: String| Unreadable { file, found };
+    let end = bytes.iter().position(|byte| *byte == b'\n');
+    let end = end.ok_or_else(|| wrong(format!("{} bytes without a line", bytes.len())))?;
+    let (line, body) = (String::from_utf8_lossy(&bytes[..end]), &bytes[end + 1..]);
     let told = line
-        .strip_prefix(head)
+        .strip_prefix(file.head())
         .ok_or_else(|| wrong(format!("`{line:.60}`")))?;
     let found = checksum(body);
     if told != found {
@@ -64,15 +76,16 @@ fn opened<'a>(head: &'static str, file: &'a [u8]) -> Result<&'a [u8], Unreadable
 pub(super) fn write(kept: &[Kept]) -> Vec<u8> {
     // Strings, numbers and lists can't fail to be written.
     let text = serde_json::to_vec(kept).unwrap_or_default();
-    let mut file = sealed(FOLDED_HEAD, &text);
-    file.push(b'\n');
-    file
+    let mut bytes = sealed(File::FoldedLabels, &text);
+    bytes.push(b'\n');
+    bytes
 }
 
-pub(super) fn read(file: &[u8]) -> Result<Vec<Kept>, Unreadable> {
-    let text = opened(FOLDED_HEAD, file.trim_ascii_end())?;
+pub(super) fn read(bytes: &[u8]) -> Result<Vec<Kept>, Unreadable> {
+    let file = File::FoldedLabels;
+    let text = opened(file, bytes.trim_ascii_end())?;
     serde_json::from_slice(text).map_err(|error| Unreadable {
-        head: FOLDED_HEAD,
+        file,
         found: error.to_string(),
     })
 }
@@ -82,18 +95,17 @@ pub(super) fn write_known(mut series: Vec<u64>) -> Vec<u8> {
     series.sort_unstable();
     series.dedup();
     let body: Vec<u8> = series.iter().flat_map(|id| id.to_le_bytes()).collect();
-    sealed(KNOWN_HEAD, &body)
+    sealed(File::KnownSeries, &body)
 }
 
 /// What [`write_known`] was given, ascending.
-pub(super) fn read_known(file: &[u8]) -> Result<Vec<u64>, Unreadable> {
-    let (numbers, rest) = opened(KNOWN_HEAD, file)?.as_chunks::<8>();
+pub(super) fn read_known(bytes: &[u8]) -> Result<Vec<u64>, Unreadable> {
+    let file = File::KnownSeries;
+    let (numbers, rest) = opened(file, bytes)?.as_chunks::<8>();
     let mut series: Vec<u64> = numbers.iter().map(|id| u64::from_le_bytes(*id)).collect();
     if !rest.is_empty() {
-        return Err(Unreadable {
-            head: KNOWN_HEAD,
-            found: format!("{} bytes behind the last number", rest.len()),
-        });
+        let found = format!("{} bytes behind the last number", rest.len());
+        return Err(Unreadable { file, found });
     }
     // As written; one made by hand does no harm.
     series.sort_unstable();
