@@ -29,7 +29,7 @@ impl Default for CheckpointPolicy {
     fn default() -> Self {
         CheckpointPolicy {
             interval: Duration::from_secs(30),
-            samples_max: 2_000_000,
+            samples_max: 4_000_000,
             snapshot_interval: Duration::from_secs(300),
             compaction_interval: Duration::from_secs(300),
             replaced_files_kept: Duration::from_secs(60),
