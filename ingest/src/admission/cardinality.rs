@@ -305,8 +305,7 @@ impl Cardinality {
                 }),
             };
             self.values += values.seen.len();
-            self.folded += 1;
-            self.labels.insert(
+            let before = self.labels.insert(
                 key(&one.metric, &one.label),
                 Label {
                     metric: one.metric.into(),
@@ -314,6 +313,11 @@ impl Cardinality {
                     values,
                 },
             );
+            match before {
+                None => self.folded += 1,
+                // A file of ours names each label once.
+                Some(before) => self.values -= before.values.seen.len(),
+            }
         }
     }
 }
