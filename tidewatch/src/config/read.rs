@@ -343,6 +343,13 @@ fn take_limits(layers: &mut Layers) -> ingest::http::Limits {
                 1,
                 SERIES_MAX,
             ),
+            series_first_max: take_count(layers, "limits.series_first_max", 0, SERIES_MAX),
+            sender_series_first_max: take_count(
+                layers,
+                "limits.sender.series_first_max",
+                0,
+                SERIES_MAX,
+            ),
             idle: micros(layers.take_if(
                 "limits.series_idle",
                 "a duration from \"1m\" to \"30d\"",
