@@ -240,6 +240,8 @@ pub struct SeriesLimits {
     pub idle: Micros,
     /// Different values of one label of one metric; further new ones are folded.
     pub values_max: usize,
+    /// The same of a label that names a resource, if that is more.
+    pub resource_values_max: usize,
 }
 
 impl Default for SeriesLimits {
@@ -256,6 +258,7 @@ impl Default for SeriesLimits {
             sender_series_first_max: 300_000,
             idle: HOUR,
             values_max: 50_000,
+            resource_values_max: 200_000,
         }
     }
 }
@@ -275,6 +278,7 @@ impl SeriesLimits {
             sender_series_first_max: usize::MAX,
             idle: HOUR,
             values_max: usize::MAX,
+            resource_values_max: usize::MAX,
         }
     }
 }

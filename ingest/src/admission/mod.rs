@@ -5,7 +5,7 @@
 //! ```
 //!
 //! A series that is active is let in as it is. Of a new one, each label is looked at: where a label of a metric has had more different values than
-//! `limits.values_max`, a further new one is stored as [`OTHER`], until the label is released. What is then still a new series must fit into the limits of
+//! `limits.values_max` (`limits.resource_values_max` if it names who speaks), a further new one is stored as [`OTHER`], until the label is released. What is then still a new series must fit into the limits of
 //! series, all senders' and its own sender's. Memory is bounded by these limits and by those of `cardinality.rs` and `places.rs`; what is refused leaves
 //! nothing behind. [The reasons](../../../docs/decisions/0026-new-values-are-folded-into-other.md).
 
@@ -23,7 +23,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use schemas::time::{MINUTE, Micros};
-use schemas::{Labels, SeriesId};
+use schemas::{Labels, Resource, SeriesId};
 
 use cardinality::{Cardinality, Verdict};
 use known::KnownSeries;
@@ -199,9 +199,14 @@ impl Admission {
         let mut folds: Vec<&str> = Vec::new();
         let mut begun: Vec<&str> = Vec::new();
         for (label, value) in labels.iter().filter(|(_, value)| *value != OTHER) {
+            // A host whose name were folded would be one with all further hosts.
+            let if_resource = || match Resource::of(labels).labels().get(label) {
+                Some(_) => self.limits.resource_values_max,
+                None => 0,
+            };
             match state.cardinality.judge(
                 (metric, label, value),
-                self.limits.values_max,
+                (self.limits.values_max, if_resource),
                 oldest,
                 &sender.name,
                 now,

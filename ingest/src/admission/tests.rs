@@ -113,6 +113,29 @@ fn new_values_beyond_the_budget_are_folded_and_every_sample_counts() {
 }
 
 #[test]
+fn a_label_that_names_a_resource_may_have_more_values() {
+    let admission = admission(SeriesLimits {
+        resource_values_max: 25,
+        ..limits()
+    });
+    let mut door = door(&admission);
+    let mut sent = |label: &'static str, other: Option<&'static str>| {
+        let samples: Vec<Sample<'_>> = (0..40)
+            .map(|number| {
+                let mut labels = vec![(label, format!("v{number}"))];
+                labels.extend(other.map(|other| (other, "x".to_owned())));
+                ("m", labels, NOW, 1.0)
+            })
+            .collect();
+        label_sets(&send(&mut door, "a", NOW, &samples).0).len()
+    };
+    assert_eq!(sent("user", None), 11);
+    assert_eq!(sent("host.name", None), 26);
+    // It names the resource only where nothing better does.
+    assert_eq!(sent("instance", Some("service.name")), 11);
+}
+
+#[test]
 fn what_is_sent_again_is_stored_at_the_same_places() {
     let time = NOW + 3 * SECOND;
     let all = users(0..300, time);

@@ -356,6 +356,7 @@ fn take_limits(layers: &mut Layers) -> ingest::http::Limits {
                 within(60_000, 30 * 86_400_000),
             )),
             values_max: take_count(layers, "limits.values_max", 1, 1_000_000),
+            resource_values_max: take_count(layers, "limits.resource_values_max", 1, 1_000_000),
         },
         ..ingest::http::Limits::default()
     }
