@@ -285,6 +285,7 @@ fn anomaly(id: &str, series: &Series, time: &str) -> Anomaly {
         upper: 2.0,
         raw_score: 8.0,
         score: 4.0,
+        alarm: true,
         direction: Direction::High,
         votes: vec![Vote {
             detector: "ewma".into(),
