@@ -269,7 +269,7 @@ async fn rollups_go_to_their_tables_and_come_back() {
     );
 }
 
-fn anomaly(id: &str, series: &Series, time: &str) -> Anomaly {
+pub(super) fn anomaly(id: &str, series: &Series, time: &str) -> Anomaly {
     Anomaly {
         event_id: id.into(),
         kind: AnomalyKind::LevelShift,
