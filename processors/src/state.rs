@@ -97,7 +97,7 @@ impl PartitionState {
         scored: impl FnMut(Scored),
     ) {
         self.advance(log_time);
-        self.look_for_silences();
+        self.look_for_silences(Silences::look);
         self.take(batch, scored);
         self.finish_record(offset);
     }
@@ -105,13 +105,16 @@ impl PartitionState {
     /// Steps over a record without samples: a tick, or one that went to the dead letters.
     pub fn step_empty(&mut self, offset: Offset, log_time: Micros, dead_letter: bool) {
         self.advance(log_time);
-        self.look_for_silences();
+        self.look_for_silences(Silences::look);
         self.pending.counts.dead_letters += u64::from(dead_letter);
         self.finish_record(offset);
     }
 
     /// Steps over the record that ends a history: as an empty one, but that what was not measured any more is not missing.
     pub fn step_end(&mut self, offset: Offset, log_time: Micros) {
+        // As if the last sample had a record of its own: how many share one decides nothing.
+        self.log_clock = self.log_clock.max(self.silences.heard());
+        self.look_for_silences(Silences::look_at_all);
         self.advance(log_time);
         self.finish_record(offset);
     }
@@ -128,7 +131,7 @@ impl PartitionState {
     }
 
     /// Tells of what the watermark shows to be missing.
-    fn look_for_silences(&mut self) {
+    fn look_for_silences(&mut self, look: fn(&mut Silences, &mut View<'_>, Micros)) {
         let watermark = self.watermark().0;
         if let Some(config) = &self.config.detection {
             let mut view = View {
@@ -140,7 +143,7 @@ impl PartitionState {
                 told: &mut self.pending.anomalies,
                 skipped: &mut self.pending.counts.skipped_alarms,
             };
-            self.silences.look(&mut view, watermark);
+            look(&mut self.silences, &mut view, watermark);
         }
     }
 
