@@ -327,6 +327,7 @@ fn resource_event(
         upper: expected,
         raw_score: silent_s,
         score: SCORE_OF_RESOURCE,
+        alarm: true,
         direction: Direction::Low,
         votes: vec![Vote {
             detector: "silence".to_owned(),

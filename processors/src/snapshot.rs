@@ -18,6 +18,7 @@ use schemas::{
 use serde::{Deserialize, Serialize};
 
 use crate::ProcessingConfig;
+use crate::alarm_budget::AlarmBudgets;
 use crate::calendar::SeriesCalendar;
 use crate::correlation::Correlation;
 use crate::error_codes;
@@ -37,7 +38,7 @@ const MAGIC: &[u8; 8] = b"TWSTATE\0";
 /// The version of [`Saved`] that is written and read. Raise it with each change of its form, and read the old form, too: nobody else can.
 const VERSION: u32 = 5;
 /// The version of [`Learned`] that is written and read. Raise it with each change of its form: an upgrade then learns it anew.
-const LEARNED_VERSION: u32 = 3;
+const LEARNED_VERSION: u32 = 4;
 /// The most bytes a snapshot may unpack to. 16 GiB: 2 million series with a minute of one-second samples stay below 8.
 const UNPACKED_BYTES_MAX: u64 = 16 << 30;
 /// Magic, versions, unpacked length.
@@ -98,6 +99,7 @@ struct Learned {
     detectors: Vec<SeriesDetectors>,
     rates: Vec<CounterRate>,
     correlation: Correlation,
+    alarm_budgets: AlarmBudgets,
     forests: ResourceForests,
     siblings: SavedGroups,
     silences: Silences,
@@ -167,6 +169,7 @@ impl PartitionState {
             detectors: self.per_series.detectors.clone(),
             rates: self.per_series.rates.clone(),
             correlation: self.correlation.clone(),
+            alarm_budgets: self.alarm_budgets.clone(),
             forests: self.forests.clone(),
             siblings: self.siblings.saved(),
             silences: self.silences.clone(),
@@ -330,6 +333,7 @@ impl PartitionState {
             open,
             levels: saved.levels,
             correlation: learned.correlation,
+            alarm_budgets: learned.alarm_budgets,
             forests: learned.forests,
             siblings,
             silences: learned.silences,

@@ -103,6 +103,7 @@ fn event(series: &Series, time: Micros, observation: &Observation, completeness:
         upper: observation.upper,
         raw_score: observation.raw_score,
         score: observation.score,
+        alarm: true,
         direction: observation.direction,
         votes: Vec::new(),
         trust: observation.trust,
