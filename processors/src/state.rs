@@ -101,7 +101,7 @@ impl PartitionState {
     ) {
         let told_before = self.pending.anomalies.len();
         self.advance(log_time);
-        self.look_for_silences();
+        self.look_for_silences(Silences::look);
         self.take(batch, scored);
         self.finish_record(offset, told_before);
     }
@@ -110,7 +110,7 @@ impl PartitionState {
     pub fn step_empty(&mut self, offset: Offset, log_time: Micros, dead_letter: bool) {
         let told_before = self.pending.anomalies.len();
         self.advance(log_time);
-        self.look_for_silences();
+        self.look_for_silences(Silences::look);
         self.pending.counts.dead_letters += u64::from(dead_letter);
         self.finish_record(offset, told_before);
     }
@@ -118,6 +118,9 @@ impl PartitionState {
     /// Steps over the record that ends a history: as an empty one, but that what was not measured any more is not missing.
     pub fn step_end(&mut self, offset: Offset, log_time: Micros) {
         let told_before = self.pending.anomalies.len();
+        // As if the last sample had a record of its own: how many share one decides nothing.
+        self.log_clock = self.log_clock.max(self.silences.heard());
+        self.look_for_silences(Silences::look_at_all);
         self.advance(log_time);
         self.finish_record(offset, told_before);
     }
@@ -140,7 +143,7 @@ impl PartitionState {
     }
 
     /// Tells of what the watermark shows to be missing.
-    fn look_for_silences(&mut self) {
+    fn look_for_silences(&mut self, look: fn(&mut Silences, &mut View<'_>, Micros)) {
         let watermark = self.watermark().0;
         if let Some(config) = &self.config.detection {
             let mut view = View {
@@ -152,7 +155,7 @@ impl PartitionState {
                 told: &mut self.pending.anomalies,
                 skipped: &mut self.pending.counts.skipped_alarms,
             };
-            self.silences.look(&mut view, watermark);
+            look(&mut self.silences, &mut view, watermark);
         }
     }
 

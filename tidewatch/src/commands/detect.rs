@@ -65,6 +65,11 @@ async fn detect(config: Config, args: DetectArgs) -> Result<(), CommandError> {
             "detection is turned off by the setting detection.enabled".to_owned(),
         ));
     }
+    let named = [
+        ("--output", args.output.as_deref()),
+        ("--events", args.events.as_deref()),
+    ];
+    args.history.keep_apart(args.calendar.as_deref(), &named)?;
     let output = args
         .output
         .as_deref()
@@ -109,11 +114,21 @@ async fn detect(config: Config, args: DetectArgs) -> Result<(), CommandError> {
     }
     let joined = |error| CommandError::surroundings(format!("judging the samples: {error}"));
     // Who steps knows better what broke than who makes records for it.
-    let Judged { told, skipped } = stepping.await.map_err(joined)??;
+    let Judged {
+        judged,
+        told,
+        skipped,
+    } = stepping.await.map_err(joined)??;
     making.await.map_err(joined)??;
     progress.end();
     if !args.quiet {
         eprintln!("{told} events in {samples} samples of {series} series");
+        if judged < samples {
+            eprintln!(
+                "{} samples were not judged: not finite, the first of a counter, or a second one of the same series and time",
+                samples - judged
+            );
+        }
         if skipped > 0 {
             eprintln!("{skipped} more were skipped because the calendar says so");
         }
@@ -130,8 +145,9 @@ fn make(
     RecordMaker::new(directory, 1, feed::RECORD_SAMPLES, records).run(samples)
 }
 
-/// How many events there were, and how many the calendar has kept back.
+/// How many samples were judged, how many events there were, and how many the calendar has kept back.
 struct Judged {
+    judged: u64,
     told: u64,
     skipped: u64,
 }
@@ -152,7 +168,7 @@ struct Stepping {
 impl Stepping {
     fn run(mut self) -> Result<Judged, CommandError> {
         let mut state = PartitionState::new(self.processing.clone());
-        let (mut scored, mut done, mut skipped) = (Vec::new(), 0, 0);
+        let (mut scored, mut done, mut judged, mut skipped) = (Vec::new(), 0, 0, 0);
         while let Some(made) = self.records.blocking_recv() {
             let batch = SampleBatch::decode(&made.record.value)
                 .map_err(|error| CommandError::of("reading a record again", error))?;
@@ -161,6 +177,7 @@ impl Stepping {
             if self.rows.is_some() {
                 self.hand_out(&scored)?;
             }
+            judged += scored.len() as u64;
             scored.clear();
             if self.settle(&mut state, &mut skipped)? == Reader::Left {
                 break;
@@ -172,6 +189,7 @@ impl Stepping {
         state.step_end(offset, self.seal_at);
         self.settle(&mut state, &mut skipped)?;
         Ok(Judged {
+            judged,
             told: self.events.finish()?,
             skipped,
         })
