@@ -1,7 +1,8 @@
 //! One sender brings a million new series within a minute: what that does to the program's memory, to honest senders, and to the next start.
 //!
 //! `cargo build --release --bin tidewatch && cargo bench -p benches --bench attack -- many` (a million series in labels that each stay below their limit)
-//! or `-- wide` (one label with a million values, which is folded) or `-- none` (no attack: what the same time does by itself). All settings are the defaults but that a token is asked for, since it names the sender.
+//! or `-- wide` (one label with a million values, which is folded) or `-- none` (no attack: what the same time does by itself); with `first` besides, the attack
+//! meets the first start, which knows of no series. All settings are the defaults but that a token is asked for, since it names the sender.
 //! Honest senders bring 1,000 series ten times a second; the program is killed by force before and after, and its start timed until it has caught up.
 
 #![allow(
@@ -32,7 +33,7 @@ const HOSTS: u64 = 100;
 
 fn main() {
     let asked = |name| std::env::args().any(|argument| argument == name);
-    let (wide, none) = (asked("wide"), asked("none"));
+    let (wide, none, first) = (asked("wide"), asked("none"), asked("first"));
     let directory = tempfile::tempdir().expect("a temporary directory");
     let directory = directory.path();
     let settings =
@@ -41,11 +42,13 @@ fn main() {
     let (honest, attacker) = (token(directory, "ingest"), token(directory, "ingest"));
     let asking = token(directory, "query");
 
-    let server = Server::start(directory);
-    let calm = watched(&server, &honest, || std::thread::sleep(CALM));
-    println!("honest senders before:  {calm}");
-    println!("peak before: {} MiB", peak_mb(&server.child));
-    let server = restarted(server, directory, &asking, "before");
+    let mut server = Server::start(directory);
+    if !first {
+        let calm = watched(&server, &honest, || std::thread::sleep(CALM));
+        println!("honest senders before:  {calm}");
+        println!("peak before: {} MiB", peak_mb(&server.child));
+        server = restarted(server, directory, &asking, "before");
+    }
 
     let mut told = [0; 2];
     let during = watched(&server, &honest, || match none {

@@ -31,7 +31,10 @@ pub use inspect::{BROKER_VERSION_MIN, BrokerVersion, Cluster, TopicSettingFault,
 pub use options::KafkaOptions;
 pub use security::{Certificate, HAS_TLS, Mechanism, Sasl, Secret, Security, Tls};
 
-use crate::{Bus, BusError, Membership, PartitionReader, Record, Retained, TopicSpec, check_sizes};
+use crate::{
+    Bus, BusError, HeaderName, Membership, PartitionReader, Record, Retained, TopicSpec,
+    check_sizes,
+};
 use appender::Appender;
 use group::KafkaMember;
 use reader::{KafkaReader, Readers};
@@ -81,11 +84,11 @@ impl KafkaBus {
 }
 
 /// The headers of a message, in order.
-fn headers(message: &BorrowedMessage<'_>) -> Vec<(String, Bytes)> {
+fn headers(message: &BorrowedMessage<'_>) -> Vec<(HeaderName, Bytes)> {
     let headers = message.headers().map(|headers| {
         headers
             .iter()
-            .map(|header| (header.key.to_owned(), copied(header.value)))
+            .map(|header| (header.key.to_owned().into(), copied(header.value)))
             .collect()
     });
     headers.unwrap_or_default()

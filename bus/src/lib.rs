@@ -3,6 +3,7 @@
 //! Two members keep one contract (`tests/bus_contract.rs` in the tests room runs it over both): [`embedded`] for one process, [`kafka`] for many.
 //! Everything that a broker tells by callback arrives here as a value.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use async_trait::async_trait;
@@ -52,6 +53,9 @@ pub(crate) fn check_sizes(topic: &str, records: &[Record]) -> Result<(), BusErro
     Ok(())
 }
 
+/// The name of a header: mostly one of ours, which costs no memory.
+pub type HeaderName = Cow<'static, str>;
+
 /// A record to append.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Record {
@@ -60,7 +64,7 @@ pub struct Record {
     /// Value, at most [`RECORD_BYTES_MAX`] bytes.
     pub value: Bytes,
     /// Headers, in order.
-    pub headers: Vec<(String, Bytes)>,
+    pub headers: Vec<(HeaderName, Bytes)>,
     /// Append time to record, milliseconds since 1970; `None` (the rule): the log's own clock. A topic whose times are the
     /// broker's (`LogAppendTime`) ignores it. For replay and tests, where the log clock is supplied.
     pub append_time_ms: Option<i64>,
@@ -78,7 +82,7 @@ pub struct LogRecord {
     /// Value.
     pub value: Bytes,
     /// Headers, in order.
-    pub headers: Vec<(String, Bytes)>,
+    pub headers: Vec<(HeaderName, Bytes)>,
 }
 
 impl LogRecord {

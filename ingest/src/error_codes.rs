@@ -78,7 +78,7 @@ schemas::error_codes! {
         expected: "The file `folded-labels` of the data directory, as an instance wrote it.",
         fix: "Look at the disk, which may be damaging other files, too. Nothing else has to be done; remove the file that was set aside.";
     KNOWN_SERIES = "TW-INGEST-020", "The file of known series can't be read",
-        means: "It was set aside, and the instance started without it, as if for the first time: in the first five minutes new series are not counted per minute.",
+        means: "It was set aside, and the instance started without it, as if for the first time: within five minutes so many more new series are let in as `limits.series_first_max` allows, and beyond these as in any minute.",
         expected: "The file `known-series` of the data directory, as an instance wrote it.",
         fix: "Look at the disk, which may be damaging other files, too. Nothing else has to be done; remove the file that was set aside.";
 }

@@ -289,7 +289,7 @@ impl<'a> PartitionTask<'a> {
         if self.last_record.elapsed() >= self.options.tick_interval {
             self.last_record = Instant::now();
             let header = (
-                topics::HEADER_FORMAT.to_owned(),
+                topics::HEADER_FORMAT.into(),
                 Bytes::from_static(topics::FORMAT_TICK),
             );
             let tick = Record {

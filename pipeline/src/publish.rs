@@ -89,7 +89,7 @@ fn event_record(
     value: Vec<u8>,
 ) -> Record {
     let header =
-        |name: &str, value: &str| (name.to_owned(), Bytes::copy_from_slice(value.as_bytes()));
+        |name: &'static str, value: &str| (name.into(), Bytes::copy_from_slice(value.as_bytes()));
     Record {
         key: Bytes::from(series.to_string()),
         value: Bytes::from(value),
@@ -115,7 +115,7 @@ pub(crate) async fn dead_letter(
 ) -> Result<(), BusError> {
     let topic = topics.dead_letters();
     let partitions = bus.partitions(&topic).await?.max(1);
-    let header = |name: &str, value: String| (name.to_owned(), Bytes::from(value));
+    let header = |name: &'static str, value: String| (name.into(), Bytes::from(value));
     let mut headers = vec![
         header(topics::HEADER_REASON, reason.to_owned()),
         header(topics::HEADER_SOURCE_TOPIC, topics.samples()),

@@ -100,7 +100,7 @@ impl PartitionState {
         scored: impl FnMut(Scored),
     ) {
         let told_before = self.pending.anomalies.len();
-        self.advance(log_time);
+        self.advance(offset, log_time);
         self.look_for_silences(Silences::look);
         self.take(batch, scored);
         self.finish_record(offset, told_before);
@@ -109,7 +109,7 @@ impl PartitionState {
     /// Steps over a record without samples: a tick, or one that went to the dead letters.
     pub fn step_empty(&mut self, offset: Offset, log_time: Micros, dead_letter: bool) {
         let told_before = self.pending.anomalies.len();
-        self.advance(log_time);
+        self.advance(offset, log_time);
         self.look_for_silences(Silences::look);
         self.pending.counts.dead_letters += u64::from(dead_letter);
         self.finish_record(offset, told_before);
@@ -121,7 +121,7 @@ impl PartitionState {
         // As if the last sample had a record of its own: how many share one decides nothing.
         self.log_clock = self.log_clock.max(self.silences.heard());
         self.look_for_silences(Silences::look_at_all);
-        self.advance(log_time);
+        self.advance(offset, log_time);
         self.finish_record(offset, told_before);
     }
 
@@ -159,8 +159,9 @@ impl PartitionState {
         }
     }
 
-    /// Moves the log clock (never back) and seals what the watermark passes.
-    fn advance(&mut self, log_time: Micros) {
+    /// Moves the log clock (never back) to that of the record at an offset, and seals what the watermark passes.
+    fn advance(&mut self, offset: Offset, log_time: Micros) {
+        let is_covered = offset.next() <= self.committed_until;
         if let Some(config) = &self.config.detection {
             self.silences.wake(config, self.log_clock, log_time);
         }
@@ -172,7 +173,7 @@ impl PartitionState {
                 break;
             }
             let window = entry.remove();
-            self.seal_levels_before(start);
+            self.seal_levels_before(start, is_covered);
             let folded = window.fold();
             self.watch_resources(start);
             if self.config.detection.is_some() {
@@ -185,14 +186,14 @@ impl PartitionState {
             for (series, time, value) in window.uncommitted() {
                 self.pending.sealed.push(series, time, value);
             }
-            self.emit(Resolution::TenSeconds, start, &folded);
+            self.emit(Resolution::TenSeconds, start, &folded, is_covered);
             for rollup in &folded {
                 self.levels[0].merge(start, rollup);
             }
         }
         if watermark > Watermark::START {
             self.watch_resources(watermark.0);
-            self.seal_levels_before(watermark.0);
+            self.seal_levels_before(watermark.0, is_covered);
         }
     }
 
@@ -220,7 +221,7 @@ impl PartitionState {
     }
 
     /// Seals each level whose open window ends at or before a time, finest first, handing its rollups to the next.
-    fn seal_levels_before(&mut self, time: Micros) {
+    fn seal_levels_before(&mut self, time: Micros, is_covered: bool) {
         for i in 0..self.levels.len() {
             if self.levels[i].end().is_none_or(|end| end > time) {
                 continue;
@@ -229,7 +230,7 @@ impl PartitionState {
             let Some((start, rollups)) = self.levels[i].seal() else {
                 continue;
             };
-            self.emit(resolution, start, &rollups);
+            self.emit(resolution, start, &rollups, is_covered);
             // The next level's open window holds this one: an earlier one was sealed when this one's first samples were merged.
             if let Some(next) = self.levels.get_mut(i + 1) {
                 for rollup in &rollups {
@@ -239,7 +240,17 @@ impl PartitionState {
         }
     }
 
-    fn emit(&mut self, resolution: Resolution, start: Micros, rollups: &[SealedRollup]) {
+    /// Hands out sealed rollups; those that a record covered by a checkpoint seals are out already, and would be dropped when it ends.
+    fn emit(
+        &mut self,
+        resolution: Resolution,
+        start: Micros,
+        rollups: &[SealedRollup],
+        is_covered: bool,
+    ) {
+        if is_covered {
+            return;
+        }
         let kinds = self.table.kinds();
         let interval_of = |sealed: &SealedRollup| match sealed.interval {
             INTERVAL_UNKNOWN => 0,

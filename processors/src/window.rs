@@ -61,14 +61,75 @@ impl SealedRollup {
     }
 }
 
+/// Series whose samples are found by themselves. 16: where a few have samples out of order, such as those that others are folded into, it is not all others
+/// that pay for it; where many have, as when a request is sent again, one pass over the window for all costs less than one for each.
+const SERIES_INDEXED_MAX: usize = 16;
+
+/// The position of a sample in its window, by its time and by what else is needed.
+type Positions<Key> = HashMap<Key, u32, foldhash::fast::RandomState>;
+
+/// Where samples are, as far as it was asked: built when the first of a series comes that is not newer than its latest.
+#[derive(Debug, Clone)]
+enum Index {
+    /// Those of some series.
+    Few(Vec<(u32, Positions<Micros>)>),
+    /// Those of all.
+    All(Positions<(u32, Micros)>),
+}
+
+impl Default for Index {
+    fn default() -> Self {
+        Index::Few(Vec::new())
+    }
+}
+
+impl Index {
+    /// Takes note of a sample of a series, if those of the series are kept.
+    fn note(&mut self, series: u32, time: Micros, position: u32) {
+        match self {
+            Index::Few(few) => {
+                if let Some((_, positions)) = few.iter_mut().find(|(of, _)| *of == series) {
+                    positions.insert(time, position);
+                }
+            }
+            Index::All(all) => {
+                all.insert((series, time), position);
+            }
+        }
+    }
+
+    /// The position of a sample among the rows that this is the index of.
+    fn find(&mut self, rows: &SampleRows, series: u32, time: Micros) -> Option<u32> {
+        let placed = || rows.series.iter().zip(&rows.time).zip(0..);
+        if let Index::Few(few) = self {
+            if let Some((_, positions)) = few.iter().find(|(of, _)| *of == series) {
+                return positions.get(&time).copied();
+            }
+            if few.len() < SERIES_INDEXED_MAX {
+                let own = placed().filter(|((of, _), _)| **of == series);
+                let positions: Positions<Micros> =
+                    own.map(|((_, time), position)| (*time, position)).collect();
+                let found = positions.get(&time).copied();
+                few.push((series, positions));
+                return found;
+            }
+            let all = placed().map(|((series, time), position)| ((*series, *time), position));
+            *self = Index::All(all.collect());
+        }
+        match self {
+            Index::Few(_) => None,
+            Index::All(all) => all.get(&(series, time)).copied(),
+        }
+    }
+}
+
 /// The samples of one 10 s window in log order, of all series.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct OpenWindow {
     rows: SampleRows,
     /// Per row: the sampling interval of its series when it came, as in [`SealedRollup::interval`].
     intervals: Vec<u32>,
-    /// Position by (series, time); built when the first sample comes that is not newer than its series' latest.
-    index: Option<HashMap<(u32, Micros), u32, foldhash::fast::RandomState>>,
+    index: Index,
     /// The first so many rows are covered by the last checkpoint.
     committed: usize,
 }
@@ -80,7 +141,7 @@ impl OpenWindow {
             committed: rows.len(),
             rows,
             intervals,
-            index: None,
+            index: Index::default(),
         }
     }
 
@@ -94,9 +155,7 @@ impl OpenWindow {
 
     /// Adds a sample that is newer than all of its series, with its series' sampling interval as known now.
     pub(crate) fn push(&mut self, series: u32, time: Micros, value: f64, interval: u32) {
-        if let Some(index) = &mut self.index {
-            index.insert((series, time), self.rows.len() as u32);
-        }
+        self.index.note(series, time, self.rows.len() as u32);
         self.rows.push(series, time, value);
         self.intervals.push(interval);
     }
@@ -109,22 +168,11 @@ impl OpenWindow {
         value: f64,
         interval: u32,
     ) -> Offered {
-        let rows = &self.rows;
-        let index = self.index.get_or_insert_with(|| {
-            rows.series
-                .iter()
-                .zip(&rows.time)
-                .enumerate()
-                .map(|(position, (series, time))| ((*series, *time), position as u32))
-                .collect()
-        });
-        let Some(position) = index
-            .get(&(series, time))
-            .map(|position| *position as usize)
-        else {
+        let Some(position) = self.index.find(&self.rows, series, time) else {
             self.push(series, time, value, interval);
             return Offered::New;
         };
+        let position = position as usize;
         let old = &mut self.rows.value[position];
         if old.to_bits() == value.to_bits() {
             return Offered::Duplicate;
@@ -190,5 +238,50 @@ impl OpenWindow {
             }
         }
         folded
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    /// Samples of some series at times that come twice and in no order: what becomes of each is what a map of all of them says, however many series there are.
+    #[test]
+    fn samples_out_of_order_are_found_whether_few_series_have_them_or_many() {
+        for disordered in [
+            1,
+            SERIES_INDEXED_MAX as u32,
+            SERIES_INDEXED_MAX as u32 + 1,
+            60,
+        ] {
+            let (mut window, mut model) = (OpenWindow::default(), BTreeMap::new());
+            // One more, whose samples come in order, in between.
+            for time in 0..40 {
+                window.push(1_000, time, 0.0, 1);
+                model.insert((1_000, time), 0.0);
+                for series in 0..disordered {
+                    let (time, value) = ((time * 17) % 23, (time / 30) as f64);
+                    let expected = match model.insert((series, time), value) {
+                        None => Offered::New,
+                        Some(old) if old == value => Offered::Duplicate,
+                        Some(_) => Offered::Replaced,
+                    };
+                    assert_eq!(window.offer(series, time, value, 1), expected);
+                }
+                let again = window.offer(1_000, time / 2, 0.0, 1);
+                assert_eq!(again, Offered::Duplicate);
+            }
+            let rows = window.rows();
+            let held =
+                (0..rows.len()).map(|row| ((rows.series[row], rows.time[row]), rows.value[row]));
+            assert_eq!(rows.len(), model.len());
+            assert_eq!(
+                held.collect::<BTreeMap<_, _>>(),
+                model,
+                "{disordered} series"
+            );
+        }
     }
 }

@@ -2,6 +2,7 @@
 //! `hostile_input` and the targets in `fuzz/`.
 
 use bytes::Bytes;
+use ingest::admission::{Admission, SeriesLimits};
 use ingest::collectors::scrape::{self, Exposition, read_groups, read_series};
 use ingest::door::{Batcher, TimeUnit};
 use ingest::foreign::{Format, Reading};
@@ -28,7 +29,7 @@ pub struct Entry {
 }
 
 /// All of them.
-pub const ENTRIES: [Entry; 16] = [
+pub const ENTRIES: [Entry; 18] = [
     entry("remote_write", |body| {
         decode(|door| drop(http::decode_remote_write(body, door)));
     }),
@@ -89,6 +90,25 @@ pub const ENTRIES: [Entry; 16] = [
             drop(PartitionState::decode(file, ProcessingConfig::default()));
         }
     }),
+    entry("known_series", |bytes| {
+        for file in [bytes, &sealed(KNOWN_SERIES, bytes)] {
+            let admission = Admission::new(SeriesLimits::default(), NOW);
+            if admission.restore_series(file).is_ok() {
+                // What was taken up is what the next start reads.
+                admission.keep_unsaved_series();
+                let saved = admission.unsaved_series().unwrap_or_default();
+                assert!(saved.is_empty() || admission.restore_series(&saved).is_ok());
+            }
+        }
+    }),
+    entry("folded_labels", |bytes| {
+        for file in [bytes, &sealed(FOLDED_LABELS, bytes)] {
+            let admission = Admission::new(SeriesLimits::default(), NOW);
+            if admission.restore(file).is_ok() {
+                release_all(&admission);
+            }
+        }
+    }),
     entry("calendar", |bytes| {
         let text = String::from_utf8_lossy(bytes);
         drop(analytics::calendar::Calendar::parse(&text, "Europe/Berlin"));
@@ -107,6 +127,33 @@ pub fn packed_snapshot(state: &[u8]) -> Vec<u8> {
     file.extend_from_slice(&(state.len() as u64).to_le_bytes());
     file.extend(zstd::bulk::compress(state, 1).unwrap_or_default());
     file
+}
+
+/// What the file of known series begins with, before its checksum.
+pub const KNOWN_SERIES: &str = "tidewatch-known-series 1 crc32=";
+/// What the file of folded labels begins with.
+pub const FOLDED_LABELS: &str = "tidewatch-folded-labels 1 crc32=";
+
+/// A file of the limits with this body: what stands behind a checksum, which no change of a whole file gets past.
+pub fn sealed(head: &str, body: &[u8]) -> Vec<u8> {
+    let mut crc = flate2::Crc::new();
+    crc.update(body);
+    let mut file = format!("{head}{:08x}\n", crc.sum()).into_bytes();
+    file.extend_from_slice(body);
+    file
+}
+
+/// Takes up again what an admission saves of its folded labels, and tells and releases each of them.
+fn release_all(admission: &Admission) {
+    admission.keep_unsaved();
+    let saved = admission.unsaved().unwrap_or_default();
+    let again = Admission::new(SeriesLimits::default(), NOW);
+    assert!(again.restore(&saved).is_ok());
+    for label in again.report().folded {
+        drop(label.event(again.values_max()));
+        assert!(again.release(&label.metric, &label.label));
+    }
+    assert_eq!(again.counts(), (0, 0));
 }
 
 /// Steps over a record that is appended at its latest time, and over one a day later, by which all of its windows have ended.

@@ -338,7 +338,7 @@ async fn append(
     value: Vec<u8>,
     format: &'static [u8],
 ) {
-    let headers = vec![(topics::HEADER_FORMAT.to_owned(), Bytes::from_static(format))];
+    let headers = vec![(topics::HEADER_FORMAT.into(), Bytes::from_static(format))];
     let record = Record {
         value: value.into(),
         headers,

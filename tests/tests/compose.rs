@@ -74,7 +74,7 @@ impl Client {
         let record = Record {
             key: hash.to_be_bytes().to_vec().into(),
             value: batch.finish().unwrap().encode().unwrap().into(),
-            headers: vec![(HEADER_FORMAT.to_owned(), FORMAT_BATCH.into())],
+            headers: vec![(HEADER_FORMAT.into(), FORMAT_BATCH.into())],
             append_time_ms: None,
         };
         let partition = partition_of(hash, PARTITIONS);

@@ -4,13 +4,17 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::fs;
+use std::sync::Arc;
 
 use bytes::Bytes;
+use ingest::admission::{Admission, SeriesLimits};
+use ingest::door::Batcher;
+use ingest::http::{LineOptions, LineUnit, decode_line_protocol};
 use processors::{PartitionState, ProcessingConfig};
 use schemas::time::{MINUTE, Micros, SECOND};
 use schemas::{BatchBuilder, Checkpoint, Kind, Labels, Offset, SampleBatch};
 use tests::captured::keep_for_fuzzing;
-use tests::entries::packed_snapshot;
+use tests::entries::{FOLDED_LABELS, KNOWN_SERIES, packed_snapshot, sealed};
 
 /// 2026-09-28T00:00:00Z, microseconds.
 const START: Micros = 1_790_553_600 * SECOND;
@@ -63,6 +67,42 @@ fn unpacked(snapshot: &[u8]) -> Vec<u8> {
     zstd::stream::decode_all(&snapshot[24..]).unwrap()
 }
 
+/// Has a door with these limits take lines of so many users, and answers what outlives the process: known series and folded labels.
+fn kept_of(users: usize, limits: SeriesLimits) -> (Vec<u8>, Vec<u8>) {
+    let admission = Arc::new(Admission::new(limits, START));
+    let mut door = Batcher::new(1, 1 << 20, 1_000).with_admission(Arc::clone(&admission));
+    let lines: String = (0..users)
+        .map(|user| format!("requests,host=web-1,user=u{user} total={user}i\n"))
+        .collect();
+    let (unit, now) = (LineUnit::Auto, START);
+    decode_line_protocol(lines.as_bytes(), LineOptions { unit, now }, &mut door).unwrap();
+    let known = admission.unsaved_series().unwrap();
+    (known, admission.unsaved().unwrap_or_default())
+}
+
+/// What stands behind the first line of a file.
+fn body(file: &[u8]) -> &[u8] {
+    let line = file.iter().position(|byte| *byte == b'\n').unwrap();
+    &file[line + 1..]
+}
+
+/// Whether a file of folded labels, or of known series, is taken up.
+fn is_taken_up(file: &[u8], take: fn(&Admission, &[u8]) -> bool) -> bool {
+    take(&Admission::new(SeriesLimits::default(), START), file)
+}
+
+fn knows(file: &[u8]) -> bool {
+    is_taken_up(file, |admission, file| {
+        admission.restore_series(file).is_ok()
+    })
+}
+
+fn folds(file: &[u8]) -> bool {
+    is_taken_up(file, |admission, file| {
+        admission.restore(file).is_ok() && admission.counts().1 > 0
+    })
+}
+
 /// Whether a snapshot is read in full, with what it has learned.
 fn is_of_today(snapshot: &[u8]) -> bool {
     PartitionState::foreign_lessons(snapshot).is_none()
@@ -89,19 +129,42 @@ fn the_corpus_of_our_own_formats_is_of_today() {
         );
     }
     keep_for_fuzzing("record", "hosts", &minute_of(2, 3, 0).encode().unwrap());
+    let narrow = SeriesLimits {
+        values_max: 3,
+        ..SeriesLimits::default()
+    };
+    let (known, _) = kept_of(12, SeriesLimits::default());
+    let (_, folded) = kept_of(12, narrow);
+    for (entry, name, file) in [
+        ("known_series", "users", &known[..]),
+        ("folded_labels", "user", folded.trim_ascii_end()),
+    ] {
+        keep_for_fuzzing(entry, name, file);
+        keep_for_fuzzing(entry, &format!("{name}_unsealed"), body(file));
+    }
 
     type Reads = fn(&[u8]) -> bool;
-    let read: [(&str, &str, Reads); 4] = [
-        ("snapshot", "a file", is_of_today),
-        ("snapshot", "unpacked", |bytes| {
+    let read: [(&str, &str, usize, Reads); 8] = [
+        ("snapshot", "a file", 2, is_of_today),
+        ("snapshot", "unpacked", 2, |bytes| {
             is_of_today(&packed_snapshot(bytes))
         }),
-        ("record", "a record", |bytes| {
+        ("record", "a record", 1, |bytes| {
             SampleBatch::decode(&Bytes::copy_from_slice(bytes)).is_ok()
         }),
-        ("link", "a link", |bytes| Checkpoint::decode(bytes).is_ok()),
+        ("link", "a link", 2, |bytes| {
+            Checkpoint::decode(bytes).is_ok()
+        }),
+        ("known_series", "a file", 1, knows),
+        ("known_series", "unsealed", 1, |bytes| {
+            knows(&sealed(KNOWN_SERIES, bytes))
+        }),
+        ("folded_labels", "a file", 1, folds),
+        ("folded_labels", "unsealed", 1, |bytes| {
+            folds(&sealed(FOLDED_LABELS, bytes))
+        }),
     ];
-    for (entry, what, reads) in read {
+    for (entry, what, least, reads) in read {
         let directory = tests::repository().join("fuzz/corpus").join(entry);
         let files = fs::read_dir(&directory).unwrap();
         let count = files
@@ -109,7 +172,7 @@ fn the_corpus_of_our_own_formats_is_of_today() {
             .count();
         println!("{entry}: {count} read as {what}");
         assert!(
-            count >= 2 || entry == "record" && count >= 1,
+            count >= least,
             "{count} of {} are {what} of this version: write them anew as docs/testing.md says",
             directory.display()
         );

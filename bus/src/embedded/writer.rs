@@ -131,8 +131,8 @@ impl Writer {
         }
     }
 
-    fn append(&mut self, appends: Vec<Append>) {
-        match self.write(&appends) {
+    fn append(&mut self, mut appends: Vec<Append>) {
+        match self.write(&mut appends) {
             Ok(offsets) => {
                 crash_point("append.before_answer");
                 let counters = &self.shared.counters;
@@ -199,7 +199,7 @@ impl Writer {
     }
 
     /// Writes and syncs appends, and tells their offsets.
-    fn write(&mut self, appends: &[Append]) -> Result<Vec<Vec<Offset>>, BusError> {
+    fn write(&mut self, appends: &mut [Append]) -> Result<Vec<Vec<Offset>>, BusError> {
         self.refuse_if_failed()?;
         let now_ms = (self.shared.options.clock)();
         let result = self.write_batch(appends, now_ms);
@@ -208,10 +208,10 @@ impl Writer {
 
     fn write_batch(
         &mut self,
-        appends: &[Append],
+        appends: &mut [Append],
         now_ms: i64,
     ) -> Result<Vec<Vec<Offset>>, BusError> {
-        for append in appends {
+        for append in appends.iter() {
             self.end_segment_if_due(&append.topic, now_ms)?;
         }
         let mut batch = self.shared.database.batch();
@@ -232,7 +232,7 @@ impl Writer {
             });
             let cursor = &mut cursors[append.partition as usize];
             let mut offsets = Vec::with_capacity(append.records.len());
-            for record in &append.records {
+            for record in &mut append.records {
                 let asked_ms = if topic.spec.log_append_time {
                     None
                 } else {

@@ -15,7 +15,7 @@ use rdkafka::{ClientConfig, Offset as KafkaOffset, TopicPartitionList};
 use super::client;
 use super::fault;
 use super::options::KafkaOptions;
-use crate::BusError;
+use crate::{BusError, HeaderName};
 
 /// What stands before a pattern of topics.
 const PATTERN: char = '^';
@@ -219,7 +219,7 @@ impl ForeignRecord<'_> {
     }
 
     /// Its headers, in order; one without a value is empty.
-    pub fn headers(&self) -> Vec<(String, Bytes)> {
+    pub fn headers(&self) -> Vec<(HeaderName, Bytes)> {
         super::headers(&self.0)
     }
 }

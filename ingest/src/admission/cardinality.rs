@@ -124,11 +124,12 @@ struct Label {
 }
 
 impl Cardinality {
-    /// What becomes of a value of a label of which `values_max` may be stored. Takes no note of it but of a label's beginning to fold.
+    /// What becomes of a value of a label of which `values_max` may be stored, or as many as `or_more` says, which is asked only then. Takes no note of it but of
+    /// a label's beginning to fold.
     pub(super) fn judge(
         &mut self,
         (metric, label, value): (&str, &str, &str),
-        values_max: usize,
+        (values_max, or_more): (usize, impl FnOnce() -> usize),
         oldest: u32,
         sender: &Arc<str>,
         now: Micros,
@@ -143,6 +144,10 @@ impl Cardinality {
         if values.folded.is_some() {
             return Verdict::Folds;
         }
+        if values.seen.len() < values_max {
+            return Verdict::Stays;
+        }
+        let values_max = values_max.max(or_more());
         if values.seen.len() < values_max {
             return Verdict::Stays;
         }
@@ -305,8 +310,7 @@ impl Cardinality {
                 }),
             };
             self.values += values.seen.len();
-            self.folded += 1;
-            self.labels.insert(
+            let before = self.labels.insert(
                 key(&one.metric, &one.label),
                 Label {
                     metric: one.metric.into(),
@@ -314,6 +318,11 @@ impl Cardinality {
                     values,
                 },
             );
+            match before {
+                None => self.folded += 1,
+                // A file of ours names each label once.
+                Some(before) => self.values -= before.values.seen.len(),
+            }
         }
     }
 }

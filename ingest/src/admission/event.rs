@@ -23,6 +23,8 @@ impl FoldedLabel {
             ("since", since.as_str()),
         ];
         let identity = Labels::try_new(identity).unwrap_or_else(|_| Labels::empty());
+        // Of a label that names a resource it had more.
+        let values_max = values_max.max(self.values);
         let (observed, most) = (self.values as f64 + 1.0, values_max.max(1) as f64);
         let score = (observed / most).max(1.01);
         let examples = self.examples.join("`, `");
@@ -61,7 +63,8 @@ impl FoldedLabel {
             related: Vec::new(),
             contributions: Vec::new(),
             explanation: format!(
-                "the label {reason}, and {} brought one more: further new ones are stored as `{OTHER}` until `tidewatch cardinality release {} {}`; limits.values_max is {values_max}",
+                "the label {reason}, and {} brought one more: further new ones are stored as `{OTHER}` until `tidewatch cardinality release {} {}`; it may have {values_max} \
+                 (`limits.values_max`, or `limits.resource_values_max` if it names a resource)",
                 self.sender, self.metric, self.label
             ),
         }

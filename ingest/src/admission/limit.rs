@@ -39,11 +39,15 @@ pub enum Limit {
     NewSeries,
     /// New series of one sender in a minute.
     SenderNewSeries,
+    /// New series of a first start, beside those of each minute.
+    FirstSeries,
+    /// The same of one sender.
+    SenderFirstSeries,
 }
 
 impl Limit {
     /// All of them.
-    pub const ALL: [Limit; 15] = [
+    pub const ALL: [Limit; 17] = [
         Limit::Body,
         Limit::Decompressed,
         Limit::Ratio,
@@ -59,6 +63,8 @@ impl Limit {
         Limit::SenderSeries,
         Limit::NewSeries,
         Limit::SenderNewSeries,
+        Limit::FirstSeries,
+        Limit::SenderFirstSeries,
     ];
 
     /// The setting that moves it.
@@ -79,6 +85,8 @@ impl Limit {
             Limit::SenderSeries => "limits.sender.series_max",
             Limit::NewSeries => "limits.series_new_max",
             Limit::SenderNewSeries => "limits.sender.series_new_max",
+            Limit::FirstSeries => "limits.series_first_max",
+            Limit::SenderFirstSeries => "limits.sender.series_first_max",
         }
     }
 
@@ -192,6 +200,17 @@ impl fmt::Display for Hit {
                 "a new series: {max} of {of} have begun within a minute, which is all that `{setting}` allows; known ones are taken, this one if it comes \
                  again in a minute"
             ),
+            Limit::FirstSeries => write!(
+                f,
+                "a new series: {max} have begun since this first start, which is all that `{setting}` allows, and as many as may in any minute, {found} \
+                 (`limits.series_new_max`); known ones are taken, this one if it comes again in a minute; raise the setting before a first start if more are to come at once"
+            ),
+            Limit::SenderFirstSeries => write!(
+                f,
+                "a new series: {max} of {of} have begun since this first start, which is all that `{setting}` allows, and as many as may in any minute, {found} \
+                 (`limits.sender.series_new_max`); known ones are taken, this one if it comes again in a minute; raise the setting before a first start if more are to \
+                 come at once"
+            ),
         }
     }
 }
@@ -213,10 +232,16 @@ pub struct SeriesLimits {
     pub series_new_max: usize,
     /// The same of one sender.
     pub sender_series_new_max: usize,
+    /// Series that may begin besides within five minutes of a start that knows of none, of all senders.
+    pub series_first_max: usize,
+    /// The same of one sender.
+    pub sender_series_first_max: usize,
     /// A series that was silent for so long is no longer active, microseconds; it counts as active for half of it at least.
     pub idle: Micros,
     /// Different values of one label of one metric; further new ones are folded.
     pub values_max: usize,
+    /// The same of a label that names a resource, if that is more.
+    pub resource_values_max: usize,
 }
 
 impl Default for SeriesLimits {
@@ -229,8 +254,11 @@ impl Default for SeriesLimits {
             sender_series_max: 1_000_000,
             series_new_max: 300_000,
             sender_series_new_max: 100_000,
+            series_first_max: 1_000_000,
+            sender_series_first_max: 300_000,
             idle: HOUR,
             values_max: 50_000,
+            resource_values_max: 200_000,
         }
     }
 }
@@ -246,8 +274,11 @@ impl SeriesLimits {
             sender_series_max: usize::MAX,
             series_new_max: usize::MAX,
             sender_series_new_max: usize::MAX,
+            series_first_max: usize::MAX,
+            sender_series_first_max: usize::MAX,
             idle: HOUR,
             values_max: usize::MAX,
+            resource_values_max: usize::MAX,
         }
     }
 }

@@ -5,7 +5,7 @@
 //! ```
 //!
 //! A series that is active is let in as it is. Of a new one, each label is looked at: where a label of a metric has had more different values than
-//! `limits.values_max`, a further new one is stored as [`OTHER`], until the label is released. What is then still a new series must fit into the limits of
+//! `limits.values_max` (`limits.resource_values_max` if it names who speaks), a further new one is stored as [`OTHER`], until the label is released. What is then still a new series must fit into the limits of
 //! series, all senders' and its own sender's. Memory is bounded by these limits and by those of `cardinality.rs` and `places.rs`; what is refused leaves
 //! nothing behind. [The reasons](../../../docs/decisions/0026-new-values-are-folded-into-other.md).
 
@@ -15,6 +15,7 @@ mod known;
 mod limit;
 mod places;
 mod register;
+mod report;
 mod saved;
 mod senders;
 
@@ -22,8 +23,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use schemas::time::{MINUTE, Micros};
-use schemas::{Labels, SeriesId};
-use serde::{Deserialize, Serialize};
+use schemas::{Labels, Resource, SeriesId};
 
 use cardinality::{Cardinality, Verdict};
 use known::KnownSeries;
@@ -33,6 +33,7 @@ use senders::Senders;
 
 pub use cardinality::{EXAMPLES, FoldedLabel, WideLabel};
 pub use limit::{Hit, Limit, SeriesLimits};
+pub use report::{AdmissionReport, SenderReport};
 pub use saved::Unreadable;
 pub use senders::Sender;
 pub(crate) use senders::{Load, take_up_to};
@@ -40,11 +41,9 @@ pub(crate) use senders::{Load, take_up_to};
 /// The value that stands for all further values of a folded label.
 pub const OTHER: &str = "__other__";
 
-/// How long after a start that knows of no series from before these may begin faster than the limits of new ones allow: then every series is new.
-/// 5 min: senders report at least once a minute. The limits of active series hold all the time.
+/// How long after a start that knows of no series from before more of them may begin than in other minutes: then every series is new.
+/// 5 min: senders report at least once a minute.
 const GRACE: Micros = 5 * MINUTE;
-/// Labels that a report names for their many values.
-const WIDEST: usize = 20;
 /// Labels that wait to be told while the log is away. 1,000: more are on no page that a person reads, and all are in `/readyz?verbose`.
 const NEWS_MAX: usize = 1_000;
 
@@ -61,32 +60,6 @@ pub(crate) enum Decision {
     },
     /// Its samples are refused.
     Refuse(Hit),
-}
-
-/// What an admission tells of itself.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AdmissionReport {
-    /// Series that are active.
-    pub active_series: usize,
-    /// Active series by who brought them first, the most first.
-    pub senders: Vec<SenderReport>,
-    /// The folded labels, the latest first.
-    pub folded: Vec<FoldedLabel>,
-    /// The labels with the most values.
-    pub widest: Vec<WideLabel>,
-    /// Samples that were stored with a folded label, since the start.
-    pub folded_samples: u64,
-    /// Values that could not be counted, since the start, because too many labels or values were.
-    pub untracked_values: u64,
-}
-
-/// A sender, as it is told.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SenderReport {
-    /// Its name.
-    pub sender: String,
-    /// Active series that it brought first.
-    pub active_series: usize,
 }
 
 /// Decides what is let in, for all senders of a process. Shared; asked rarely: a decision is remembered by who asked until something that it rests on has changed.
@@ -106,6 +79,8 @@ pub struct Admission {
     hits: [AtomicU64; Limit::ALL.len()],
     folded_samples: AtomicU64,
     state: Mutex<State>,
+    /// Apart, since it is asked for each folded sample.
+    places: Mutex<Places>,
 }
 
 #[derive(Debug, Default)]
@@ -113,7 +88,6 @@ struct State {
     register: Register,
     senders: Senders,
     cardinality: Cardinality,
-    places: Places,
     /// Halves of `idle` since the start.
     period: u32,
     begun: senders::Bucket,
@@ -142,11 +116,16 @@ impl Admission {
             hits: Default::default(),
             folded_samples: AtomicU64::new(0),
             state: Mutex::default(),
+            places: Mutex::default(),
         }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn places(&self) -> MutexGuard<'_, Places> {
+        self.places.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Decisions made in another epoch must be asked for anew.
@@ -220,9 +199,14 @@ impl Admission {
         let mut folds: Vec<&str> = Vec::new();
         let mut begun: Vec<&str> = Vec::new();
         for (label, value) in labels.iter().filter(|(_, value)| *value != OTHER) {
+            // A host whose name were folded would be one with all further hosts.
+            let if_resource = || match Resource::of(labels).labels().get(label) {
+                Some(_) => self.limits.resource_values_max,
+                None => 0,
+            };
             match state.cardinality.judge(
                 (metric, label, value),
-                self.limits.values_max,
+                (self.limits.values_max, if_resource),
                 oldest,
                 &sender.name,
                 now,
@@ -340,18 +324,28 @@ impl Admission {
         if active >= limits.series_max {
             return Some(Hit::new(Limit::Series, limits.series_max, active));
         }
-        let all_are_new = !state.known.is_told() && now - self.started < GRACE;
-        if !comes_back && !all_are_new {
+        if !comes_back {
+            let all_are_new = !state.known.is_told() && now - self.started < GRACE;
+            let (mine, ours) = match all_are_new {
+                true => (limits.sender_series_first_max, limits.series_first_max),
+                false => (0, 0),
+            };
             let max = limits.sender_series_new_max;
-            if !sender.begun.has_room(now, max) {
-                return Some(Hit::of(Limit::SenderNewSeries, max, max, of()));
+            if !sender.begun.has_room(now, max, mine) {
+                return Some(match all_are_new {
+                    true => Hit::of(Limit::SenderFirstSeries, mine, max, of()),
+                    false => Hit::of(Limit::SenderNewSeries, max, max, of()),
+                });
             }
             let max = limits.series_new_max;
-            if !state.begun.has_room(now, max) {
-                return Some(Hit::new(Limit::NewSeries, max, max));
+            if !state.begun.has_room(now, max, ours) {
+                return Some(match all_are_new {
+                    true => Hit::new(Limit::FirstSeries, ours, max),
+                    false => Hit::new(Limit::NewSeries, max, max),
+                });
             }
-            sender.begun.take();
-            state.begun.take();
+            sender.begun.take(mine);
+            state.begun.take(ours);
         }
         sender.series += 1;
         None
@@ -370,7 +364,7 @@ impl Admission {
     /// The time under which a sample of a folded series is stored (see `places.rs`), microseconds. Counts it.
     pub(crate) fn place(&self, folded: u64, original: u64, time: Micros) -> Micros {
         self.folded_samples.fetch_add(1, Ordering::Relaxed);
-        self.state().places.place(folded, original, time)
+        self.places().place(folded, original, time)
     }
 
     /// Lets new values of a label be stored as they are again, counted from none. Tells whether it was folded.
@@ -380,7 +374,7 @@ impl Admission {
         if released {
             state.changed = true;
             if state.cardinality.folded_count() == 0 {
-                state.places.clear();
+                self.places().clear();
             }
             drop(state);
             self.epoch.fetch_add(1, Ordering::Release);
@@ -404,29 +398,6 @@ impl Admission {
     /// How many different values a label of a metric may have.
     pub fn values_max(&self) -> usize {
         self.limits.values_max
-    }
-
-    /// What it tells of itself.
-    pub fn report(&self) -> AdmissionReport {
-        let state = self.state();
-        let mut senders: Vec<SenderReport> = state
-            .senders
-            .iter()
-            .filter(|place| place.series > 0)
-            .map(|place| SenderReport {
-                sender: place.load.name.to_string(),
-                active_series: place.series,
-            })
-            .collect();
-        senders.sort_by(|a, b| (b.active_series, &a.sender).cmp(&(a.active_series, &b.sender)));
-        AdmissionReport {
-            active_series: state.register.len(),
-            senders,
-            folded: state.cardinality.folded(),
-            widest: state.cardinality.widest(WIDEST),
-            folded_samples: self.folded_samples(),
-            untracked_values: state.cardinality.untracked,
-        }
     }
 
     /// Series that are active, and labels that are folded.

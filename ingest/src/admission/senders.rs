@@ -72,24 +72,34 @@ pub(crate) fn take_up_to(count: &AtomicUsize, amount: usize, max: usize) -> bool
         .is_ok()
 }
 
-/// Series that may begin: a minute's worth at once, and as much again in each minute.
+/// Series that may begin: a first start's worth once, then a minute's worth at once, and as much again in each minute.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Bucket {
+    /// Of what a first start allows.
+    first: usize,
     taken: f64,
     at: Micros,
 }
 
 impl Bucket {
-    /// Whether one may begin now, at so many per minute.
-    pub(super) fn has_room(&mut self, now: Micros, per_minute: usize) -> bool {
+    /// Whether one may begin now, at so many per minute and so many more at first.
+    pub(super) fn has_room(&mut self, now: Micros, per_minute: usize, at_first: usize) -> bool {
+        if self.first < at_first {
+            return true;
+        }
         let passed = (now - self.at).max(0) as f64 / MINUTE as f64;
         self.taken = (self.taken - passed * per_minute as f64).max(0.0);
         self.at = self.at.max(now);
         self.taken + 1.0 <= per_minute as f64
     }
 
-    pub(super) fn take(&mut self) {
-        self.taken += 1.0;
+    /// Takes the room of one.
+    pub(super) fn take(&mut self, at_first: usize) {
+        if self.first < at_first {
+            self.first += 1;
+        } else {
+            self.taken += 1.0;
+        }
     }
 }
 
@@ -179,16 +189,30 @@ impl Senders {
 mod tests {
     use super::*;
 
+    /// Whether one may begin, at three per minute; if so, it does.
+    fn begin_at(bucket: &mut Bucket, now: Micros, at_first: usize) -> bool {
+        let room = bucket.has_room(now, 3, at_first);
+        if room {
+            bucket.take(at_first);
+        }
+        room
+    }
+
+    #[test]
+    fn what_a_first_start_allows_comes_before_a_minutes_worth_and_once() {
+        let mut bucket = Bucket::default();
+        let start = 1_000 * MINUTE;
+        let begun = (0..20).filter(|_| begin_at(&mut bucket, start, 5)).count();
+        assert_eq!(begun, 8);
+        let later = start + 2 * MINUTE;
+        let begun = (0..20).filter(|_| begin_at(&mut bucket, later, 5)).count();
+        assert_eq!(begun, 3);
+    }
+
     #[test]
     fn a_bucket_holds_a_minute_and_fills_again() {
         let mut bucket = Bucket::default();
-        let mut begin = |now: Micros| {
-            let room = bucket.has_room(now, 3);
-            if room {
-                bucket.take();
-            }
-            room
-        };
+        let mut begin = |now: Micros| begin_at(&mut bucket, now, 0);
         let start = 1_000 * MINUTE;
         assert_eq!([begin(start), begin(start), begin(start)], [true; 3]);
         assert!(!begin(start));

@@ -113,6 +113,29 @@ fn new_values_beyond_the_budget_are_folded_and_every_sample_counts() {
 }
 
 #[test]
+fn a_label_that_names_a_resource_may_have_more_values() {
+    let admission = admission(SeriesLimits {
+        resource_values_max: 25,
+        ..limits()
+    });
+    let mut door = door(&admission);
+    let mut sent = |label: &'static str, other: Option<&'static str>| {
+        let samples: Vec<Sample<'_>> = (0..40)
+            .map(|number| {
+                let mut labels = vec![(label, format!("v{number}"))];
+                labels.extend(other.map(|other| (other, "x".to_owned())));
+                ("m", labels, NOW, 1.0)
+            })
+            .collect();
+        label_sets(&send(&mut door, "a", NOW, &samples).0).len()
+    };
+    assert_eq!(sent("user", None), 11);
+    assert_eq!(sent("host.name", None), 26);
+    // It names the resource only where nothing better does.
+    assert_eq!(sent("instance", Some("service.name")), 11);
+}
+
+#[test]
 fn what_is_sent_again_is_stored_at_the_same_places() {
     let time = NOW + 3 * SECOND;
     let all = users(0..300, time);
@@ -325,21 +348,52 @@ fn refused_series_leave_nothing_behind_and_silent_ones_make_room() {
 }
 
 #[test]
-fn right_after_a_first_start_every_series_is_new_and_none_is_too_fast() {
+fn right_after_a_first_start_more_series_may_begin_but_not_without_end() {
     let limits = SeriesLimits {
         sender_series_new_max: 5,
-        series_max: 100,
+        series_new_max: 8,
+        sender_series_first_max: 40,
+        series_first_max: 60,
         ..SeriesLimits::default()
     };
-    let admission = Arc::new(Admission::new(limits, NOW));
+    let start = || Arc::new(Admission::new(limits, NOW));
+    let admission = start();
     let mut door = door(&admission);
-    let at = |after: Micros| NOW + after;
-    assert_eq!(
-        send(&mut door, "a", at(MINUTE), &users(0..60, NOW)).0.len(),
-        60
+    let mut taken = |sender: &str, after: Micros, users: Vec<Sample<'static>>| {
+        let (rows, refused) = send(&mut door, sender, NOW + after, &users);
+        (rows.len(), refused.into_iter().next().unwrap_or_default())
+    };
+    let (count, told) = taken("a", SECOND, users(0..60, NOW));
+    assert_eq!(count, 45);
+    for part in [
+        "40 of a have begun since this first start",
+        "`limits.sender.series_first_max`",
+        "in any minute, 5",
+    ] {
+        assert!(told.contains(part), "{told}");
+    }
+    assert_eq!(admission.hits(Limit::SenderFirstSeries), 15);
+    // Others have room; what is left of all senders' is less than what is left of this one's.
+    let (count, told) = taken("b", SECOND, users(100..160, NOW));
+    assert_eq!(count, 23);
+    assert!(
+        told.contains("60 have begun") && told.contains("`limits.series_first_max`"),
+        "{told}"
     );
-    let (rows, refused) = send(&mut door, "a", at(6 * MINUTE), &users(60..80, NOW));
-    assert_eq!((rows.len(), refused.len()), (5, 15));
+    // The next minute is as any other, and so is all that comes after five.
+    assert_eq!(taken("a", SECOND + MINUTE, users(60..80, NOW)).0, 5);
+    let (count, told) = taken("c", 6 * MINUTE, users(200..220, NOW));
+    assert_eq!(count, 5);
+    assert!(told.contains("`limits.sender.series_new_max`"), "{told}");
+
+    let late = start();
+    let (rows, _) = send(
+        &mut self::door(&late),
+        "a",
+        NOW + 6 * MINUTE,
+        &users(0..60, NOW),
+    );
+    assert_eq!(rows.len(), 5, "five minutes are over");
 }
 
 #[test]

@@ -438,7 +438,7 @@ impl Batcher {
                 record: bus::Record {
                     key: Bytes::copy_from_slice(&batch.resource_hash.to_be_bytes()),
                     value: value.into(),
-                    headers: vec![(HEADER_FORMAT.to_owned(), Bytes::from_static(FORMAT_BATCH))],
+                    headers: vec![(HEADER_FORMAT.into(), Bytes::from_static(FORMAT_BATCH))],
                     append_time_ms: None,
                 },
                 samples,

@@ -48,7 +48,7 @@ fn a_record_goes_to_the_partition_of_its_resource_and_bears_its_hash() {
     for record in &records {
         assert_eq!(
             record.record.headers,
-            [(HEADER_FORMAT.to_owned(), FORMAT_BATCH.into())]
+            [(HEADER_FORMAT.into(), FORMAT_BATCH.into())]
         );
         let batch = schemas::SampleBatch::decode(&record.record.value).unwrap();
         let hashes: Vec<u64> = batch

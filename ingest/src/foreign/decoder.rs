@@ -1,5 +1,6 @@
 //! From records of foreign topics to records of our own: samples in batches, and dead letters for what could not be taken. Decides, and appends nothing.
 
+use bus::HeaderName;
 use bytes::Bytes;
 use schemas::topics::HEADER_SOURCE_TOPIC;
 use schemas::{HasCode, Micros};
@@ -25,7 +26,7 @@ pub(super) trait SourceRecord {
     /// `None` for a tombstone.
     fn value(&self) -> Option<&[u8]>;
     fn key(&self) -> Bytes;
-    fn headers(&self) -> Vec<(String, Bytes)>;
+    fn headers(&self) -> Vec<(HeaderName, Bytes)>;
 }
 
 impl SourceRecord for bus::kafka::ForeignRecord<'_> {
@@ -53,7 +54,7 @@ impl SourceRecord for bus::kafka::ForeignRecord<'_> {
         self.key()
     }
 
-    fn headers(&self) -> Vec<(String, Bytes)> {
+    fn headers(&self) -> Vec<(HeaderName, Bytes)> {
         self.headers()
     }
 }
@@ -85,7 +86,7 @@ impl SourceRecord for StoredLetter {
         self.record.key.clone()
     }
 
-    fn headers(&self) -> Vec<(String, Bytes)> {
+    fn headers(&self) -> Vec<(HeaderName, Bytes)> {
         self.foreign_headers().cloned().collect()
     }
 }

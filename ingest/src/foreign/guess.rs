@@ -19,6 +19,9 @@ const HEAD_BYTES: usize = 4096;
 /// Schema registries count from 1; bytes that claim a larger number are taken for something else.
 const SCHEMA_ID_MAX: u32 = 1 << 24;
 
+/// The first byte of a request of OpenTelemetry: field 1, bytes.
+const REQUEST_TAG: u8 = 0x0a;
+
 /// First bytes that tell a container.
 const CONTAINERS: [(&[u8], &str); 6] = [
     (
@@ -85,10 +88,13 @@ pub(super) fn guess(value: &[u8], configured: Format, now: Micros) -> Guess {
     }
     if value.len() <= TRIAL_BYTES_MAX {
         let is_json = matches!(value.trim_ascii_start().first(), Some(b'{' | b'['));
-        let mut others = Format::ALL.into_iter().filter(|other| {
-            // No JSON begins otherwise: it needs no trial.
-            *other != configured && (is_json || !other.is_json())
-        });
+        // What begins otherwise needs no trial: no JSON does, and of OpenTelemetry's protobuf, whose requests have one field, nothing that a client sends.
+        let may_be = |other: Format| match other {
+            Format::OtlpProto => value.first() == Some(&REQUEST_TAG),
+            other => is_json || !other.is_json(),
+        };
+        let is_other = |other: &Format| *other != configured && may_be(*other);
+        let mut others = Format::ALL.into_iter().filter(is_other);
         let mut door = Batcher::new(1, 0, TRIAL_SAMPLES_MAX);
         if let Some(format) = others.find(|format| reads(*format, value, now, &mut door)) {
             return format.into();
@@ -174,7 +180,7 @@ fn text(head: &[u8]) -> Guess {
 }
 
 fn binary(value: &[u8], holds: &dyn Fn(&str) -> bool) -> Guess {
-    let Some(length) = value.strip_prefix(&[0x0a]).and_then(announced) else {
+    let Some(length) = value.strip_prefix(&[REQUEST_TAG]).and_then(announced) else {
         return words("binary data");
     };
     if length > value.len() {

@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write as _};
 
-use bus::{ENVELOPE_BYTES_MAX, LogRecord, RECORD_BYTES_MAX, Record};
+use bus::{ENVELOPE_BYTES_MAX, HeaderName, LogRecord, RECORD_BYTES_MAX, Record};
 use bytes::Bytes;
 use schemas::ErrorCode;
 use schemas::topics::{
@@ -57,9 +57,9 @@ impl Trouble {
         origin: &Origin<'_>,
         key: Bytes,
         value: &[u8],
-        foreign: Vec<(String, Bytes)>,
+        foreign: Vec<(HeaderName, Bytes)>,
     ) -> Record {
-        let mut own = OwnHeaders::default();
+        let mut own = OwnHeaders::with_room();
         own.add(HEADER_REASON, self);
         own.cut(REASON_BYTES_MAX);
         own.add(HEADER_ERROR_CODE, &self.code.id);
@@ -102,7 +102,6 @@ impl Trouble {
 }
 
 /// Headers whose values share one buffer: a topic of nothing but garbage makes as many letters as it has records.
-#[derive(Default)]
 struct OwnHeaders {
     text: String,
     /// Names, and where in the text their values end.
@@ -110,6 +109,14 @@ struct OwnHeaders {
 }
 
 impl OwnHeaders {
+    /// With room for what most letters say.
+    fn with_room() -> Self {
+        OwnHeaders {
+            text: String::with_capacity(384),
+            ends: Vec::with_capacity(10),
+        }
+    }
+
     fn add(&mut self, name: &'static str, value: &dyn fmt::Display) {
         // A string takes whatever is written; only a `Display` of its own could fail, and ours don't.
         let _ = write!(self.text, "{value}");
@@ -125,10 +132,10 @@ impl OwnHeaders {
         }
     }
 
-    fn finish(self, headers: &mut Vec<(String, Bytes)>) {
+    fn finish(self, headers: &mut Vec<(HeaderName, Bytes)>) {
         let (text, mut begin) = (Bytes::from(self.text), 0);
         for (name, end) in self.ends {
-            headers.push((name.to_owned(), text.slice(begin..end)));
+            headers.push((name.into(), text.slice(begin..end)));
             begin = end;
         }
     }
@@ -204,7 +211,7 @@ pub(super) fn replay_note(ids: &[LetterId], format: Format) -> Record {
     let name = Bytes::from_static(format.name().as_bytes());
     Record {
         value: Bytes::from(text),
-        headers: vec![(HEADER_REPLAYED_AS.to_owned(), name)],
+        headers: vec![(HEADER_REPLAYED_AS.into(), name)],
         ..Record::default()
     }
 }
@@ -266,7 +273,7 @@ impl StoredLetter {
     }
 
     /// The headers that its sender gave it, in order.
-    pub fn foreign_headers(&self) -> impl Iterator<Item = &(String, Bytes)> {
+    pub fn foreign_headers(&self) -> impl Iterator<Item = &(HeaderName, Bytes)> {
         let headers = self.record.headers.iter();
         headers.filter(|(name, _)| !name.starts_with(HEADER_PREFIX))
     }
@@ -315,9 +322,9 @@ mod tests {
     #[test]
     fn a_letter_is_read_as_it_was_written() {
         let foreign = vec![
-            ("traceparent".to_owned(), Bytes::from_static(b"00-1")),
+            ("traceparent".into(), Bytes::from_static(b"00-1")),
             // One who reads our dead letters as a source of their own.
-            (HEADER_REASON.to_owned(), Bytes::from_static(b"another")),
+            (HEADER_REASON.into(), Bytes::from_static(b"another")),
         ];
         let record = trouble().letter(&origin(Some(99)), Bytes::from_static(b"k"), b"{}", foreign);
         let letter = stored(record);
@@ -340,18 +347,15 @@ mod tests {
             (&letter.record.key[..], &letter.record.value[..]),
             (&b"k"[..], &b"{}"[..])
         );
-        let names: Vec<&str> = letter
-            .foreign_headers()
-            .map(|(name, _)| name.as_str())
-            .collect();
+        let names: Vec<&str> = letter.foreign_headers().map(|(name, _)| &**name).collect();
         assert_eq!(names, ["traceparent"]);
     }
 
     #[test]
     fn what_no_log_takes_is_cut_and_told() {
         let foreign = vec![
-            ("large".to_owned(), Bytes::from(vec![0; ENVELOPE_BYTES_MAX])),
-            ("small".to_owned(), Bytes::from_static(b"1")),
+            ("large".into(), Bytes::from(vec![0; ENVELOPE_BYTES_MAX])),
+            ("small".into(), Bytes::from_static(b"1")),
         ];
         let trouble = Trouble {
             message: "é".repeat(5_000),
@@ -368,10 +372,7 @@ mod tests {
         assert!(envelope + record.key.len() <= ENVELOPE_BYTES_MAX);
         assert_eq!(record.value.len(), RECORD_BYTES_MAX);
         let letter = stored(record);
-        let kept: Vec<&str> = letter
-            .foreign_headers()
-            .map(|(name, _)| name.as_str())
-            .collect();
+        let kept: Vec<&str> = letter.foreign_headers().map(|(name, _)| &**name).collect();
         assert_eq!(kept, ["small"]);
         assert_eq!(letter.value_bytes_lost(), Some(value.len() as u64));
         assert!(letter.reason().ends_with('…') && letter.reason().len() < 2100);

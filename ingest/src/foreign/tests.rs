@@ -1,5 +1,6 @@
 //! Tests of foreign records: what is taken of good, bad and half good ones among each other, and what bad ones look like.
 
+use bus::HeaderName;
 use bytes::Bytes;
 use rstest::rstest;
 use serde_json::json;
@@ -60,8 +61,8 @@ impl SourceRecord for Given {
         Bytes::from_static(b"key")
     }
 
-    fn headers(&self) -> Vec<(String, Bytes)> {
-        vec![("h".to_owned(), Bytes::from_static(b"1"))]
+    fn headers(&self) -> Vec<(HeaderName, Bytes)> {
+        vec![("h".into(), Bytes::from_static(b"1"))]
     }
 }
 

@@ -20,6 +20,9 @@ use super::{HotRows, Retention, StoreError, columns, names};
 pub(super) const BLOCKS_MAX: usize = 8;
 /// Series whose names are known to be stored. 1,048,576 × 24 bytes; past it the list starts anew, which costs writes, not correctness.
 const KNOWN_SERIES_MAX: usize = 1 << 20;
+/// Bytes of names that wait to become a table. 8 MiB, some 80,000 names: what waits is put back one by one by the next start if the process is killed, and
+/// smaller tables are merged more often.
+const NAMES_WAITING_MAX: u64 = 8 << 20;
 /// Entries removed at a time by `AggregateStore::expire`.
 const EXPIRED_AT_ONCE: usize = 10_000;
 
@@ -110,7 +113,8 @@ impl Inner {
                 .with_kv_separation(Some(KvSeparationOptions::default()))
         };
         let blocks = database.keyspace("blocks", separated)?;
-        let series = database.keyspace("series", KeyspaceCreateOptions::default)?;
+        let names = || KeyspaceCreateOptions::default().max_memtable_size(NAMES_WAITING_MAX);
+        let series = database.keyspace("series", names)?;
         Ok(Inner {
             database,
             blocks,
@@ -331,7 +335,8 @@ impl Inner {
         Ok(removed)
     }
 
-    /// Forgets the names that no kept row can need.
+    /// Forgets the names that no kept row can need. The first time since the start it also learns which were confirmed lately, by the same pass: to look them up
+    /// one by one, as their series come again, costs twice as much.
     fn expire_names(&self, now: Micros) -> Result<(), StoreError> {
         let longest = Resolution::ALL
             .map(|resolution| self.retention.of(resolution))
@@ -339,18 +344,29 @@ impl Inner {
             .max()
             .unwrap_or(0);
         let before = names::day(now.saturating_sub(longest));
-        if self.names_expired.swap(before, Ordering::Relaxed) == before {
+        let last = self.names_expired.swap(before, Ordering::Relaxed);
+        if last == before {
             return Ok(());
         }
+        let lately = match last {
+            0 => names::day(now).saturating_sub(1),
+            _ => u32::MAX,
+        };
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let mut batch = self.database.batch().durability(Some(PersistMode::Buffer));
         for entry in self.series.iter() {
             let (key, value) = entry.into_inner()?;
-            if names::confirmed_day(&value).is_some_and(|day| day < before) {
-                if let Ok(id) = <[u8; 16]>::try_from(&*key) {
-                    known.remove(&u128::from_be_bytes(id));
-                }
+            let (Some(day), Ok(id)) = (
+                names::confirmed_day(&value),
+                <[u8; 16]>::try_from(&*key).map(u128::from_be_bytes),
+            ) else {
+                continue;
+            };
+            if day < before {
+                known.remove(&id);
                 batch.remove(&self.series, key);
+            } else if day >= lately && known.len() < KNOWN_SERIES_MAX {
+                known.insert(id, day);
             }
         }
         Ok(batch.commit()?)

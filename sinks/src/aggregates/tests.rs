@@ -235,6 +235,36 @@ async fn many_revisions_become_one_block_and_keep_the_guard() {
     );
 }
 
+/// A start learns the names of late in one pass, so that none of them is looked up when its series comes again; of old ones it takes no note.
+#[tokio::test]
+async fn names_of_late_are_known_after_the_first_tidying_up() {
+    let keep = tempfile::tempdir().unwrap();
+    let directory = directory();
+    let now = START + 800 * DAY;
+    let days = [(0, 5), (1, 0), (2, 1)];
+    {
+        let store = AggregateStore::open(keep.path(), Retention::default()).unwrap();
+        for (series, days_ago) in days {
+            let rows = [row(series, now - days_ago * DAY, 1.0, 0)];
+            store
+                .put(0, &directory, &rows, NextOffset(1))
+                .await
+                .unwrap();
+        }
+        store.sync().await.unwrap();
+    }
+    let store = AggregateStore::open(keep.path(), Retention::default()).unwrap();
+    store.expire(now).await.unwrap();
+    let inner = store.shared.open().unwrap();
+    let known = inner.known.lock().unwrap().clone();
+    let expected = days[1..].iter().map(|(series, days_ago)| {
+        let id = directory.get(*series as usize).unwrap().id.0;
+        (id, names::day(now - days_ago * DAY))
+    });
+    assert_eq!(known, expected.collect());
+    assert_eq!(inner.series.iter().count(), 3);
+}
+
 /// What a failed write leads to, told by a work that fails as one: the database's own failures need a broken disk (`full_disk` has one).
 #[tokio::test]
 async fn a_store_that_failed_is_opened_anew_by_the_next_use() {

@@ -213,6 +213,11 @@ impl Config {
                 series.series_new_max,
                 "series_new_max",
             ),
+            (
+                series.sender_series_first_max,
+                series.series_first_max,
+                "series_first_max",
+            ),
         ] {
             let (mine, all) = (format!("limits.sender.{key}"), format!("limits.{key}"));
             doubt(

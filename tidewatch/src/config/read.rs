@@ -343,12 +343,20 @@ fn take_limits(layers: &mut Layers) -> ingest::http::Limits {
                 1,
                 SERIES_MAX,
             ),
+            series_first_max: take_count(layers, "limits.series_first_max", 0, SERIES_MAX),
+            sender_series_first_max: take_count(
+                layers,
+                "limits.sender.series_first_max",
+                0,
+                SERIES_MAX,
+            ),
             idle: micros(layers.take_if(
                 "limits.series_idle",
                 "a duration from \"1m\" to \"30d\"",
                 within(60_000, 30 * 86_400_000),
             )),
             values_max: take_count(layers, "limits.values_max", 1, 1_000_000),
+            resource_values_max: take_count(layers, "limits.resource_values_max", 1, 1_000_000),
         },
         ..ingest::http::Limits::default()
     }

@@ -116,7 +116,7 @@ impl Feed<'_> {
     /// Moves the clock of every partition that got samples, so that all their windows up to then are sealed.
     pub(super) async fn seal(&self, begun: &[u64], at: Micros) -> Result<(), CommandError> {
         let header = (
-            topics::HEADER_FORMAT.to_owned(),
+            topics::HEADER_FORMAT.into(),
             Bytes::from_static(topics::FORMAT_END),
         );
         let tick = Record {
@@ -302,7 +302,7 @@ impl RecordMaker {
             key: Bytes::copy_from_slice(&open.resource_hash.to_be_bytes()),
             value: value.into(),
             headers: vec![(
-                topics::HEADER_FORMAT.to_owned(),
+                topics::HEADER_FORMAT.into(),
                 Bytes::from_static(topics::FORMAT_BATCH),
             )],
             append_time_ms: Some(millis(open.first_time)),

@@ -125,7 +125,7 @@ impl Letters {
 fn headers(letter: &StoredLetter) -> String {
     let pairs = letter.foreign_headers();
     let pairs: Vec<_> = pairs
-        .map(|(name, value)| [name.as_str().into(), String::from_utf8_lossy(value)])
+        .map(|(name, value)| [(**name).into(), String::from_utf8_lossy(value)])
         .collect();
     serde_json::json!(pairs).to_string()
 }
@@ -150,7 +150,7 @@ mod tests {
             value: Bytes::from_static(value),
             headers: headers
                 .iter()
-                .map(|(name, value)| ((*name).to_owned(), Bytes::from((*value).to_owned())))
+                .map(|(name, value)| ((*name).to_owned().into(), Bytes::from((*value).to_owned())))
                 .collect(),
         };
         Stored::read(2, record)
