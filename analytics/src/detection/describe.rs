@@ -7,7 +7,7 @@ use super::level::Levels;
 use super::season::{Season, Seasonal};
 use super::{
     Detector, DetectorConfig, DetectorVote, Observation, SCORE_MAX, SeriesDetectors, TAILS,
-    VALUE_MAX,
+    VALUE_MAX, hour_mean_floor,
 };
 
 impl SeriesDetectors {
@@ -104,7 +104,11 @@ impl SeriesDetectors {
                     continue;
                 }
             };
-            let half_width = f64::from(self.tails[index].quantile(floor));
+            let least = match vote.detector {
+                Detector::HourMean => hour_mean_floor(observation.season) * floor,
+                _ => floor,
+            };
+            let half_width = f64::from(self.tails[index].quantile(least));
             (vote.expected, vote.lower, vote.upper) =
                 (expected, expected - half_width, expected + half_width);
         }

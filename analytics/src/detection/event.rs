@@ -9,7 +9,7 @@ use super::season::Season;
 use super::votes::{Detector, DetectorVote, Observation};
 
 /// The rule behind the events, part of each `event_id`. Changes when the detectors change so that the same sample gets another score.
-pub const RULE: &str = "detectors/3";
+pub const RULE: &str = "detectors/4";
 
 /// A distance of more usual deviations than this is not told as a number: the series hardly ever moves, and a person learns nothing from
 /// "7958918 times".

@@ -43,6 +43,15 @@ pub(crate) struct TailWeight {
     pub(crate) tail: f32,
 }
 
+/// Where the tracked quantile begins, from the first scores.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Beginning {
+    /// At twice their mean, or twice the floor: of a series that has only begun, little is known.
+    Doubled,
+    /// At the floor, if none of them was above it: for a score that begins when the series is known for days.
+    AtFloor,
+}
+
 /// The distribution of one detector's scores on one series: 20 bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub(crate) struct Tail {
@@ -68,7 +77,13 @@ impl Tail {
 
     /// −log10 of the probability of a score of at least this size, 0–12; then learns from it. Scores up to `floor` (> 0) count as that.
     #[inline]
-    pub(crate) fn digits(&mut self, score: f32, floor: f32, weight: TailWeight) -> f32 {
+    pub(crate) fn digits(
+        &mut self,
+        score: f32,
+        floor: f32,
+        weight: TailWeight,
+        beginning: Beginning,
+    ) -> f32 {
         let matters = score > floor;
         let score = score.max(floor);
         let quantile = self.quantile.max(floor);
@@ -90,12 +105,19 @@ impl Tail {
                 TAIL_DIGITS * score / quantile
             };
         }
-        self.learn(score, log_excess, floor, weight);
+        self.learn(score, log_excess, floor, weight, beginning);
         digits.min(DIGITS_MAX)
     }
 
     #[inline]
-    fn learn(&mut self, score: f32, log_excess: f32, floor: f32, weight: TailWeight) {
+    fn learn(
+        &mut self,
+        score: f32,
+        log_excess: f32,
+        floor: f32,
+        weight: TailWeight,
+        beginning: Beginning,
+    ) {
         self.seen = self.seen.saturating_add(1);
         let known = 1.0 / f32::from(self.seen);
         let cut = if self.seen > SCALE_SCORES {
@@ -105,7 +127,12 @@ impl Tail {
         };
         self.mean += weight.body.max(known) * (cut - self.mean);
         if self.seen <= SCALE_SCORES {
-            self.quantile = (2.0 * self.mean).max(floor);
+            let none_above = self.mean <= floor * (1.0 + 1e-4);
+            self.quantile = if beginning == Beginning::AtFloor && none_above {
+                floor
+            } else {
+                2.0 * self.mean
+            };
             return;
         }
         // Steps up and down that balance when one score in a hundred is above.
