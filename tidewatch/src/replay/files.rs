@@ -160,7 +160,12 @@ fn named(files: &[PathBuf]) -> String {
 /// Tells on standard error which rows were skipped first.
 pub(crate) fn tell_skipped(named: &[String], skipped: u64) {
     if skipped > 0 {
-        eprintln!("{skipped} rows were skipped; the first {}:", named.len());
+        let which = if skipped > named.len() as u64 {
+            format!("; the first {}", named.len())
+        } else {
+            String::new()
+        };
+        eprintln!("rows skipped: {skipped}{which}");
         named.iter().for_each(|row| eprintln!("  {row}"));
     }
 }
