@@ -1,0 +1,116 @@
+//! The tails of all detectors of a series, column by column: a processor takes several of them at once.
+
+use serde::{Deserialize, Serialize};
+
+use super::tail::{SCALE_SCORES, TAIL_DIGITS, TAIL_SHARE, Tail, TailWeight};
+use super::{Detector, TAILS};
+
+/// Room for the tails, in a number that fills registers.
+pub(super) const LANES: usize = TAILS.next_multiple_of(4);
+
+/// By [`Detector`], what [`Tail`] is of one: 144 bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[serde(from = "[Tail; TAILS]", into = "[Tail; TAILS]")]
+pub(super) struct Tails {
+    quantile: [f32; LANES],
+    excess: [f32; LANES],
+    mean: [f32; LANES],
+    seen: [u16; LANES],
+    above: [u16; LANES],
+    run: [u16; LANES],
+}
+
+impl Tails {
+    /// The quantile of a detector's scores, at least `floor`: what 99 of 100 of them stay below.
+    pub(super) fn quantile(&self, detector: usize, floor: f32) -> f32 {
+        self.quantile[detector].max(floor)
+    }
+
+    /// Forgets the scores of a detector.
+    pub(super) fn forget(&mut self, detector: Detector) {
+        self.put(detector as usize, Tail::default());
+    }
+
+    /// [`Tail::digits`] of the detectors that have a score, 0 of the others. `floors` are > 0.
+    ///
+    /// Nearly all scores of nearly all samples stay below their quantile. These are judged and learned together, and without a branch; to the last bit as
+    /// [`Tail::digits`] would.
+    #[inline]
+    pub(super) fn digits(
+        &mut self,
+        scores: &[f32; LANES],
+        floors: &[f32; LANES],
+        has_score: &[bool; LANES],
+        weight: TailWeight,
+    ) -> [f32; LANES] {
+        let before = *self;
+        let mut usual = [false; LANES];
+        let mut digits = [0.0_f32; LANES];
+        for lane in 0..LANES {
+            let (floor, quantile, mean) = (floors[lane], before.quantile[lane], before.mean[lane]);
+            let score = scores[lane].max(floor);
+            let share = TAIL_DIGITS * score / quantile.max(floor);
+            let seen = before.seen[lane].saturating_add(1);
+            let known = 1.0 / f32::from(seen);
+            let cut = score.min(8.0 * mean);
+            let followed = mean + weight.body.max(known) * (cut - mean);
+            let step = 2.0 * weight.body.max(2.0 * known) * followed.max(0.2 * quantile);
+            let lowered = (quantile - step * TAIL_SHARE).max(0.0);
+            let is_usual = has_score[lane] & (seen > SCALE_SCORES) & (score <= quantile);
+            usual[lane] = is_usual;
+            digits[lane] = if is_usual & (scores[lane] > floor) {
+                share
+            } else {
+                0.0
+            };
+            self.seen[lane] = if is_usual { seen } else { before.seen[lane] };
+            self.mean[lane] = if is_usual { followed } else { mean };
+            self.quantile[lane] = if is_usual { lowered } else { quantile };
+            self.run[lane] = if is_usual { 0 } else { before.run[lane] };
+        }
+        for lane in 0..LANES {
+            if has_score[lane] && !usual[lane] {
+                let mut tail = self.get(lane);
+                digits[lane] = tail.digits(scores[lane], floors[lane], weight);
+                self.put(lane, tail);
+            }
+        }
+        digits
+    }
+
+    fn get(&self, lane: usize) -> Tail {
+        Tail {
+            quantile: self.quantile[lane],
+            excess: self.excess[lane],
+            mean: self.mean[lane],
+            seen: self.seen[lane],
+            above: self.above[lane],
+            run: self.run[lane],
+        }
+    }
+
+    fn put(&mut self, lane: usize, tail: Tail) {
+        self.quantile[lane] = tail.quantile;
+        self.excess[lane] = tail.excess;
+        self.mean[lane] = tail.mean;
+        self.seen[lane] = tail.seen;
+        self.above[lane] = tail.above;
+        self.run[lane] = tail.run;
+    }
+}
+
+impl From<[Tail; TAILS]> for Tails {
+    fn from(tails: [Tail; TAILS]) -> Self {
+        let mut columns = Tails::default();
+        for (lane, tail) in tails.into_iter().enumerate() {
+            columns.put(lane, tail);
+        }
+        columns
+    }
+}
+
+impl From<Tails> for [Tail; TAILS] {
+    fn from(columns: Tails) -> Self {
+        std::array::from_fn(|lane| columns.get(lane))
+    }
+}
