@@ -48,14 +48,14 @@ impl Tails {
         let mut digits = [0.0_f32; LANES];
         for lane in 0..LANES {
             let (floor, quantile, mean) = (floors[lane], before.quantile[lane], before.mean[lane]);
-            let score = scores[lane].max(floor);
-            let share = TAIL_DIGITS * score / quantile.max(floor);
+            let score = larger(scores[lane], floor);
+            let share = TAIL_DIGITS * score / larger(quantile, floor);
             let seen = before.seen[lane].saturating_add(1);
             let known = 1.0 / f32::from(seen);
-            let cut = score.min(8.0 * mean);
-            let followed = mean + weight.body.max(known) * (cut - mean);
-            let step = 2.0 * weight.body.max(2.0 * known) * followed.max(0.2 * quantile);
-            let lowered = (quantile - step * TAIL_SHARE).max(0.0);
+            let cut = smaller(score, 8.0 * mean);
+            let followed = mean + larger(weight.body, known) * (cut - mean);
+            let step = 2.0 * larger(weight.body, 2.0 * known) * larger(followed, 0.2 * quantile);
+            let lowered = larger(quantile - step * TAIL_SHARE, 0.0);
             let is_usual = has_score[lane] & (seen > SCALE_SCORES) & (score <= quantile);
             usual[lane] = is_usual;
             digits[lane] = if is_usual & (scores[lane] > floor) {
@@ -97,6 +97,18 @@ impl Tails {
         self.above[lane] = tail.above;
         self.run[lane] = tail.run;
     }
+}
+
+/// The larger of two numbers, of which none is NaN: one instruction, where `f32::max` takes five to be right for NaN too.
+#[inline]
+fn larger(a: f32, b: f32) -> f32 {
+    if a > b { a } else { b }
+}
+
+/// Likewise the smaller.
+#[inline]
+fn smaller(a: f32, b: f32) -> f32 {
+    if a < b { a } else { b }
 }
 
 impl From<[Tail; TAILS]> for Tails {
