@@ -8,13 +8,13 @@
 use serde::{Deserialize, Serialize};
 
 /// Scores above the tracked quantile: one in a hundred. Fewer make a tail of too few scores, more put the body into it.
-const TAIL_SHARE: f32 = 0.01;
+pub(super) const TAIL_SHARE: f32 = 0.01;
 
 /// −log10 of the tail's share.
-const TAIL_DIGITS: f32 = 2.0;
+pub(super) const TAIL_DIGITS: f32 = 2.0;
 
 /// The first scores only set the scale.
-const SCALE_SCORES: u16 = 20;
+pub(super) const SCALE_SCORES: u16 = 20;
 
 /// Scores that must be known before one is called improbable. How many an alarm needs is the warm-up's to say; below this there is no scale.
 const KNOWN_SCORES_MIN: u16 = 10;
@@ -45,7 +45,7 @@ pub(crate) struct TailWeight {
 
 /// Where the tracked quantile begins, from the first scores.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Beginning {
+pub(super) enum Beginning {
     /// At twice their mean, or twice the floor: of a series that has only begun, little is known.
     Doubled,
     /// At the floor, if none of them was above it: for a score that begins when the series is known for days.
@@ -54,30 +54,25 @@ pub(crate) enum Beginning {
 
 /// The distribution of one detector's scores on one series: 20 bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
-pub(crate) struct Tail {
+pub(super) struct Tail {
     /// The 99 % quantile, ≥ 0.
-    quantile: f32,
+    pub(super) quantile: f32,
     /// The mean of ln(score / quantile) above it.
-    excess: f32,
+    pub(super) excess: f32,
     /// The mean score, ≥ 0.
-    mean: f32,
+    pub(super) mean: f32,
     /// Scores seen; stays at its maximum.
-    seen: u16,
+    pub(super) seen: u16,
     /// Scores seen above the quantile; stays at its maximum.
-    above: u16,
+    pub(super) above: u16,
     /// How many of the last scores were above it without a break; stays at its maximum.
-    run: u16,
+    pub(super) run: u16,
 }
 
 impl Tail {
-    /// The quantile, at least `floor`: what 99 of 100 scores stay below.
-    pub(crate) fn quantile(&self, floor: f32) -> f32 {
-        self.quantile.max(floor)
-    }
-
     /// −log10 of the probability of a score of at least this size, 0–12; then learns from it. Scores up to `floor` (> 0) count as that.
     #[inline]
-    pub(crate) fn digits(
+    pub(super) fn digits(
         &mut self,
         score: f32,
         floor: f32,
