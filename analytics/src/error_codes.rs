@@ -36,5 +36,5 @@ schemas::error_codes! {
     FORECAST_HISTORY = "TW-FORECAST-002", "A history cannot be forecast by the method asked for",
         means: "There are too few values for it, or its fit fails on them. Nothing was forecast.",
         expected: "A history of some weeks, at least 16 steps with a value.",
-        fix: "Give a longer history, or ask the method `seasonal_regression`, which answers from the first sample on.";
+        fix: "Give a longer history, or leave `--method` out: the streaming method answers from the first sample on.";
 }

@@ -2,9 +2,13 @@
 //! forests, siblings, forecasts, times to full, the ledger, what moved with what.
 //!
 //! A fleet lives for two and a half days at a scrape per half an hour, then at one per minute and at one per ten seconds, which is measured: with all
-//! operators, and with one kind less in turn. `cargo bench -p benches --bench operators -- 1000 100000`: so many series, the first of them also for 16 days,
-//! when all weekly profiles are there. Up to 10,000 series an hour is measured, beyond that ten minutes: what is done once an hour is bounded, and nothing
-//! then beside so many samples.
+//! operators, and with one kind less in turn. `cargo bench -p benches --bench operators -- 1000 100000 1000000`: so many series; of a small fleet also
+//! after 16 days, when all weekly profiles are believed. What is measured goes on where the history ended, in the memory that it left. Up to 10,000 series an
+//! hour is measured, beyond that ten minutes: what is done once an hour is bounded, and nothing then beside so many samples.
+//!
+//! From 300,000 series on the history is shorter ([`Course::LARGE`]), or a million would live for half an hour before anything is measured. Each has then
+//! passed its warm-up and believes its daily profile, and its weekly one is being learned. What that leaves out: its own interval and its habits of changing
+//! are still those of a slower series, and the forests have seen minutes, not a day.
 
 #![allow(
     clippy::unwrap_used,
@@ -31,22 +35,67 @@ const METRICS: usize = 100;
 const HOSTS_OF_RECORD: usize = 50;
 /// How far apart samples are in what is measured.
 const STEP: Micros = 10 * SECOND;
-/// The least of so many runs is told.
-const RUNS: usize = 3;
+
+/// How a fleet of some size lives, and how much of that is measured.
+struct Course {
+    /// Lived by so many scrapes that are so far apart, one stretch after the other.
+    stretches: &'static [(Micros, Micros)],
+    /// As `stretches`, if the fleet is measured a second time.
+    later: &'static [(Micros, Micros)],
+    /// What is measured at a time.
+    span: Micros,
+    /// The least of so many spans is told.
+    runs: usize,
+}
+
+impl Course {
+    const SMALL: Course = Course {
+        stretches: &[
+            (60 * HOUR, 30 * MINUTE),
+            (HOUR, MINUTE),
+            (10 * MINUTE, STEP),
+        ],
+        later: &[
+            (13 * DAY + 8 * HOUR, 30 * MINUTE),
+            (HOUR, MINUTE),
+            (10 * MINUTE, STEP),
+        ],
+        span: HOUR,
+        runs: 3,
+    };
+    const MIDDLE: Course = Course {
+        later: &[],
+        span: 10 * MINUTE,
+        ..Course::SMALL
+    };
+    const LARGE: Course = Course {
+        stretches: &[(60 * HOUR, HOUR), (5 * MINUTE, STEP)],
+        later: &[],
+        span: 5 * MINUTE,
+        runs: 2,
+    };
+
+    fn of(series: usize) -> Self {
+        match series {
+            ..=10_000 => Course::SMALL,
+            10_001..300_000 => Course::MIDDLE,
+            _ => Course::LARGE,
+        }
+    }
+}
 
 fn main() {
-    let sizes: Vec<usize> = std::env::args()
-        .filter_map(|argument| argument.parse().ok())
-        .collect();
-    for (number, series) in sizes.iter().enumerate() {
+    let sizes = std::env::args().filter_map(|argument| argument.parse::<usize>().ok());
+    for series in sizes {
         println!("{:>9} {:>9}  {series} series", "ns/sample", "B/series");
+        let course = Course::of(series);
         for (name, config) in configurations() {
             let mut fleet = Fleet::new(series / METRICS, config);
-            fleet.grow_up(60 * HOUR);
-            fleet.measure(&format!("after 2.5 days, {name}"));
-            if number == 0 {
-                fleet.grow_up(13 * DAY + 8 * HOUR);
-                fleet.measure(&format!("after 16 days, {name}"));
+            fleet.live(course.stretches);
+            fleet.measure(&course, &format!("after 2.5 days, {name}"));
+            if !course.later.is_empty() {
+                fleet.live(course.later);
+                fleet.measure(&course, &format!("after 16 days, {name}"));
             }
         }
     }
@@ -108,24 +157,26 @@ impl Fleet {
         }
     }
 
-    /// Lives for so long, then for an hour and ten minutes as what comes after is measured.
-    fn grow_up(&mut self, span: Micros) {
-        self.live(span, 30 * MINUTE);
-        self.live(HOUR, MINUTE);
-        self.live(10 * MINUTE, STEP);
+    /// Lives for a while, by stretches of scrapes that are so far apart.
+    fn live(&mut self, stretches: &[(Micros, Micros)]) {
+        for (span, step) in stretches {
+            let end = self.time + span;
+            while self.time < end {
+                let records = self.scrape();
+                self.step(&records);
+                self.time += step;
+            }
+        }
     }
 
-    /// Lives for a while.
-    fn live(&mut self, span: Micros, step: Micros) {
-        let end = self.time + span;
-        while self.time < end {
-            for batch in self.scrape() {
-                self.state.step(Offset(self.offset), self.time, &batch);
-                self.offset += 1;
-            }
-            self.state.settle();
-            self.time += step;
+    /// Steps over the records of a scrape; a checkpoint then takes what there is.
+    fn step(&mut self, records: &[SampleBatch]) {
+        for batch in records {
+            self.state.step(Offset(self.offset), self.time, batch);
+            self.offset += 1;
         }
+        black_box(self.state.pending_samples());
+        self.state.settle();
     }
 
     /// One value of each series: a daily course with noise around it, a disk that fills, counters that count.
@@ -167,40 +218,32 @@ impl Fleet {
     }
 
     /// Prints what a sample costs from here on, and what the state takes.
-    fn measure(&mut self, name: &str) {
+    fn measure(&mut self, course: &Course, name: &str) {
         let series = self.state.directory().len();
-        let span = if series <= 10_000 { HOUR } else { 10 * MINUTE };
-        let begin = (self.time, self.offset);
-        let scrapes: Vec<Vec<SampleBatch>> = (0..span / STEP)
-            .map(|number| {
-                self.time = begin.0 + number * STEP;
-                self.scrape()
-            })
-            .collect();
-        let mut least = u64::MAX;
-        let mut bytes = 0;
-        for _ in 0..RUNS {
-            let region = Region::new(ALLOCATOR);
-            let before = self.state.clone();
-            let change = region.change();
-            bytes = change.bytes_allocated - change.bytes_deallocated;
-            (self.time, self.offset) = begin;
+        let region = Region::new(ALLOCATOR);
+        let copy = self.state.clone();
+        let change = region.change();
+        drop(copy);
+        let bytes = change.bytes_allocated - change.bytes_deallocated;
+        let mut least = f64::INFINITY;
+        for _ in 0..course.runs {
+            let begin = self.time;
+            let scrapes: Vec<Vec<SampleBatch>> = (0..course.span / STEP)
+                .map(|number| {
+                    self.time = begin + number * STEP;
+                    self.scrape()
+                })
+                .collect();
+            self.time = begin;
             let started = thread_cpu_ns();
-            for batches in &scrapes {
-                for batch in batches {
-                    self.state.step(Offset(self.offset), self.time, batch);
-                    self.offset += 1;
-                }
-                black_box(self.state.pending_samples());
-                self.state.settle();
+            for records in &scrapes {
+                self.step(records);
                 self.time += STEP;
             }
-            least = least.min(thread_cpu_ns() - started);
-            self.state = before;
+            let spent = thread_cpu_ns() - started;
+            least = least.min(spent as f64 / (scrapes.len() * series) as f64);
         }
-        (self.time, self.offset) = begin;
-        let per_sample = least as f64 / (scrapes.len() * series) as f64;
         let per_series = bytes as f64 / series as f64;
-        println!("{per_sample:9.0} {per_series:9.0}  {name}");
+        println!("{least:9.0} {per_series:9.0}  {name}");
     }
 }

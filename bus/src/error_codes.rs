@@ -14,7 +14,7 @@ schemas::error_codes! {
         expected: "At most 4 MiB in a record.",
         fix: "Send the request in smaller parts.";
     OFFSET_OUT_OF_RANGE = "TW-LOG-004", "The log no longer holds what was to be read",
-        means: "Between the last checkpoint and the oldest record is a gap: records were removed before they were processed, or the log was deleted and made anew. The partition has stopped, because going on would hide the loss.",
+        means: "Either a gap is between the last checkpoint and the oldest record: records were removed before they were processed, or the log was deleted and made anew. Or the log ends before the last checkpoint: it was restored from an older copy, or its last files were cut. The partition has stopped: going on would hide the loss, and new records would get offsets that the archive has already.",
         expected: "A log that still holds everything past the last checkpoint.",
         fix: "Restore the log if there is a copy. If the gap is accepted, begin a new archive (setting `archive.url`) and keep the old one for questions. Then lengthen the retention (`bus.retention`, or the topic's `retention.ms`).";
     RECORD_DAMAGED = "TW-LOG-005", "A record of the log is damaged",
@@ -24,7 +24,7 @@ schemas::error_codes! {
     LOG_DAMAGED = "TW-LOG-006", "The files of the embedded log do not hold together",
         means: "The log was not opened, and nothing was changed.",
         expected: "The files as the program left them.",
-        fix: "Check the disk. Restore the directory that the message names, or move it aside to begin an empty log; samples up to the last checkpoint are in the archive.";
+        fix: "Check the disk. Restore the directory that the message names, or move it aside to begin an empty log, with `archive.url` at an empty place: an archive belongs to the log that it was filled from. The old archive holds the samples up to the last checkpoint; read it by `tidewatch sql` with the old `archive.url`, or by anything that reads Parquet.";
     LOG_UNAVAILABLE = "TW-LOG-007", "The log does not answer, or its disk is full",
         means: "The broker is away, or the disk has no room. Clients get 503 and keep their samples; partitions wait and go on by themselves.",
         expected: "A broker that answers; for the embedded log, more free space than `bus.free_space_min`.",

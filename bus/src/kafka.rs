@@ -13,6 +13,7 @@ mod group;
 mod inspect;
 mod options;
 mod reader;
+mod repeats;
 mod security;
 mod topics;
 

@@ -19,7 +19,7 @@ mod whole;
 
 pub use crash_point::{CRASH_POINTS, crash_point};
 pub use packing::{pack, unpack};
-pub use whole::make_whole;
+pub use whole::{lacks_a_part, make_whole};
 
 /// The largest record value, bytes, before compression. 4 MiB: two full sample batches; Kafka's own default limit for compressed batches is 1 MiB,
 /// so `topics create` raises `max.message.bytes` to this.
@@ -152,7 +152,7 @@ pub enum BusError {
     },
     /// The offset asked for is no longer, or not yet, in the log (bad configuration: data is gone, a person must decide).
     #[error(
-        "partition {partition} of `{topic}`: offset {asked} is outside what the log holds, [{start}, {end}); records were removed before they were processed, or the log was rebuilt"
+        "partition {partition} of `{topic}`: offset {asked} is outside what the log holds, [{start}, {end}); records were removed before they were processed, or the log was rebuilt, restored from an older copy, or lost its end"
     )]
     OutOfRange {
         /// The topic.
@@ -182,7 +182,7 @@ pub enum BusError {
     },
     /// The log's files as a whole do not hold together (corruption): it was not opened, and nothing was changed.
     #[error(
-        "the log in {path} is damaged: {detail}; nothing was removed: restore the directory, or move it aside to begin an empty log"
+        "the log in {path} is damaged: {detail}; nothing was removed: restore the directory, or move it aside to begin an empty log and a new archive"
     )]
     DamagedLog {
         /// Its directory.

@@ -34,6 +34,18 @@ pub fn make_whole<E: From<io::Error>>(
     Ok(())
 }
 
+/// Whether opening a database that stands there found a part of it gone: fjall misses a file, or takes the whole for a new one and finds files in its way.
+pub fn lacks_a_part(error: &fjall::Error) -> bool {
+    let (fjall::Error::Io(error) | fjall::Error::Storage(fjall::LsmError::Io(error))) = error
+    else {
+        return false;
+    };
+    matches!(
+        error.kind(),
+        io::ErrorKind::AlreadyExists | io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use fjall::{Database, KeyspaceCreateOptions, PersistMode};

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use bus::{PartitionReader, crash_point};
+use bus::{BusError, PartitionReader, crash_point};
 use processors::PartitionState;
 use schemas::NextOffset;
 use sinks::Chain;
@@ -33,6 +33,18 @@ pub(crate) async fn recover(
     let mut chain =
         Chain::claim(&options.archive, &topic, partition, &log_id, &options.owner).await?;
     crash_point("claim.after_link");
+    // A log that was restored from a copy, or lost its end, gives offsets that the archive has already to new records: they would be taken for
+    // what is committed, and be lost.
+    let held = options.bus.retained(&topic, partition).await?;
+    if held.end < chain.end() {
+        return Err(PipelineError::Bus(BusError::OutOfRange {
+            topic,
+            partition,
+            asked: chain.end().0,
+            start: held.start.0,
+            end: held.end.0,
+        }));
+    }
     let swept = options
         .archive
         .sweep(

@@ -291,4 +291,4 @@ fn tell_related(event: &mut Anomaly) {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -26,6 +26,15 @@ pub(crate) struct Level {
     intervals: Vec<u32>,
 }
 
+/// A [`Level`] to be saved: the same bytes.
+#[derive(Debug, Serialize)]
+pub(crate) struct TrimmedLevel<'a> {
+    resolution: Resolution,
+    start: Option<Micros>,
+    open: &'a [Option<Rollup>],
+    intervals: &'a [u32],
+}
+
 impl Level {
     pub(crate) fn new(resolution: Resolution) -> Self {
         Level {
@@ -37,18 +46,18 @@ impl Level {
     }
 
     /// The same level without empty places at the end, so that equal contents have equal bytes.
-    pub(crate) fn trimmed(&self) -> Self {
+    pub(crate) fn trimmed(&self) -> TrimmedLevel<'_> {
         let len = self
             .open
             .iter()
             .zip(&self.intervals)
             .rposition(|(open, interval)| open.is_some() || *interval > 0)
             .map_or(0, |last| last + 1);
-        Level {
+        TrimmedLevel {
+            resolution: self.resolution,
             start: self.start.filter(|_| len > 0),
-            open: self.open[..len].to_vec(),
-            intervals: self.intervals[..len].to_vec(),
-            ..*self
+            open: &self.open[..len],
+            intervals: &self.intervals[..len],
         }
     }
 

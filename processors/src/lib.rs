@@ -2,13 +2,14 @@
 //!
 //! ```text
 //! record ──▶ SeriesTable ──▶ classify ─┬─ on time ──▶ OpenWindow (10 s) ──seal──▶ Level 1m ▶ 5m ▶ 1h ▶ 1d ──▶ rollup rows
-//!            (who is it?)   (by the     │                  ├──▶ detectors ──▶ correlation ──▶ anomalies ◀── silence
+//!            (who is it?)   (by the     │                  ├──▶ detectors ──▶ correlation ──▶ alarm budget ──▶ anomalies
 //!                            log clock) │                  └──▶ forecasting ──▶ forecasts, forecast scores
 //!                                       └─ late ──▶ kept until the checkpoint, which resolves it against the archive (`late`)
 //! ```
 //!
 //! [`PartitionState`] is the whole of it: the same records give the same state, byte for byte, whatever the batch boundaries.
 
+mod alarm_budget;
 mod calendar;
 mod config;
 mod correlation;

@@ -236,8 +236,8 @@ impl SiblingGroups {
     }
 
     /// What a snapshot holds of it.
-    pub(crate) fn saved(&self) -> SavedGroups {
-        self.saved.clone()
+    pub(crate) fn saved(&self) -> &SavedGroups {
+        &self.saved
     }
 
     /// The groups of a snapshot, if they hang together and speak of at most so many series.

@@ -200,6 +200,19 @@ impl Silences {
         }
     }
 
+    /// Looks at all resources at once, as where nothing comes after.
+    pub(crate) fn look_at_all(&mut self, view: &mut View<'_>, watermark: Micros) {
+        for resource in (0..).take(self.spoke.len()) {
+            self.look_at_resource(view, resource, watermark);
+            self.look_at_series(view, resource, watermark);
+        }
+    }
+
+    /// Time of the newest sample of all; `Micros::MIN` before the first.
+    pub(crate) fn heard(&self) -> Micros {
+        self.partition.last
+    }
+
     /// Tells of each series of a resource that is silent while the resource spoke.
     fn look_at_series(&self, view: &mut View<'_>, resource: u32, watermark: Micros) {
         let Some(spoke) = self.spoke(resource) else {
@@ -314,6 +327,7 @@ fn resource_event(
         upper: expected,
         raw_score: silent_s,
         score: SCORE_OF_RESOURCE,
+        alarm: true,
         direction: Direction::Low,
         votes: vec![Vote {
             detector: "silence".to_owned(),

@@ -6,8 +6,9 @@
 //! Two versions, because two things become of them: open windows can't be had again, so another version is refused; what detectors and forecasts
 //! have learned can be learned anew from the archive, so another version is left out.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
-use std::io::Read;
+use std::io::{BufWriter, Read, Write};
 use std::sync::Arc;
 
 use analytics::{CounterRate, SeriesDetectors};
@@ -18,6 +19,7 @@ use schemas::{
 use serde::{Deserialize, Serialize};
 
 use crate::ProcessingConfig;
+use crate::alarm_budget::AlarmBudgets;
 use crate::calendar::SeriesCalendar;
 use crate::correlation::Correlation;
 use crate::error_codes;
@@ -37,7 +39,7 @@ const MAGIC: &[u8; 8] = b"TWSTATE\0";
 /// The version of [`Saved`] that is written and read. Raise it with each change of its form, and read the old form, too: nobody else can.
 const VERSION: u32 = 5;
 /// The version of [`Learned`] that is written and read. Raise it with each change of its form: an upgrade then learns it anew.
-const LEARNED_VERSION: u32 = 3;
+const LEARNED_VERSION: u32 = 4;
 /// The most bytes a snapshot may unpack to. 16 GiB: 2 million series with a minute of one-second samples stay below 8.
 const UNPACKED_BYTES_MAX: u64 = 16 << 30;
 /// Magic, versions, unpacked length.
@@ -77,39 +79,40 @@ impl HasCode for SnapshotError {
     }
 }
 
-/// What can't be had again: the log may end where a snapshot begins.
+/// What can't be had again: the log may end where a snapshot begins. What is saved is borrowed, since a copy of a million series takes a gigabyte.
 #[derive(Serialize, Deserialize)]
-struct Saved {
+struct Saved<'a, L = Level> {
     metrics: Vec<String>,
     label_sets: Vec<Vec<u8>>,
     /// Per series: metric, label set, kind.
     series: Vec<(u32, u32, u8)>,
-    last_time: Vec<Micros>,
-    interval: Vec<u32>,
-    open: Vec<SavedWindow>,
-    levels: [Level; 4],
+    last_time: Cow<'a, [Micros]>,
+    interval: Cow<'a, [u32]>,
+    open: Vec<SavedWindow<'a>>,
+    levels: [L; 4],
     log_clock: Micros,
     next_offset: NextOffset,
 }
 
 /// What the archive can teach again. By series index, or of none.
 #[derive(Default, Serialize, Deserialize)]
-struct Learned {
-    detectors: Vec<SeriesDetectors>,
-    rates: Vec<CounterRate>,
-    correlation: Correlation,
-    forests: ResourceForests,
-    siblings: SavedGroups,
-    silences: Silences,
-    forecasting: SavedForecasting,
+struct Learned<'a> {
+    detectors: Cow<'a, [SeriesDetectors]>,
+    rates: Cow<'a, [CounterRate]>,
+    correlation: Cow<'a, Correlation>,
+    alarm_budgets: Cow<'a, AlarmBudgets>,
+    forests: Cow<'a, ResourceForests>,
+    siblings: Cow<'a, SavedGroups>,
+    silences: Cow<'a, Silences>,
+    forecasting: SavedForecasting<'a>,
 }
 
-impl Learned {
+impl Learned<'_> {
     /// What is known of so many series before anything was learned.
     fn nothing(series_count: usize) -> Self {
         Learned {
-            detectors: vec![SeriesDetectors::default(); series_count],
-            rates: vec![CounterRate::default(); series_count],
+            detectors: Cow::Owned(vec![SeriesDetectors::default(); series_count]),
+            rates: Cow::Owned(vec![CounterRate::default(); series_count]),
             ..Learned::default()
         }
     }
@@ -117,12 +120,12 @@ impl Learned {
 
 /// The rows of an open window.
 #[derive(Serialize, Deserialize)]
-struct SavedWindow {
+struct SavedWindow<'a> {
     start: Micros,
-    series: Vec<u32>,
-    time: Vec<Micros>,
-    value: Vec<f64>,
-    interval: Vec<u32>,
+    series: Cow<'a, [u32]>,
+    time: Cow<'a, [Micros]>,
+    value: Cow<'a, [f64]>,
+    interval: Cow<'a, [u32]>,
 }
 
 impl PartitionState {
@@ -142,44 +145,42 @@ impl PartitionState {
             (metric, set, series.kind as u8)
         });
         let series = series.collect();
-        let open = self.open.iter().map(|(start, window)| {
-            let rows = window.rows().clone();
-            SavedWindow {
-                start: *start,
-                series: rows.series,
-                time: rows.time,
-                value: rows.value,
-                interval: window.intervals().to_vec(),
-            }
+        let open = self.open.iter().map(|(start, window)| SavedWindow {
+            start: *start,
+            series: Cow::Borrowed(&window.rows().series),
+            time: Cow::Borrowed(&window.rows().time),
+            value: Cow::Borrowed(&window.rows().value),
+            interval: Cow::Borrowed(window.intervals()),
         });
         let saved = Saved {
             series,
             metrics: metrics.0,
             label_sets: sets.0,
-            last_time: self.per_series.last_time.clone(),
-            interval: self.per_series.interval.clone(),
+            last_time: Cow::Borrowed(&self.per_series.last_time),
+            interval: Cow::Borrowed(&self.per_series.interval),
             open: open.collect(),
             levels: self.levels.each_ref().map(Level::trimmed),
             log_clock: self.log_clock,
             next_offset: self.next_offset,
         };
         let learned = Learned {
-            detectors: self.per_series.detectors.clone(),
-            rates: self.per_series.rates.clone(),
-            correlation: self.correlation.clone(),
-            forests: self.forests.clone(),
-            siblings: self.siblings.saved(),
-            silences: self.silences.clone(),
+            detectors: Cow::Borrowed(&self.per_series.detectors),
+            rates: Cow::Borrowed(&self.per_series.rates),
+            correlation: Cow::Borrowed(&self.correlation),
+            alarm_budgets: Cow::Borrowed(&self.alarm_budgets),
+            forests: Cow::Borrowed(&self.forests),
+            siblings: Cow::Borrowed(self.siblings.saved()),
+            silences: Cow::Borrowed(&self.silences),
             forecasting: self.forecasting.save(),
         };
-        // Plain data without maps or borrowed parts always serialises; level 1 because this stands between a checkpoint and its link.
-        let raw = postcard::to_stdvec(&(saved, learned)).unwrap_or_default();
-        let mut bytes = Vec::with_capacity(HEADER_BYTES + raw.len() / 3);
+        let mut bytes = Vec::new();
         bytes.extend_from_slice(MAGIC);
         bytes.extend_from_slice(&VERSION.to_le_bytes());
         bytes.extend_from_slice(&LEARNED_VERSION.to_le_bytes());
-        bytes.extend_from_slice(&(raw.len() as u64).to_le_bytes());
-        bytes.extend(zstd::bulk::compress(&raw, 1).unwrap_or_default());
+        bytes.extend_from_slice(&[0; 8]);
+        // Plain data without maps or borrowed parts always serialises, and memory takes what is written.
+        let length = pack(&(saved, learned), &mut bytes).unwrap_or_default();
+        bytes[HEADER_BYTES - 8..HEADER_BYTES].copy_from_slice(&length.to_le_bytes());
         bytes
     }
 
@@ -227,8 +228,8 @@ impl PartitionState {
     }
 
     fn from_parts(
-        saved: Saved,
-        learned: Learned,
+        saved: Saved<'_>,
+        learned: Learned<'_>,
         config: ProcessingConfig,
     ) -> Result<Self, SnapshotError> {
         let damaged = |what: &str| SnapshotError::Damaged(what.to_owned());
@@ -273,7 +274,7 @@ impl PartitionState {
         if !learned.correlation.fits(n) {
             return Err(damaged("a move is of no series"));
         }
-        let siblings = SiblingGroups::restored(learned.siblings, n)
+        let siblings = SiblingGroups::restored(learned.siblings.into_owned(), n)
             .ok_or_else(|| damaged("a group of siblings is out of shape"))?;
         if !saved.levels.iter().all(|level| level.fits(n)) {
             return Err(damaged("an open rollup is out of shape"));
@@ -298,11 +299,11 @@ impl PartitionState {
                 start,
                 OpenWindow::from_rows(
                     SampleRows {
-                        series,
-                        time,
-                        value,
+                        series: series.into_owned(),
+                        time: time.into_owned(),
+                        value: value.into_owned(),
                     },
-                    interval,
+                    interval.into_owned(),
                 ),
             );
         }
@@ -322,17 +323,18 @@ impl PartitionState {
             config,
             table,
             per_series: PerSeries {
-                last_time: saved.last_time,
-                interval: saved.interval,
-                detectors: learned.detectors,
-                rates: learned.rates,
+                last_time: saved.last_time.into_owned(),
+                interval: saved.interval.into_owned(),
+                detectors: learned.detectors.into_owned(),
+                rates: learned.rates.into_owned(),
             },
             open,
             levels: saved.levels,
-            correlation: learned.correlation,
-            forests: learned.forests,
+            correlation: learned.correlation.into_owned(),
+            alarm_budgets: learned.alarm_budgets.into_owned(),
+            forests: learned.forests.into_owned(),
             siblings,
-            silences: learned.silences,
+            silences: learned.silences.into_owned(),
             forecasting,
             log_clock: saved.log_clock,
             next_offset: saved.next_offset,
@@ -349,6 +351,39 @@ fn versions(bytes: &[u8]) -> Option<[u32; 2]> {
         word.try_into().map(u32::from_le_bytes).ok()
     };
     Some([at(8)?, at(12)?])
+}
+
+/// Appends a value, packed, and returns how many bytes it unpacks to. They are never all there at once.
+fn pack(value: &impl Serialize, bytes: &mut Vec<u8>) -> Result<u64, postcard::Error> {
+    let failed = |_| postcard::Error::SerializeBufferFull;
+    // Level 1 because this stands between a checkpoint and its link.
+    let packer = zstd::stream::write::Encoder::new(bytes, 1).map_err(failed)?;
+    // 128 KiB: a block of zstd's, so that values come to it by the block and not by the byte.
+    let counted = BufWriter::with_capacity(128 << 10, Counted { packer, length: 0 });
+    let written = postcard::to_io(value, counted)?;
+    let Counted { packer, length } = written
+        .into_inner()
+        .map_err(|_| postcard::Error::SerializeBufferFull)?;
+    packer.finish().map_err(failed)?;
+    Ok(length)
+}
+
+/// Counts what is written.
+struct Counted<W> {
+    packer: W,
+    length: u64,
+}
+
+impl<W: Write> Write for Counted<W> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let written = self.packer.write(bytes)?;
+        self.length += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.packer.flush()
+    }
 }
 
 /// Unpacks what has `length` bytes. Memory grows with what is there: a damaged header can claim any length.

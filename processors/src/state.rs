@@ -10,6 +10,7 @@ use schemas::{
 };
 
 use crate::ProcessingConfig;
+use crate::alarm_budget::AlarmBudgets;
 use crate::calendar::SeriesCalendar;
 use crate::correlation::{Correlation, MOVE_SCORE, Unusual};
 use crate::forecasting::{self, Forecasting, Measure};
@@ -36,6 +37,7 @@ pub struct PartitionState {
     pub(crate) open: BTreeMap<Micros, OpenWindow>,
     pub(crate) levels: [Level; 4],
     pub(crate) correlation: Correlation,
+    pub(crate) alarm_budgets: AlarmBudgets,
     pub(crate) forests: ResourceForests,
     pub(crate) siblings: SiblingGroups,
     pub(crate) silences: Silences,
@@ -58,6 +60,7 @@ impl PartitionState {
             open: BTreeMap::new(),
             levels: LEVELS.map(Level::new),
             correlation: Correlation::default(),
+            alarm_budgets: AlarmBudgets::default(),
             forests: ResourceForests::default(),
             siblings: SiblingGroups::default(),
             silences: Silences::default(),
@@ -96,30 +99,42 @@ impl PartitionState {
         batch: &SampleBatch,
         scored: impl FnMut(Scored),
     ) {
+        let told_before = self.pending.anomalies.len();
         self.advance(offset, log_time);
-        self.look_for_silences();
+        self.look_for_silences(Silences::look);
         self.take(batch, scored);
-        self.finish_record(offset);
+        self.finish_record(offset, told_before);
     }
 
     /// Steps over a record without samples: a tick, or one that went to the dead letters.
     pub fn step_empty(&mut self, offset: Offset, log_time: Micros, dead_letter: bool) {
+        let told_before = self.pending.anomalies.len();
         self.advance(offset, log_time);
-        self.look_for_silences();
+        self.look_for_silences(Silences::look);
         self.pending.counts.dead_letters += u64::from(dead_letter);
-        self.finish_record(offset);
+        self.finish_record(offset, told_before);
     }
 
     /// Steps over the record that ends a history: as an empty one, but that what was not measured any more is not missing.
     pub fn step_end(&mut self, offset: Offset, log_time: Micros) {
+        let told_before = self.pending.anomalies.len();
+        // As if the last sample had a record of its own: how many share one decides nothing.
+        self.log_clock = self.log_clock.max(self.silences.heard());
+        self.look_for_silences(Silences::look_at_all);
         self.advance(offset, log_time);
-        self.finish_record(offset);
+        self.finish_record(offset, told_before);
     }
 
-    fn finish_record(&mut self, offset: Offset) {
+    /// `told_before`: how many anomalies were pending before the record.
+    fn finish_record(&mut self, offset: Offset, told_before: usize) {
         let told = &mut self.pending.anomalies;
         self.correlation
             .end_record(self.log_clock, self.table.directory(), told);
+        if let Some(config) = &self.config.detection {
+            let told = &mut told[told_before..];
+            self.alarm_budgets
+                .spend(config.alarms_per_month, self.log_clock, told);
+        }
         self.correlation.prune(self.watermark().0);
         self.next_offset = offset.next();
         if self.next_offset <= self.committed_until {
@@ -128,7 +143,7 @@ impl PartitionState {
     }
 
     /// Tells of what the watermark shows to be missing.
-    fn look_for_silences(&mut self) {
+    fn look_for_silences(&mut self, look: fn(&mut Silences, &mut View<'_>, Micros)) {
         let watermark = self.watermark().0;
         if let Some(config) = &self.config.detection {
             let mut view = View {
@@ -140,7 +155,7 @@ impl PartitionState {
                 told: &mut self.pending.anomalies,
                 skipped: &mut self.pending.counts.skipped_alarms,
             };
-            self.silences.look(&mut view, watermark);
+            look(&mut self.silences, &mut view, watermark);
         }
     }
 

@@ -76,6 +76,13 @@ fn live(
         state.settle();
     }
     told.retain(|event| matches!(event.kind, AnomalyKind::Resource | AnomalyKind::Peer));
+    for event in &mut told {
+        // Which are alarms follows from all events of a series, and of single series only who lived has told.
+        if let Some((said, _)) = event.explanation.split_once("; not an alarm") {
+            event.explanation = said.to_owned();
+        }
+        event.alarm = true;
+    }
     told
 }
 

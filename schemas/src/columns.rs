@@ -58,6 +58,7 @@ pub fn table_schema(table: Table) -> SchemaRef {
             number("upper"),
             number("raw_score"),
             number("score"),
+            field("alarm", DataType::Boolean, true),
             text("direction"),
             text("votes"),
             number("trust"),
@@ -195,6 +196,12 @@ pub fn anomaly_columns(events: &[&Anomaly], windows: &[(Micros, Micros)]) -> Vec
         number(|event| event.upper),
         number(|event| event.raw_score),
         number(|event| event.score),
+        Arc::new(
+            events
+                .iter()
+                .map(|event| Some(event.alarm))
+                .collect::<BooleanArray>(),
+        ),
         text(|event| event.direction.name()),
         json(|event| serde_json::to_string(&event.votes)),
         number(|event| event.trust),

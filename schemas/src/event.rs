@@ -149,6 +149,8 @@ pub struct Anomaly {
     pub raw_score: f64,
     /// 0–1 normal, above 1 anomalous.
     pub score: f64,
+    /// Whether it is one of the alarms that its series may raise in a month: for whoever is woken by it.
+    pub alarm: bool,
     /// Above or below. What is missing is below.
     pub direction: Direction,
     /// What each detector thought.

@@ -88,7 +88,7 @@ pub enum StoreError {
     )]
     Closed,
     /// Stored bytes are damaged (corruption: they are left in place and skipped; the rows can be read from the archive).
-    #[error("aggregate store: {what} is damaged: {detail}; it was left in place and skipped")]
+    #[error("aggregate store: {what} is damaged: {detail}; it was left in place")]
     Corruption {
         /// Which block or name.
         what: String,

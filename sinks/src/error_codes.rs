@@ -6,7 +6,7 @@ schemas::error_codes! {
         expected: "A store that answers and has room.",
         fix: "Look at the disk, or at the object store and the network to it (settings `archive.url`, `archive.options`). `tidewatch doctor` writes a probe object.";
     ARCHIVE_DAMAGED = "TW-ARCHIVE-002", "A file of the archive is damaged or missing",
-        means: "It is not what the chain says that was written. It was left in place; questions that need it fail, everything else goes on.",
+        means: "It is not what the chain says that was written. It was left in place; questions that need it fail, everything else goes on. Of a saved state (below `snapshots`): the partition that would start from it is stopped.",
         expected: "The size and the SHA-256 that the chain holds.",
         fix: "Put an intact copy in its place: from a backup, a replica, or an older version of the bucket's object. Until then, leave it out of questions by a narrower `time` or `metric`.";
     ARCHIVE_SETTINGS = "TW-ARCHIVE-003", "The archive's address or rights are wrong",

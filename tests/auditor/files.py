@@ -19,6 +19,7 @@ ANOMALY_COLUMNS = (
     | {name: "text" for name in ["event_id", "kind", "direction", "votes", "related", "contributions", "explanation"]}
     | {name: TIME for name in ["window_start", "window_end"]}
     | {name: pa.float64() for name in ["observed", "expected", "lower", "upper", "raw_score", "score", "trust", "completeness"]}
+    | {"alarm": pa.bool_()}
 )
 FORECAST_COLUMNS = (
     SERIES_COLUMNS

@@ -24,7 +24,7 @@ SERIES = [("time", TIME), ("metric", pa.string()), ("series_id", pa.string()), (
 ROLLUP = [("count", pa.int64()), *((n, pa.float64()) for n in ["sum", "min", "max", "first", "last", "sum_squares", "rate", "completeness"]),
           ("revision", pa.int32())]
 ANOMALY = [("event_id", pa.string()), ("kind", pa.string()), ("window_start", TIME), ("window_end", TIME),
-           *((n, pa.float64()) for n in ["observed", "expected", "lower", "upper", "raw_score", "score"]), ("direction", pa.string()), ("votes", pa.string()),
+           *((n, pa.float64()) for n in ["observed", "expected", "lower", "upper", "raw_score", "score"]), ("alarm", pa.bool_()), ("direction", pa.string()), ("votes", pa.string()),
            ("trust", pa.float64()), ("completeness", pa.float64()), ("related", pa.string()), ("contributions", pa.string()), ("explanation", pa.string())]
 P_FULL = {3_600: "p_full_1h", 14_400: "p_full_4h", 86_400: "p_full_24h", 259_200: "p_full_3d", 1_209_600: "p_full_14d", 2_592_000: "p_full_30d"}
 FORECAST = [("event_id", pa.string()), ("kind", pa.string()), ("made_at", TIME), ("horizon_s", pa.int64()),
@@ -157,7 +157,7 @@ class Archive:
         return {name: sample[name] for name, _ in SERIES} | {
             "event_id": xxhash.xxh3_128(f"{sample['series_id']} {sample['time']}".encode()).hexdigest(), "kind": "point", "window_start": start,
             "window_end": start + 10 * SECOND, "observed": 9.0, "expected": 1.0, "lower": 0.0, "upper": 2.0, "raw_score": 8.0, "score": 8.0,
-            "direction": "high", "votes": "[]", "trust": 1.0, "completeness": 1.0, "related": "[]", "contributions": "[]", "explanation": "too high",
+            "alarm": True, "direction": "high", "votes": "[]", "trust": 1.0, "completeness": 1.0, "related": "[]", "contributions": "[]", "explanation": "too high",
         }
 
     def _event(self, sample, kind, horizon):

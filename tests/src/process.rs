@@ -383,6 +383,11 @@ impl Tidewatch {
         self.signal(Signal::INT);
     }
 
+    /// SIGHUP, as the end of a terminal sends it, without waiting.
+    pub fn send_sighup(&mut self) {
+        self.signal(Signal::HUP);
+    }
+
     /// SIGTERM, without waiting.
     pub fn send_sigterm(&mut self) {
         self.signal(Signal::TERM);

@@ -18,7 +18,8 @@ fn objects(lines: &str) -> Vec<Value> {
         .collect()
 }
 
-/// Four days of two hosts every minute: a gauge with a daily rhythm that jumps for ten minutes on the third, one that stops in between, and a counter.
+/// Four days of two hosts every minute: a gauge with a daily rhythm that jumps for ten minutes on the third, one that stops in between, one that ends an
+/// hour before the others, and a counter.
 fn history() -> String {
     let mut text = String::from("timestamp,metric,host,value\n");
     for minute in 0..4 * 1440i64 {
@@ -33,6 +34,9 @@ fn history() -> String {
                 writeln!(text, "{time},queue,h{host},{}", 3.0 + noise).unwrap();
             }
             writeln!(text, "{time},requests_total,h{host},{}", 60 * minute).unwrap();
+            if minute < 4 * 1440 - 60 {
+                writeln!(text, "{time},ends,h{host},{}", 3.0 + noise).unwrap();
+            }
         }
     }
     text
@@ -98,6 +102,9 @@ fn detect_gives_the_scores_and_events_of_the_stream() {
         .map(|event| event["kind"].as_str().unwrap())
         .collect();
     assert!(kinds.contains(&"missing") && kinds.len() > 2, "{kinds:?}");
+    // The last record holds all of the last hour.
+    let ended = |event: &&Value| event["metric"] == "ends" && event["kind"] == "missing";
+    assert_eq!(events.iter().filter(ended).count(), 2, "{events:?}");
     // An alarm is a row with a score above 1, of the kinds that a sample shows.
     for event in events.iter().filter(|event| event["kind"] != "missing") {
         if event["metric"] != "tidewatch.resource" {
@@ -106,6 +113,114 @@ fn detect_gives_the_scores_and_events_of_the_stream() {
             assert!(detected[&key]["score"].as_f64().unwrap() > 1.0, "{event}");
         }
     }
+}
+
+#[test]
+fn what_is_read_is_never_written_over() {
+    let directory = tempfile::tempdir().unwrap();
+    let place = directory.path();
+    let content = format!("timestamp,value\n{MARCH},1\n");
+    std::fs::write(place.join("a.csv"), &content).unwrap();
+    std::os::unix::fs::symlink("a.csv", place.join("b.csv")).unwrap();
+    std::fs::write(place.join("c.toml"), "").unwrap();
+    let here = place.join("a.csv").display().to_string();
+    for (arguments, said) in [
+        (
+            &["detect", "a.csv", "-o", "./a.csv"][..],
+            "--output names `./a.csv`, which is read",
+        ),
+        (&["detect", "a.csv", "--events", &here], "--events names"),
+        (&["detect", "b.csv", "-o", "a.csv"], "which is read"),
+        (&["detect", "a.csv", "-o", "b.csv"], "which is read"),
+        (
+            &[
+                "detect",
+                "a.csv",
+                "--calendar",
+                "c.toml",
+                "--events",
+                "c.toml",
+            ],
+            "which is read",
+        ),
+        (
+            &["detect", "a.csv", "-o", "n.csv", "--events", "./n.csv"],
+            "--events names `./n.csv`, as --output does",
+        ),
+        (
+            &["forecast", "a.csv", "--horizon", "1h", "-o", "a.csv"],
+            "which is read",
+        ),
+        (
+            &["replay", "a.csv", "--data-dir", "d", "-o", "a.csv"],
+            "which is read",
+        ),
+        (
+            &[
+                "replay",
+                "a.csv",
+                "--data-dir",
+                "d",
+                "-o",
+                "n.csv",
+                "--scores",
+                "n.csv",
+            ],
+            "--scores names `n.csv`, as --output does",
+        ),
+    ] {
+        let output = run(place, arguments);
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {error}");
+        assert!(error.contains(said), "{arguments:?}: {error}");
+        assert_eq!(std::fs::read_to_string(&here).unwrap(), content);
+        assert!(!place.join("n.csv").exists() && !place.join("d").exists());
+    }
+}
+
+#[test]
+fn what_is_not_judged_and_what_is_no_sample_is_told() {
+    let directory = tempfile::tempdir().unwrap();
+    let place = directory.path();
+    let rows = format!(
+        "{MARCH},1\n{},NaN\n{},2\n{},2\n",
+        MARCH + 10,
+        MARCH + 20,
+        MARCH + 20
+    );
+    std::fs::write(place.join("a.csv"), format!("time,value\n{rows}")).unwrap();
+    std::fs::write(place.join("none.csv"), "time,value\n").unwrap();
+    std::fs::write(place.join("bad.csv"), "time,value\nx,1\ny,2\n").unwrap();
+    let error =
+        |arguments: &[&str]| String::from_utf8_lossy(&run(place, arguments).stderr).into_owned();
+    let said = error(&["detect", "a.csv"]);
+    assert!(
+        said.contains("0 events in 4 samples of 1 series\n2 samples were not judged"),
+        "{said}"
+    );
+    let said = error(&["detect", "none.csv"]);
+    assert!(
+        said.contains("TW-INGEST-010: history: none.csv: expected rows with samples"),
+        "{said}"
+    );
+    let said = error(&["detect", "bad.csv", "--skip-invalid"]);
+    assert!(
+        said.contains("found no row with a sample; 2 were skipped, the first: bad.csv, line 2"),
+        "{said}"
+    );
+    let said = error(&[
+        "forecast",
+        "a.csv",
+        "--horizon",
+        "1h",
+        "--method",
+        "mstl_ets",
+    ]);
+    assert_eq!(said.matches("needs 16 steps").count(), 1, "{said}");
+    assert!(
+        said.contains("TW-FORECAST-002: 1 of 1 series have no forecast"),
+        "{said}"
+    );
 }
 
 #[test]
@@ -298,7 +413,7 @@ fn wrong_input_is_named() {
                 1,
                 "x.csv, line 2: column `value`: expected a number, found `x`",
             ),
-            ("none.csv", 1, "no sample in none.csv"),
+            ("none.csv", 1, "none.csv: expected rows with samples"),
             ("absent.csv", 1, "absent.csv"),
         ] {
             let output = run(place, &[command, &[file]].concat());

@@ -68,7 +68,7 @@ fn assert_refused(process: &Tidewatch, load: &mut Load) {
     assert_eq!(answer.status, 503, "{}", answer.text());
     assert!(answer.header("retry-after").is_some(), "{answer:?}");
     assert!(
-        answer.text().contains("bytes are free on its disk")
+        answer.text().contains("MiB are free on its disk")
             && answer.text().contains("free some space"),
         "{}",
         answer.text()

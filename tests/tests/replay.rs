@@ -400,6 +400,82 @@ fn a_replay_goes_on_where_another_left_its_windows_open() {
 }
 
 #[test]
+fn an_event_about_the_end_that_was_left_open_is_told_by_the_replay_that_goes_on() {
+    let place = Place::new();
+    // Two series of a host, two hours; one stops after 50 minutes, which is silence from the 55th on, and the first file ends with the 56th.
+    let (mut first, mut second) = (Vec::new(), Vec::new());
+    for i in 0..720 {
+        let rows = if i < 336 { &mut first } else { &mut second };
+        let mut row = |metric: &str, value: i64| {
+            rows.push(format!("{},{metric},a,{value}", MARCH + 10 * i));
+        };
+        row("goes_on", i % 7);
+        if i < 300 {
+            row("stops", i % 5);
+        }
+    }
+    for (name, rows) in [("first.csv", first), ("second.csv", second)] {
+        let head = "timestamp,metric,host,value\n".to_owned();
+        place.write(name, &(head + &rows.join("\n")));
+    }
+    let said = place.replayed(
+        &[
+            "first.csv",
+            "--data-dir",
+            "d",
+            "--leave-open",
+            "-o",
+            "first.ndjson",
+        ],
+        &[],
+    );
+    assert!(said.contains("anomalies    0\n"), "{said}");
+    let said = place.replayed(
+        &[
+            "second.csv",
+            "--data-dir",
+            "d",
+            "--append",
+            "-o",
+            "second.ndjson",
+        ],
+        &[],
+    );
+    let told = place.read("second.ndjson");
+    assert!(
+        told.contains("\"missing\"") && told.contains("2026-03-01T00:55:00"),
+        "{told}"
+    );
+    let all = place.rows("d", "anomalies", "time, metric, series_id, event_id");
+    assert_eq!(told.lines().collect::<Vec<_>>(), all);
+    assert!(
+        said.contains(&format!("anomalies    {}\n", all.len())),
+        "{said}"
+    );
+
+    // What was told once is not told again.
+    place.write(
+        "third.csv",
+        &format!(
+            "timestamp,metric,host,value\n{},goes_on,a,1\n",
+            MARCH + 7_200
+        ),
+    );
+    place.replayed(
+        &[
+            "third.csv",
+            "--data-dir",
+            "d",
+            "--append",
+            "-o",
+            "third.ndjson",
+        ],
+        &[],
+    );
+    assert_eq!(place.read("third.ndjson"), "");
+}
+
+#[test]
 fn what_is_wrong_is_told_and_leaves_nothing_behind() {
     let place = Place::new();
     place.write(

@@ -75,3 +75,27 @@ fn c1_a_second_ctrl_c_ends_at_once_and_loses_nothing() {
     next.stop_cleanly();
     Book::of(&load, directory.path()).audit("after a second signal");
 }
+
+#[test]
+fn the_end_of_the_terminal_is_a_clean_end_unless_it_is_to_be_ignored() {
+    let directory = tempfile::tempdir().unwrap();
+    let launch = Launch::new(directory.path());
+    let mut process = launch.start_ready();
+    assert_eq!(Load::new(5).send(&process), Outcome::Ok);
+    // A terminal that goes may send it twice.
+    process.send_sighup();
+    process.send_sighup();
+    let status = process.wait_exit(PATIENCE);
+    assert!(status.success(), "{status}\n{}", process.log());
+    let log = process.log();
+    assert!(
+        log.contains("partition closed") && log.contains("tidewatch::app: stopped"),
+        "{log}"
+    );
+
+    let mut process = launch.under(&["nohup"]).start_ready();
+    process.send_sighup();
+    // What is asked after the signal is answered by a process that is still there.
+    assert_eq!(Load::new(5).send(&process), Outcome::Ok);
+    process.stop_cleanly();
+}

@@ -16,7 +16,6 @@ use query::Engine;
 use schemas::Micros;
 use sinks::aggregates::AggregateStore;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -30,6 +29,7 @@ use crate::error_codes;
 use crate::http::overview::{BusReport, Wiring};
 use crate::http::{self, Context, Instance};
 use crate::log_watch::LogWatch;
+use crate::signals::stop_on_signals;
 use crate::sources::{self, Sources};
 use crate::systemd::ServiceManager;
 use crate::tables::{PipelineTables, Running};
@@ -75,31 +75,6 @@ pub async fn run(config: Config) -> Result<(), CommandError> {
     manager.stopping();
     telling.abort();
     app.shut_down().await
-}
-
-/// The first signal asks for the end, a second one ends at once.
-pub(crate) fn stop_on_signals(stop: &CancellationToken) -> Result<(), CommandError> {
-    let failed = |error| CommandError::surroundings(format!("signals can't be received: {error}"));
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
-    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
-    let stop = stop.clone();
-    tokio::spawn(async move {
-        for _ in 0..2 {
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-            }
-            if stop.is_cancelled() {
-                warn!(
-                    "second signal, ending at once; the next start reads again what was not checkpointed"
-                );
-                std::process::exit(1);
-            }
-            info!("stopping; a second signal ends at once");
-            stop.cancel();
-        }
-    });
-    Ok(())
 }
 
 /// The address of the instance that runs, or ran, on a data directory.

@@ -69,7 +69,7 @@ pub enum Command {
     #[command(
         after_help = "Examples:\n  tidewatch replay cpu.csv --data-dir march\n  \
         tidewatch replay 2026-*.parquet --data-dir march --output anomalies.csv --scores scores.parquet\n  \
-        gunzip -c all.csv.gz | tidewatch replay - --data-dir march"
+        xz -dc all.csv.xz | tidewatch replay - --data-dir march"
     )]
     Replay(ReplayArgs),
     /// Judge history from CSV or Parquet files as the stream does, without storing it: events on standard output, scores to a file.

@@ -61,6 +61,17 @@ impl CommandError {
         }
     }
 
+    /// The same with more at the end of its message.
+    pub(crate) fn followed_by(mut self, more: &str) -> Self {
+        match &mut self {
+            CommandError::Config(_) => {}
+            CommandError::Usage(message)
+            | CommandError::Failed { message, .. }
+            | CommandError::Known { message, .. } => message.push_str(more),
+        }
+        self
+    }
+
     /// 2 for wrong usage or configuration, 1 for everything else.
     pub fn exit_code(&self) -> u8 {
         match self {

@@ -18,6 +18,7 @@ mod intake_metrics;
 mod log_watch;
 mod logs;
 pub mod replay;
+mod signals;
 mod sources;
 mod stores;
 mod systemd;

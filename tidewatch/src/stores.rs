@@ -288,13 +288,24 @@ pub(crate) fn existing_archive(config: &Config) -> Result<Archive, CommandError>
     }
     match existing_data_dir(config).filter(|dir| dir.join("archive").is_dir()) {
         Some(dir) => open_archive(config, &dir),
-        None => Err(CommandError::Failed {
-            message: format!(
-                "no archive in the data directory `{}`; name another by --data-dir or --config, or make one with `tidewatch run`",
-                config.data_dir.display()
-            ),
-            fault: Fault::BadConfig,
-        }),
+        None => Err(no_archive(&config.data_dir)),
+    }
+}
+
+fn no_archive(data_dir: &Path) -> CommandError {
+    let shown = data_dir.display();
+    // To who may not look, what is there is as if it were not.
+    let message = match std::fs::read_dir(data_dir) {
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+            format!("data directory `{shown}`: {error}; ask as a user who may read it")
+        }
+        _ => format!(
+            "no archive in the data directory `{shown}`; name another by --data-dir or --config, or make one with `tidewatch run`"
+        ),
+    };
+    CommandError::Failed {
+        message,
+        fault: Fault::BadConfig,
     }
 }
 

@@ -21,8 +21,9 @@ pub enum Watch {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DetectorConfig {
-    /// How many alarms a series may raise in 30 days, in the long run. Default 2: a person with a thousand series reads 70 a day as it is, and
-    /// fewer than one a month would miss the second fault of a bad week. A series that alarms more often is judged more strictly by and by.
+    /// How many alarms a series may raise in 30 days. Default 2: a person with a thousand series reads 70 a day as it is, and fewer than one a
+    /// month would miss the second fault of a bad week. Here it is the rate in the long run: a series that is told of more often is judged more
+    /// strictly by and by. Who tells the events says which of them are alarms.
     pub alarms_per_month: f64,
     /// Distances below this share of the level are never unusual. Default 0.05: nobody wakes up for a change of 5 %.
     pub band_relative_min: f64,

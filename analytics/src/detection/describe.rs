@@ -6,8 +6,8 @@ use super::alarm::DIGITS_COUNTED_FROM;
 use super::level::Levels;
 use super::season::{Season, Seasonal};
 use super::{
-    Detector, DetectorConfig, DetectorVote, Observation, SCORE_MAX, SeriesDetectors, TAILS,
-    VALUE_MAX,
+    Detector, DetectorConfig, DetectorVote, LANES, Observation, SCORE_MAX, SeriesDetectors,
+    VALUE_MAX, hour_mean_floor,
 };
 
 impl SeriesDetectors {
@@ -24,7 +24,7 @@ impl SeriesDetectors {
         } else {
             (value - f64::from(seasonal.residual), Detector::Seasonal)
         };
-        let half_width = f64::from(self.tails[detector as usize].quantile(floor));
+        let half_width = f64::from(self.tails.quantile(detector as usize, floor));
         // Mean absolute deviations times 1.2533 are the σ of a normal distribution.
         let deviation = (1.2533 * f64::from(before.scale())).max(f64::from(floor));
         let (low, _) = before.range();
@@ -78,7 +78,7 @@ impl SeriesDetectors {
         &self,
         observation: &mut Observation,
         before: &Levels,
-        digits: &[f32; TAILS],
+        digits: &[f32; LANES],
         novelty: f32,
         per_digit: f32,
         floor: f32,
@@ -104,7 +104,11 @@ impl SeriesDetectors {
                     continue;
                 }
             };
-            let half_width = f64::from(self.tails[index].quantile(floor));
+            let least = match vote.detector {
+                Detector::HourMean => hour_mean_floor(observation.season) * floor,
+                _ => floor,
+            };
+            let half_width = f64::from(self.tails.quantile(index, least));
             (vote.expected, vote.lower, vote.upper) =
                 (expected, expected - half_width, expected + half_width);
         }

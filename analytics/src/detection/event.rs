@@ -1,7 +1,7 @@
 //! Tells a person and a program what was found: the sentence, the event, its id.
 
 use schemas::time::rfc3339;
-use schemas::{Anomaly, AnomalyKind, Direction, Micros, Resolution, Series, Vote};
+use schemas::{Anomaly, AnomalyKind, Direction, Kind, Micros, Resolution, Series, Vote};
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::Silence;
@@ -9,7 +9,7 @@ use super::season::Season;
 use super::votes::{Detector, DetectorVote, Observation};
 
 /// The rule behind the events, part of each `event_id`. Changes when the detectors change so that the same sample gets another score.
-pub const RULE: &str = "detectors/3";
+pub const RULE: &str = "detectors/4";
 
 /// A distance of more usual deviations than this is not told as a number: the series hardly ever moves, and a person learns nothing from
 /// "7958918 times".
@@ -26,6 +26,9 @@ const RESOURCE_LABELS: [&str; 8] = [
     "service.instance.id",
     "container.id",
 ];
+
+/// What is smaller than this share of a value is told as 0 beside it.
+const NOTHING: f64 = 1e-6;
 
 const WEEKDAYS: [&str; 7] = [
     "Mondays",
@@ -100,6 +103,7 @@ fn event(series: &Series, time: Micros, observation: &Observation, completeness:
         upper: observation.upper,
         raw_score: observation.raw_score,
         score: observation.score,
+        alarm: true,
         direction: observation.direction,
         votes: Vec::new(),
         trust: observation.trust,
@@ -181,23 +185,34 @@ pub fn explain(observation: &Observation, series: &Series, observed: f64) -> Str
         .or_else(|| series.service())
         .map(|name| format!(" on {name}"))
         .unwrap_or_default();
+    // What is judged of a counter is how fast it grows.
+    let rate = match (series.kind, observation.kind) {
+        (Kind::Gauge, _) | (_, AnomalyKind::Missing) => "",
+        (Kind::Counter, _) => " per second",
+    };
     format!(
-        "{}{labels}{place} {}",
+        "{}{rate}{labels}{place} {}",
         series.metric,
         story(observation, observed)
     )
 }
 
 /// What happened, after the name of the series.
-fn story(observation: &Observation, observed: f64) -> String {
-    let observed = number(observed);
+fn story(observation: &Observation, value: f64) -> String {
+    let observed = number(value);
+    // A level that has come down to nothing never quite arrives there.
+    let level = if observation.expected.abs() < NOTHING * value.abs() {
+        0.0
+    } else {
+        observation.expected
+    };
     // The band of a series that hardly ever moves is the smallest distance that matters, which is no news.
     let expected = if observation.sigmas > SIGMAS_TOLD_MAX {
-        number(observation.expected)
+        number(level)
     } else {
         format!(
             "{} ({})",
-            number(observation.expected),
+            number(level),
             band(observation.lower, observation.upper)
         )
     };
@@ -231,20 +246,29 @@ fn story(observation: &Observation, observed: f64) -> String {
         }
         AnomalyKind::LevelShift => format!(
             "has left its level: it was {observed}, expected about {expected}{}",
-            why(observation)
+            why(observation, value)
         ),
         AnomalyKind::Point
         | AnomalyKind::Resource
         | AnomalyKind::Peer
         | AnomalyKind::Cardinality => format!(
             "was {observed}, expected about {expected}{}",
-            why(observation)
+            why(observation, value)
         ),
     }
 }
 
-/// How far, how new, and on what the expectation rests.
-fn why(observation: &Observation) -> String {
+/// How far, how new, and on what the expectation rests; of a value that is not far, what else is unusual.
+fn why(observation: &Observation, value: f64) -> String {
+    let clearest = observation
+        .votes
+        .iter()
+        .max_by(|a, b| a.score.total_cmp(&b.score));
+    if let Some(vote) = clearest
+        && (observation.lower..=observation.upper).contains(&value)
+    {
+        return format!(": {}", reason(vote, observation));
+    }
     let side = match observation.direction {
         Direction::High => "above",
         Direction::Low => "below",
@@ -323,7 +347,7 @@ pub(crate) fn number(value: f64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use schemas::{Kind, Labels};
+    use schemas::Labels;
 
     use super::*;
     use crate::{DetectorConfig, SeriesDetectors};
@@ -391,6 +415,46 @@ mod tests {
             explain(&observation, &series, 8.0),
             "errors was 8.00, expected about 0: it hardly ever moves; it had never been above 0"
         );
+    }
+
+    #[test]
+    fn of_a_counter_the_rate_is_told_and_next_to_nothing_is_0() {
+        let series = Series::new("errors_total", Labels::empty(), Kind::Counter);
+        let (config, mut detectors) = (DetectorConfig::default(), SeriesDetectors::default());
+        for i in 0..500 {
+            detectors.observe(&config, i * 10_000_000, 0.0);
+        }
+        let mut observation = detectors.observe(&config, 5_000_000_000, 8.0);
+        observation.expected = 2.57e-8;
+        assert_eq!(
+            explain(&observation, &series, 8.0),
+            "errors_total per second was 8.00, expected about 0: it hardly ever moves; it had never been above 0"
+        );
+    }
+
+    #[test]
+    fn a_value_inside_its_band_is_told_by_what_is_unusual() {
+        let series = Series::new("load", Labels::empty(), Kind::Gauge);
+        let (config, mut detectors) = (DetectorConfig::default(), SeriesDetectors::default());
+        for i in 0..500 {
+            detectors.observe(&config, i * 10_000_000, (i % 7) as f64);
+        }
+        let mut observation = detectors.observe(&config, 5_000_000_000, 3.0);
+        observation.lower = 2.0;
+        observation.upper = 4.0;
+        observation.expected = 3.5;
+        for vote in &mut observation.votes {
+            vote.score = if vote.detector == Detector::Ewma {
+                1.0
+            } else {
+                0.0
+            };
+        }
+        let told = explain(&observation, &series, 3.0);
+        let expected =
+            "load was 3.00, expected about 3.50 (2.00–4.00): it has strayed from its recent level";
+        assert!(told.starts_with(expected), "{told}");
+        assert!(!explain(&observation, &series, 5.0).contains("strayed"));
     }
 
     #[test]

@@ -64,6 +64,11 @@ const RANGE_MARGIN: f64 = 0.05;
 /// Samples that make a range.
 const RANGE_SAMPLES_MIN: u32 = 10;
 
+/// A tenth more or less restless is no news.
+pub(crate) const VARIANCE_FLOOR: f32 = 0.1;
+/// Ratios whose logarithm is below that, whatever the rounding: of most samples none is taken. ln 0.905 = −0.0998, ln 1.105 = 0.0998.
+const UNREMARKABLE: std::ops::Range<f64> = 0.905..1.105;
+
 impl Memory {
     /// The weight of a sample that came `elapsed_s` after the one before, as the `count`-th: plain means while little is known.
     #[inline]
@@ -107,7 +112,7 @@ pub(crate) struct Distances {
     pub(crate) shift: f64,
     /// The smoothed distance from the recent level, this sample included.
     pub(crate) smooth: f64,
-    /// How much more, or less, restless the series is than usual: |ln(now / usually)|.
+    /// How much more, or less, restless the series is than usual: |ln(now / usually)|, or 0 below [`VARIANCE_FLOOR`].
     pub(crate) variance: f64,
     /// log10 of the samples seen, if the value is out of the range of them all.
     pub(crate) novelty: f32,
@@ -207,7 +212,12 @@ impl Levels {
             f64::from(self.restless) + 0.2 * floor,
             usually + 0.2 * floor,
         );
-        let variance = libm::log(now / before).abs();
+        let ratio = now / before;
+        let variance = if UNREMARKABLE.contains(&ratio) {
+            0.0
+        } else {
+            libm::log(ratio).abs()
+        };
         follow(
             &mut self.restless_usually,
             cut,

@@ -16,6 +16,7 @@ mod level;
 mod presence;
 mod season;
 mod tail;
+mod tails;
 mod votes;
 
 #[cfg(test)]
@@ -37,10 +38,11 @@ use crate::calendar::Effects;
 pub(crate) use alarm::AlarmControl;
 use alarm::DIGITS_COUNTED_FROM;
 use drift::Drift;
-use level::{Distances, Levels};
+use level::{Distances, Levels, VARIANCE_FLOOR};
 use presence::Presence;
 use season::{Hour, Seasonal, Seasons};
-use tail::{Tail, TailWeight};
+use tail::TailWeight;
+use tails::{LANES, Tails};
 
 /// Values are cut here before they are judged. 1e36: no metric is larger, and distances between such values still fit a single.
 const VALUE_MAX: f64 = 1e36;
@@ -48,6 +50,15 @@ const VALUE_MAX: f64 = 1e36;
 /// Never divide by less: the smallest distance that matters when the level is zero and no smallest band is set. The smallest normal single
 /// is 1.2e-38.
 const FLOOR_TINY: f64 = 1e-36;
+
+/// Of the smallest distance that matters, what counts for a mean of an hour once a season is taken off: half. It lasts, and is less noisy than a sample; a
+/// third does alike. Before, the hours of a first day are all unlike those before them.
+fn hour_mean_floor(believed: Season) -> f32 {
+    match believed {
+        Season::None => 1.0,
+        Season::Day | Season::Week => 0.5,
+    }
+}
 
 /// How long a series' tails remember: about a day, so that a daily habit is known; at least 333 samples, or the 99 % quantile would rest on
 /// fewer than three.
@@ -78,9 +89,9 @@ pub struct SeriesDetectors {
     /// Of the newest sample; `Micros::MIN` before the first.
     time: Micros,
     levels: Levels,
-    tails: [Tail; TAILS],
+    tails: Tails,
     /// Begun when the series first moves.
-    seasons: Option<Box<Seasons>>,
+    seasons: Seasons,
     presence: Presence,
     alarms: AlarmControl,
     drift: Drift,
@@ -96,8 +107,8 @@ impl Default for SeriesDetectors {
         SeriesDetectors {
             time: Micros::MIN,
             levels: Levels::new(0.0),
-            tails: [Tail::default(); TAILS],
-            seasons: None,
+            tails: Tails::default(),
+            seasons: Seasons::new(),
             presence: Presence::new(),
             alarms: AlarmControl::default(),
             drift: Drift::default(),
@@ -350,7 +361,7 @@ impl SeriesDetectors {
         observation
     }
 
-    /// How improbable each detector's distance is, digits, in the order of [`Detector::ALL`]; the range has no tail.
+    /// How improbable each detector's distance is, digits, in the order of [`Detector::ALL`]; the range has no tail, and 0.
     #[inline]
     fn digits(
         &mut self,
@@ -358,27 +369,26 @@ impl SeriesDetectors {
         seasonal: &Seasonal,
         floor: f32,
         weight: TailWeight,
-    ) -> [f32; TAILS] {
-        let believed = seasonal.believed != Season::None;
-        let variance = distances.variance as f32;
-        let hour = self.levels.hour().abs();
-        let mut digits = |detector: Detector, score: f32, floor: f32| {
-            self.tails[detector as usize].digits(score, floor, weight)
-        };
-        [
-            digits(Detector::RobustZScore, distances.slow.abs() as f32, floor),
-            digits(Detector::Step, distances.change as f32, floor),
-            digits(Detector::Ewma, distances.smooth as f32, floor),
-            digits(Detector::LevelShift, distances.shift as f32, floor),
-            if believed {
-                digits(Detector::Seasonal, seasonal.residual.abs(), floor)
-            } else {
-                0.0
-            },
-            digits(Detector::HourMean, hour, floor),
-            // A tenth more or less restless is no news.
-            digits(Detector::Variance, variance, 0.1),
-        ]
+    ) -> [f32; LANES] {
+        let mut scores = [0.0; LANES];
+        let mut floors = [floor; LANES];
+        let mut has_score = [false; LANES];
+        has_score[..TAILS].fill(true);
+        has_score[Detector::Seasonal as usize] = seasonal.believed != Season::None;
+        for (detector, score) in [
+            (Detector::RobustZScore, distances.slow.abs() as f32),
+            (Detector::Step, distances.change as f32),
+            (Detector::Ewma, distances.smooth as f32),
+            (Detector::LevelShift, distances.shift as f32),
+            (Detector::Seasonal, seasonal.residual.abs()),
+            (Detector::HourMean, self.levels.hour().abs()),
+            (Detector::Variance, distances.variance as f32),
+        ] {
+            scores[detector as usize] = score;
+        }
+        floors[Detector::HourMean as usize] = hour_mean_floor(seasonal.believed) * floor;
+        floors[Detector::Variance as usize] = VARIANCE_FLOOR;
+        self.tails.digits(&scores, &floors, &has_score, weight)
     }
 
     fn take_off_season(
@@ -390,21 +400,23 @@ impl SeriesDetectors {
         floor: f64,
     ) -> Seasonal {
         let offset = distances.slow as f32;
-        if self.seasons.is_none() && distances.slow.abs() > floor && self.levels.samples() > 20 {
-            self.seasons = Some(Box::new(Seasons::new(self.time)));
+        let moves = || distances.slow.abs() > floor && self.levels.samples() > 20;
+        if !self.seasons.is_begun() {
+            if !moves() {
+                return Seasonal {
+                    residual: offset,
+                    believed: Season::None,
+                };
+            }
+            self.seasons.begin(self.time);
         }
-        let Some(seasons) = &mut self.seasons else {
-            return Seasonal {
-                residual: offset,
-                believed: Season::None,
-            };
-        };
+        let seasons = &mut self.seasons;
         let seasonal = seasons.observe(self.time, local, elapsed, offset, cut as f32);
         if seasons.take_progress() {
             // What a better profile leaves is another quantity. A tail that has learned each weekend as large errors of the daily profile forgets
             // them in months only, and would call an idle Thursday usual. Once for each profile: what is doubted and believed again is known.
             for detector in [Detector::Seasonal, Detector::HourMean] {
-                self.tails[detector as usize] = Tail::default();
+                self.tails.forget(detector);
             }
         }
         seasonal

@@ -7,13 +7,9 @@ use schemas::Micros;
 use schemas::time::{DAY, HOUR, SECOND};
 use serde::{Deserialize, Serialize};
 
-/// Hours of a day.
-const DAY_HOURS: usize = 24;
-/// Hours of a week.
-const WEEK_HOURS: usize = 168;
+use hours::{DAY_HOURS, Hours, Near, WEEK_HOURS};
 
-/// A visit weighs at least this. 0.35: half of the memory is the last two visits, so a changed habit is learned in a week.
-const VISIT_WEIGHT_MIN: f32 = 0.35;
+mod hours;
 
 /// A bucket learns from a visit only if samples cover this share of the hour.
 const COVERAGE_MIN: f32 = 0.25;
@@ -41,64 +37,6 @@ pub enum Season {
     Week,
 }
 
-/// Hours that repeat: what each adds to the level, and how often it was visited.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-struct Hours {
-    added: Vec<f32>,
-    visits: Vec<u8>,
-}
-
-impl Hours {
-    fn new(hours: usize) -> Box<Self> {
-        Box::new(Hours {
-            added: vec![0.0; hours],
-            visits: vec![0; hours],
-        })
-    }
-
-    /// The same hours over a longer period: until a weekday has shown that it differs, it is taken to be like the day before it was begun.
-    fn repeated(&self, hours: usize) -> Box<Self> {
-        let repeat = |bucket: usize| bucket % self.added.len();
-        Box::new(Hours {
-            added: (0..hours).map(|hour| self.added[repeat(hour)]).collect(),
-            visits: (0..hours)
-                .map(|hour| self.visits[repeat(hour)].min(1))
-                .collect(),
-        })
-    }
-
-    fn learn(&mut self, bucket: usize, mean: f32) {
-        self.visits[bucket] = self.visits[bucket].saturating_add(1);
-        let weight = (1.0 / f32::from(self.visits[bucket])).max(VISIT_WEIGHT_MIN);
-        self.added[bucket] += weight * (mean - self.added[bucket]);
-    }
-
-    /// What is left of an offset from the level: by the bucket alone or in between it and its neighbour, whichever explains more. A season
-    /// may have edges or slopes, and neither is to be called abnormal.
-    fn residual(&self, hour: Hour, offset: f32) -> Option<f32> {
-        let buckets = self.added.len();
-        let bucket = hour.of_week % buckets;
-        if self.visits[bucket] == 0 {
-            return None;
-        }
-        let alone = offset - self.added[bucket];
-        let (neighbour, share) = if hour.past >= 0.5 {
-            ((bucket + 1) % buckets, hour.past - 0.5)
-        } else {
-            ((bucket + buckets - 1) % buckets, 0.5 - hour.past)
-        };
-        if self.visits[neighbour] == 0 {
-            return Some(alone);
-        }
-        let between = alone - share * (self.added[neighbour] - self.added[bucket]);
-        Some(if between.abs() < alone.abs() {
-            between
-        } else {
-            alone
-        })
-    }
-}
-
 /// An hour of local time.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Hour {
@@ -120,25 +58,49 @@ impl Hour {
     }
 }
 
-/// Both profiles of one series, and how well they do.
+/// Both profiles of one series, and how well they do: 64 bytes with all that a sample needs. The hours stand elsewhere, and are looked up once an hour.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Option<Saved>", into = "Option<Saved>")]
 pub(crate) struct Seasons {
     /// When learning began.
     since: Micros,
-    day: Box<Hours>,
-    /// Begun once a day was seen: most series that die early never need it.
-    week: Option<Box<Hours>>,
-    /// The hour being visited, its mean offset so far, the share of it that samples cover.
-    visiting: u8,
+    /// `None` before it begins.
+    profiles: Option<Box<Profiles>>,
+    /// The hour being visited, as both profiles know it.
+    day: Near,
+    week: Near,
+    /// Its mean offset so far, and the share of it that samples cover.
     mean: f32,
     covered: f32,
     /// Mean absolute residuals of late: without a profile, with the daily, with the weekly one.
     error: f32,
     error_day: f32,
     error_week: f32,
+    /// Hours since Monday 0:00.
+    visiting: u8,
     believed: Season,
     /// The best profile that was ever believed.
     believed_best: Season,
+    /// Whether there is a weekly profile.
+    has_week: bool,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+struct Profiles {
+    day: Hours<DAY_HOURS>,
+    /// Begun once a day was seen: most series that die early never need it.
+    week: Option<Box<Hours<WEEK_HOURS>>>,
+}
+
+impl Profiles {
+    /// What a sample in an hour sees of the day and of the week.
+    fn near(&self, hour_of_week: usize) -> (Near, Near) {
+        let week = self.week.as_ref();
+        (
+            self.day.near(hour_of_week),
+            week.map_or(Near::NOTHING, |week| week.near(hour_of_week)),
+        )
+    }
 }
 
 /// What the season makes of a sample.
@@ -151,20 +113,36 @@ pub(crate) struct Seasonal {
 }
 
 impl Seasons {
-    pub(crate) fn new(time: Micros) -> Self {
+    /// Learning has not begun.
+    pub(crate) fn new() -> Self {
         Seasons {
-            since: time,
-            day: Hours::new(DAY_HOURS),
-            week: None,
-            visiting: 0,
+            since: 0,
+            profiles: None,
+            day: Near::NOTHING,
+            week: Near::NOTHING,
             mean: 0.0,
             covered: 0.0,
             error: 0.0,
             error_day: 0.0,
             error_week: 0.0,
+            visiting: 0,
             believed: Season::None,
             believed_best: Season::None,
+            has_week: false,
         }
+    }
+
+    /// Begins to learn.
+    pub(crate) fn begin(&mut self, time: Micros) {
+        self.since = time;
+        self.profiles = Some(Box::new(Profiles {
+            day: Hours::new(),
+            week: None,
+        }));
+    }
+
+    pub(crate) fn is_begun(&self) -> bool {
+        self.profiles.is_some()
     }
 
     /// Whether a profile has come to be believed that never was before; true once for each.
@@ -185,14 +163,16 @@ impl Seasons {
     ) -> Seasonal {
         let hour = Hour::of(local);
         let age = time.saturating_sub(self.since);
-        let by_day = (age > DAY)
-            .then(|| self.day.residual(hour, offset))
+        let (day, week) = match &self.profiles {
+            Some(profiles) if hour.of_week != usize::from(self.visiting) => {
+                profiles.near(hour.of_week)
+            }
+            _ => (self.day, self.week),
+        };
+        let by_day = (age > DAY).then(|| day.residual(hour, offset)).flatten();
+        let by_week = (age > 8 * DAY)
+            .then(|| week.residual(hour, offset))
             .flatten();
-        let by_week = self
-            .week
-            .as_ref()
-            .filter(|_| age > 8 * DAY)
-            .and_then(|week| week.residual(hour, offset));
         self.follow_errors(age, elapsed_s, offset, by_day, by_week, cut);
         let residual = match self.believed {
             Season::None => None,
@@ -252,19 +232,27 @@ impl Seasons {
     }
 
     fn learn(&mut self, hour: Hour, age: Micros, elapsed_s: f32, offset: f32) {
-        if self.week.is_none() && age > DAY {
-            self.week = Some(self.day.repeated(WEEK_HOURS));
-        }
         let hour_s = (HOUR / SECOND) as f32;
-        if usize::from(self.visiting) != hour.of_week {
-            if self.covered >= COVERAGE_MIN {
+        let begins = !self.has_week && age > DAY;
+        let leaves = usize::from(self.visiting) != hour.of_week;
+        if (begins || leaves)
+            && let Some(profiles) = &mut self.profiles
+        {
+            if begins {
+                profiles.week = Some(Box::new(profiles.day.repeated()));
+                self.has_week = true;
+            }
+            if leaves && self.covered >= COVERAGE_MIN {
                 let visited = usize::from(self.visiting);
-                self.day.learn(visited % DAY_HOURS, self.mean);
-                if let Some(week) = &mut self.week {
+                profiles.day.learn(visited, self.mean);
+                if let Some(week) = &mut profiles.week {
                     week.learn(visited, self.mean);
                 }
             }
-            (self.visiting, self.mean, self.covered) = (hour.of_week as u8, 0.0, 0.0);
+            if leaves {
+                (self.visiting, self.mean, self.covered) = (hour.of_week as u8, 0.0, 0.0);
+            }
+            (self.day, self.week) = profiles.near(hour.of_week);
         }
         let covers = (elapsed_s / hour_s).clamp(1e-9, 1.0);
         self.covered += covers;
@@ -272,13 +260,83 @@ impl Seasons {
     }
 }
 
+/// What a snapshot holds of seasons that are begun.
+#[derive(Serialize, Deserialize)]
+struct Saved {
+    since: Micros,
+    day: Hours<DAY_HOURS>,
+    week: Option<Box<Hours<WEEK_HOURS>>>,
+    visiting: u8,
+    mean: f32,
+    covered: f32,
+    error: f32,
+    error_day: f32,
+    error_week: f32,
+    believed: Season,
+    believed_best: Season,
+}
+
+impl From<Seasons> for Option<Saved> {
+    fn from(seasons: Seasons) -> Self {
+        let profiles = *seasons.profiles?;
+        Some(Saved {
+            since: seasons.since,
+            day: profiles.day,
+            week: profiles.week,
+            visiting: seasons.visiting,
+            mean: seasons.mean,
+            covered: seasons.covered,
+            error: seasons.error,
+            error_day: seasons.error_day,
+            error_week: seasons.error_week,
+            believed: seasons.believed,
+            believed_best: seasons.believed_best,
+        })
+    }
+}
+
+impl TryFrom<Option<Saved>> for Seasons {
+    type Error = String;
+
+    fn try_from(saved: Option<Saved>) -> Result<Self, String> {
+        let Some(saved) = saved else {
+            return Ok(Seasons::new());
+        };
+        if usize::from(saved.visiting) >= WEEK_HOURS {
+            return Err(format!("hour {} of a week", saved.visiting));
+        }
+        let has_week = saved.week.is_some();
+        let profiles = Profiles {
+            day: saved.day,
+            week: saved.week,
+        };
+        let (day, week) = profiles.near(usize::from(saved.visiting));
+        Ok(Seasons {
+            since: saved.since,
+            profiles: Some(Box::new(profiles)),
+            day,
+            week,
+            mean: saved.mean,
+            covered: saved.covered,
+            error: saved.error,
+            error_day: saved.error_day,
+            error_week: saved.error_week,
+            visiting: saved.visiting,
+            believed: saved.believed,
+            believed_best: saved.believed_best,
+            has_week,
+        })
+    }
+}
+
 /// Bytes beside the struct itself.
 #[cfg(test)]
 impl Seasons {
     pub(crate) fn heap_bytes(&self) -> usize {
-        let hours = |hours: &Hours| {
-            size_of::<Hours>() + hours.added.capacity() * 4 + hours.visits.capacity()
-        };
-        hours(&self.day) + self.week.as_ref().map_or(0, |week| hours(week))
+        let profiles = self.profiles.as_ref();
+        profiles.map_or(0, |profiles| {
+            let week = profiles.week.as_ref();
+            size_of::<Profiles>() + week.map_or(0, |week| size_of_val(&**week))
+        })
     }
 }

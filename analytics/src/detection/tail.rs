@@ -8,13 +8,13 @@
 use serde::{Deserialize, Serialize};
 
 /// Scores above the tracked quantile: one in a hundred. Fewer make a tail of too few scores, more put the body into it.
-const TAIL_SHARE: f32 = 0.01;
+pub(super) const TAIL_SHARE: f32 = 0.01;
 
 /// −log10 of the tail's share.
-const TAIL_DIGITS: f32 = 2.0;
+pub(super) const TAIL_DIGITS: f32 = 2.0;
 
 /// The first scores only set the scale.
-const SCALE_SCORES: u16 = 20;
+pub(super) const SCALE_SCORES: u16 = 20;
 
 /// Scores that must be known before one is called improbable. How many an alarm needs is the warm-up's to say; below this there is no scale.
 const KNOWN_SCORES_MIN: u16 = 10;
@@ -43,32 +43,42 @@ pub(crate) struct TailWeight {
     pub(crate) tail: f32,
 }
 
+/// Where the tracked quantile begins, from the first scores.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Beginning {
+    /// At twice their mean, or twice the floor: of a series that has only begun, little is known.
+    Doubled,
+    /// At the floor, if none of them was above it: for a score that begins when the series is known for days.
+    AtFloor,
+}
+
 /// The distribution of one detector's scores on one series: 20 bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
-pub(crate) struct Tail {
+pub(super) struct Tail {
     /// The 99 % quantile, ≥ 0.
-    quantile: f32,
+    pub(super) quantile: f32,
     /// The mean of ln(score / quantile) above it.
-    excess: f32,
+    pub(super) excess: f32,
     /// The mean score, ≥ 0.
-    mean: f32,
+    pub(super) mean: f32,
     /// Scores seen; stays at its maximum.
-    seen: u16,
+    pub(super) seen: u16,
     /// Scores seen above the quantile; stays at its maximum.
-    above: u16,
+    pub(super) above: u16,
     /// How many of the last scores were above it without a break; stays at its maximum.
-    run: u16,
+    pub(super) run: u16,
 }
 
 impl Tail {
-    /// The quantile, at least `floor`: what 99 of 100 scores stay below.
-    pub(crate) fn quantile(&self, floor: f32) -> f32 {
-        self.quantile.max(floor)
-    }
-
     /// −log10 of the probability of a score of at least this size, 0–12; then learns from it. Scores up to `floor` (> 0) count as that.
     #[inline]
-    pub(crate) fn digits(&mut self, score: f32, floor: f32, weight: TailWeight) -> f32 {
+    pub(super) fn digits(
+        &mut self,
+        score: f32,
+        floor: f32,
+        weight: TailWeight,
+        beginning: Beginning,
+    ) -> f32 {
         let matters = score > floor;
         let score = score.max(floor);
         let quantile = self.quantile.max(floor);
@@ -90,12 +100,19 @@ impl Tail {
                 TAIL_DIGITS * score / quantile
             };
         }
-        self.learn(score, log_excess, floor, weight);
+        self.learn(score, log_excess, floor, weight, beginning);
         digits.min(DIGITS_MAX)
     }
 
     #[inline]
-    fn learn(&mut self, score: f32, log_excess: f32, floor: f32, weight: TailWeight) {
+    fn learn(
+        &mut self,
+        score: f32,
+        log_excess: f32,
+        floor: f32,
+        weight: TailWeight,
+        beginning: Beginning,
+    ) {
         self.seen = self.seen.saturating_add(1);
         let known = 1.0 / f32::from(self.seen);
         let cut = if self.seen > SCALE_SCORES {
@@ -105,7 +122,12 @@ impl Tail {
         };
         self.mean += weight.body.max(known) * (cut - self.mean);
         if self.seen <= SCALE_SCORES {
-            self.quantile = (2.0 * self.mean).max(floor);
+            let none_above = self.mean <= floor * (1.0 + 1e-4);
+            self.quantile = if beginning == Beginning::AtFloor && none_above {
+                floor
+            } else {
+                2.0 * self.mean
+            };
             return;
         }
         // Steps up and down that balance when one score in a hundred is above.

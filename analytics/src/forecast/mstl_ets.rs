@@ -23,15 +23,13 @@ const NORMAL_QUANTILES: [f64; 3] = [0.674_489_75, 1.281_551_57, 1.959_963_98];
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum MstlEtsError {
     /// Too few values.
-    #[error(
-        "MSTL + ETS needs {VALUES_MIN} steps with a value, found {found}; ask the method `seasonal_regression` instead"
-    )]
+    #[error("MSTL + ETS needs {VALUES_MIN} steps with a value, found {found}")]
     TooShort {
         /// Steps with a finite value.
         found: usize,
     },
     /// The fit did not come to an end.
-    #[error("MSTL + ETS could not be fitted: {0}; ask the method `seasonal_regression` instead")]
+    #[error("MSTL + ETS could not be fitted: {0}")]
     Failed(String),
 }
 

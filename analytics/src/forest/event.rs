@@ -81,6 +81,7 @@ impl ResourceFinding<'_> {
             upper: verdict.digits_needed,
             raw_score: verdict.digits,
             score: verdict.score,
+            alarm: true,
             direction: Direction::High,
             votes: self.votes(),
             trust: verdict.trust,

@@ -67,6 +67,7 @@ impl PeerEvent {
             upper: self.upper,
             raw_score: self.sigmas,
             score,
+            alarm: true,
             direction: self.direction,
             votes: vec![Vote {
                 detector: "peers".to_owned(),

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::BusError;
+use crate::{BusError, lacks_a_part};
 
 /// The log's writer has ended.
 pub(super) fn closed(dir: &Path) -> BusError {
@@ -43,6 +43,9 @@ pub(super) fn store(action: &str, dir: &Path, error: fjall::Error) -> BusError {
 /// What is damaged, if an error says so.
 pub(super) fn damage(error: &fjall::Error) -> Option<String> {
     use fjall::{Error, LsmError};
+    if lacks_a_part(error) {
+        return Some(format!("a file of it is gone: {error}"));
+    }
     match error {
         Error::Storage(LsmError::Io(_)) => None,
         Error::Storage(_)

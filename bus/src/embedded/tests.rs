@@ -81,7 +81,7 @@ async fn a_disk_that_is_nearly_full_refuses_appends_only_while_it_is() {
     bus.create_topics(&[spec()]).await.unwrap();
     let error = bus.append("t", 0, vec![record("x")]).await.unwrap_err();
     assert_eq!(error.fault(), Fault::Outage);
-    assert!(error.to_string().contains("bytes are free"), "{error}");
+    assert!(error.to_string().contains("MiB are free"), "{error}");
     let again = bus.append("t", 0, vec![record("x")]).await.unwrap_err();
     assert_eq!(
         again.to_string(),

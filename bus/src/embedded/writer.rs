@@ -483,7 +483,9 @@ impl Writer {
         Err(BusError::Unavailable {
             action: self.action(),
             detail: format!(
-                "{free} bytes are free on its disk, {needed} are needed; free some space, appends go on by themselves"
+                "{} MiB are free on its disk, {} MiB are needed (setting bus.free_space_min, and what is still to be written); free some space, then appends are taken again",
+                free >> 20,
+                (needed >> 20) + 1,
             ),
         })
     }

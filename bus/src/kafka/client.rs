@@ -1,11 +1,17 @@
 //! What librdkafka's clients tell about themselves goes to the log.
 
 use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
 
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::KafkaError;
+
+use super::repeats::Repeats;
+
+/// What was logged of late by all clients of this process: each of them tells of the same broker.
+static REPEATS: Repeats = Repeats::new();
 
 /// What librdkafka calls the lines that tell why a connection failed: refused, a certificate, a password.
 const CONNECTION_FAILED: &str = "FAIL";
@@ -46,22 +52,33 @@ impl ClientContext for Logging {
 
 impl ConsumerContext for Logging {}
 
+/// `None` for a message that is not to be logged now, as it just was; else how often it was kept back.
+pub(super) fn due(message: &str) -> Option<u64> {
+    REPEATS.due(message, Instant::now())
+}
+
 pub(super) fn log(level: RDKafkaLogLevel, facility: &str, message: &str) {
+    let Some(kept_back) = due(message) else {
+        return;
+    };
     match level {
         RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => {
-            tracing::error!(facility, "librdkafka: {message}")
+            tracing::error!(facility, kept_back, "librdkafka: {message}")
         }
         // A broker that goes away is an "error" to librdkafka; to us it is an outage that passes.
         RDKafkaLogLevel::Error | RDKafkaLogLevel::Warning => {
-            tracing::warn!(facility, "librdkafka: {message}")
+            tracing::warn!(facility, kept_back, "librdkafka: {message}")
         }
         RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info => {
-            tracing::info!(facility, "librdkafka: {message}")
+            tracing::info!(facility, kept_back, "librdkafka: {message}")
         }
-        RDKafkaLogLevel::Debug => tracing::debug!(facility, "librdkafka: {message}"),
+        RDKafkaLogLevel::Debug => tracing::debug!(facility, kept_back, "librdkafka: {message}"),
     }
 }
 
+/// Logs what a client reports of itself. `reason` is empty where librdkafka gives none.
 pub(super) fn log_error(error: &KafkaError, reason: &str) {
-    tracing::warn!(%error, reason, "a kafka client reports a problem that it retries by itself");
+    if let Some(kept_back) = due(&format!("{error}: {reason}")) {
+        tracing::warn!(%error, reason, kept_back, "a kafka client reports a problem that it retries by itself");
+    }
 }

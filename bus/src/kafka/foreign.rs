@@ -143,7 +143,9 @@ impl ForeignReader {
                     if is_fatal {
                         return Err(error);
                     }
-                    tracing::warn!(%error, "foreign topics can't be read as they should; librdkafka tries again");
+                    if let Some(kept_back) = client::due(&error.to_string()) {
+                        tracing::warn!(%error, kept_back, "foreign topics can't be read as they should; librdkafka tries again");
+                    }
                 }
             }
         }

@@ -201,9 +201,11 @@ impl GroupContext {
         }
     }
 
-    /// Errors repeat while a broker is away, so what finds no room is only logged.
+    /// Errors repeat while a broker is away, so they are logged now and then, and what finds no room is not told.
     fn tell_error(&self, error: &KafkaError) {
-        tracing::warn!(%error, topic = self.topic, "the consumer group reports a problem");
+        if let Some(kept_back) = client::due(&format!("{} {error}", self.topic)) {
+            tracing::warn!(%error, topic = self.topic, kept_back, "the consumer group reports a problem");
+        }
         let _ = self.events.try_send(GroupEvent::Error(fault::of(
             "in the group of",
             &self.topic,

@@ -18,7 +18,7 @@ use rdkafka::{Offset as KafkaOffset, TopicPartitionList};
 use schemas::Offset;
 use tokio::sync::Notify;
 
-use super::client::Logging;
+use super::client::{self, Logging};
 use super::fault;
 use super::options::KafkaOptions;
 use super::topics::Topics;
@@ -113,14 +113,12 @@ impl ReadingClient {
 }
 
 fn serve(client: &Weak<ReadingClient>) {
-    while let Some(client) = client.upgrade() {
-        match client.consumer.poll(SERVE_INTERVAL) {
+    while let Some(served) = client.upgrade() {
+        match served.consumer.poll(SERVE_INTERVAL) {
             None => {}
-            Some(Err(error)) => {
-                tracing::warn!(%error, "a kafka reader reports a problem that it retries by itself")
-            }
+            Some(Err(error)) => client::log_error(&error, ""),
             Some(Ok(message)) => {
-                let slots = client.slots.lock().unwrap_or_else(PoisonError::into_inner);
+                let slots = served.slots.lock().unwrap_or_else(PoisonError::into_inner);
                 if let Some(slot) = slots.get(&(message.topic().to_owned(), message.partition())) {
                     slot.strayed.store(true, Ordering::Release);
                     slot.filled.notify_one();

@@ -126,11 +126,21 @@ impl Topics {
     pub(super) async fn retained(&self, topic: &str, partition: u32) -> Result<Retained, BusError> {
         let name = topic.to_owned();
         let partition = i32::try_from(partition).unwrap_or(i32::MAX);
-        let (start, end) = self
-            .blocking("asking for the range of", topic, move |client, timeout| {
-                client.fetch_watermarks(&name, partition, timeout)
-            })
-            .await?;
+        const ACTION: &str = "asking for the range of";
+        let asked = self.blocking(ACTION, topic, move |client, timeout| {
+            client.fetch_watermarks(&name, partition, timeout)
+        });
+        let (start, end) = match asked.await {
+            // A client whose metadata an outage has aged says so of any topic; whether it is there, the broker knows.
+            Err(BusError::NoTopic { .. }) => {
+                self.ask_partitions(topic).await?;
+                return Err(BusError::Unavailable {
+                    action: format!("{ACTION} `{topic}`"),
+                    detail: "the client does not know the leaders of its partitions yet".into(),
+                });
+            }
+            asked => asked?,
+        };
         Ok(Retained {
             start: NextOffset(start.try_into().unwrap_or(0)),
             end: NextOffset(end.try_into().unwrap_or(0)),

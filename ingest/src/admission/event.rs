@@ -48,6 +48,7 @@ impl FoldedLabel {
             upper: most,
             raw_score: observed,
             score,
+            alarm: true,
             direction: Direction::High,
             votes: vec![Vote {
                 detector: DETECTOR.to_owned(),

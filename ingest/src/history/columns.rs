@@ -96,11 +96,23 @@ impl Columns {
     }
 }
 
+/// Endings of packed files, which say nothing of what is in them.
+const PACKED: [&str; 2] = ["gz", "zst"];
+
 /// The metric of a file without a column for it: its name without directory and ending.
 pub(super) fn metric_of_file(file: &str) -> Result<String, HistoryError> {
-    let stem = std::path::Path::new(file)
-        .file_stem()
-        .and_then(|stem| stem.to_str());
+    let path = std::path::Path::new(file);
+    let packed = path.extension().is_some_and(|ending| {
+        PACKED
+            .iter()
+            .any(|packed| ending.eq_ignore_ascii_case(packed))
+    });
+    // `cpu.csv.gz` holds `cpu.csv`.
+    let path = match packed {
+        true => path.with_extension(""),
+        false => path.to_owned(),
+    };
+    let stem = path.file_stem().and_then(|stem| stem.to_str());
     stem.map(str::to_owned)
         // Standard input has no name.
         .filter(|stem| !stem.is_empty() && stem != STANDARD_INPUT)
@@ -137,6 +149,20 @@ mod tests {
                 Role::Label
             ]
         );
+    }
+
+    #[test]
+    fn a_file_is_called_what_it_holds() {
+        for (file, metric) in [
+            ("/a/cpu.csv", Some("cpu")),
+            ("cpu.csv.gz", Some("cpu")),
+            ("cpu.load.csv.ZST", Some("cpu.load")),
+            ("cpu.gz", Some("cpu")),
+            ("cpu", Some("cpu")),
+            ("-", None),
+        ] {
+            assert_eq!(metric_of_file(file).ok().as_deref(), metric, "{file}");
+        }
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! CSV: one sample per row, the header names the columns. Any line ends, quotes as RFC 4180, empty lines are passed over.
+//! CSV: one sample per row, the header names the columns. Any line ends, quotes as RFC 4180, empty lines are passed over, cells parted as those of the header.
 
 use std::io::Read;
 
@@ -6,7 +6,7 @@ use super::cells::{CellReader, CellsError, Row};
 use super::columns::{Columns, EXPECTED, Role, metric_of_file};
 use super::directory::{Directory, Refused, SeriesMemo};
 use super::error::{HistoryError, RowError, RowPlace};
-use super::intake::{Intake, format, unreadable};
+use super::intake::{Intake, broken_off, format};
 use super::sort::HistorySample;
 use super::timestamp::{parse_time, shortened};
 
@@ -16,11 +16,15 @@ const SEPARATOR: u8 = 0xFF;
 /// How often progress is told, rows.
 const TELL_ROWS: u64 = 65_536;
 
-/// Reads all rows.
-pub(super) fn read(input: impl Read, intake: &mut Intake<'_>) -> Result<(), HistoryError> {
+/// Reads all rows. `done` says how many bytes of the file they took, which may be packed.
+pub(super) fn read(
+    input: impl Read,
+    done: impl Fn() -> u64,
+    intake: &mut Intake<'_>,
+) -> Result<(), HistoryError> {
     let file = intake.file;
     let failed = |error| match error {
-        CellsError::Io(error) => unreadable(file, &error.to_string()),
+        CellsError::Io(error) => broken_off(file, &error),
         CellsError::Endless(line) => format(
             file,
             "rows of at most 8 MiB",
@@ -37,10 +41,10 @@ pub(super) fn read(input: impl Read, intake: &mut Intake<'_>) -> Result<(), Hist
         rows.take(row, intake)?;
         count += 1;
         if count.is_multiple_of(TELL_ROWS) {
-            intake.tell(reader.bytes_read());
+            intake.tell(done());
         }
     }
-    intake.tell(reader.bytes_read());
+    intake.tell(done());
     Ok(())
 }
 
@@ -55,15 +59,6 @@ fn header(row: &Row, intake: &Intake<'_>) -> Result<Columns, HistoryError> {
             )
         })?;
         names.push(name.trim().to_owned());
-    }
-    if let [only] = &names[..]
-        && let Some(separator) = [';', '\t', '|'].into_iter().find(|c| only.contains(*c))
-    {
-        return Err(format(
-            intake.file,
-            "cells separated by commas",
-            &format!("a header separated by `{}`", separator.escape_default()),
-        ));
     }
     if names.first().is_some_and(|name| parse_time(name).is_ok()) {
         return Err(format(
@@ -195,6 +190,11 @@ fn value(column: &str, cell: &[u8]) -> Result<f64, RowError> {
         } else {
             format!("`{}`", shortened(text))
         };
-        RowError::cell(column, format!("expected a number, found {found}"))
+        // What a spreadsheet writes where decimals have a comma, or thousands are parted.
+        let hint = match text.contains(',') {
+            true => "; write it with a decimal point and nothing between thousands",
+            false => "",
+        };
+        RowError::cell(column, format!("expected a number, found {found}{hint}"))
     })
 }

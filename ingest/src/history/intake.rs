@@ -80,6 +80,18 @@ pub(super) fn unreadable(file: &str, detail: &str) -> HistoryError {
     }
 }
 
+/// What reading met: an error of the system, or of what unpacks a file, which has no number.
+pub(super) fn broken_off(file: &str, error: &std::io::Error) -> HistoryError {
+    match error.raw_os_error() {
+        Some(_) => unreadable(file, &error.to_string()),
+        None => format(
+            file,
+            "a packed file that is whole",
+            &format!("a damaged one: {error}"),
+        ),
+    }
+}
+
 pub(super) fn format(file: &str, expected: &str, found: &str) -> HistoryError {
     HistoryError::Format {
         file: file.to_owned(),

@@ -104,7 +104,7 @@ impl Plan {
         for (i, field) in schema.fields().iter().enumerate() {
             let (name, found) = (field.name().as_str(), field.data_type());
             let (fits, expected) = match columns.roles[i] {
-                Role::Time => (is_time(found), "a timestamp, a whole number or text"),
+                Role::Time => (is_time(found), "a timestamp, a number or text"),
                 Role::Value => (found.is_numeric(), "a number"),
                 Role::Metric => (is_text(found), "text"),
                 Role::Label if Some(i) == map => (is_text_map(found), "a map of text to text"),
@@ -158,7 +158,8 @@ fn is_time(found: &DataType) -> bool {
         || found.is_integer()
         || matches!(
             found,
-            DataType::Timestamp(..) | DataType::Date32 | DataType::Date64
+            // Not Float32, in which seconds of an epoch can't be told apart.
+            DataType::Float64 | DataType::Timestamp(..) | DataType::Date32 | DataType::Date64
         )
 }
 
@@ -179,6 +180,8 @@ enum Times {
     Stamps(ArrayRef, TimeUnit),
     /// Epoch numbers.
     Numbers(ArrayRef),
+    /// Epoch numbers with a fraction.
+    Fractions(ArrayRef),
     Texts(StringArray),
 }
 
@@ -200,6 +203,7 @@ impl<'a> Rows<'a> {
                 TimeUnit::Millisecond,
             ),
             other if other.is_integer() => Times::Numbers(cast(time, &DataType::Int64)?),
+            DataType::Float64 => Times::Fractions(Arc::clone(time)),
             _ => Times::Texts(texts(time)?),
         };
         let mut labels = Vec::new();
@@ -223,6 +227,7 @@ impl<'a> Rows<'a> {
         let told = match &self.time {
             Times::Stamps(array, _) if array.is_null(row) => null("a time"),
             Times::Numbers(array) if array.is_null(row) => null("a time"),
+            Times::Fractions(array) if array.is_null(row) => null("a time"),
             Times::Texts(array) if array.is_null(row) => null("a time"),
             Times::Stamps(array, unit) => {
                 let (stamp, micros) = match unit {
@@ -237,6 +242,9 @@ impl<'a> Rows<'a> {
                 checked(micros, &stamp.to_string())
             }
             Times::Numbers(array) => from_epoch(array.as_primitive::<Int64Type>().value(row)),
+            Times::Fractions(array) => {
+                parse_time(&array.as_primitive::<Float64Type>().value(row).to_string())
+            }
             Times::Texts(array) => parse_time(array.value(row)),
         };
         told.map_err(|detail| {

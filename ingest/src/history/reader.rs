@@ -1,15 +1,22 @@
 //! Reads history files one after the other: tells CSV from Parquet, takes good rows, stops at or counts bad ones.
 
+use std::cell::Cell;
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
+use std::io::{Cursor, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use flate2::read::MultiGzDecoder;
 
 use super::directory::Directory;
 use super::error::HistoryError;
-use super::intake::{Intake, STANDARD_INPUT, format, unreadable};
+use super::intake::{Intake, STANDARD_INPUT, broken_off, format, unreadable};
 use super::kinds::KindRules;
 use super::sort::{SAMPLES_IN_MEMORY, Sorted, TimeSorter};
 use super::{csv, parquet};
+
+/// Bytes by which one kind of file is told from another.
+const BEGINNING_BYTES: u64 = 8;
 
 /// How a history is read.
 #[derive(Debug, Clone)]
@@ -74,7 +81,7 @@ impl HistoryReader {
         }
     }
 
-    /// Reads a file, or CSV from standard input if it is called `-`. `heard` is told now and then how many of its bytes are done.
+    /// Reads a file, or CSV from standard input if it is called `-`. CSV may be packed by gzip or zstd. `heard` is told now and then how many of its bytes are done.
     ///
     /// # Errors
     /// `Unreadable`, `Format` or `TooManySeries` in any case; `Row` if bad rows are not skipped. Rows before it were taken: give up all.
@@ -90,20 +97,7 @@ impl HistoryReader {
             heard,
         };
         if file == STANDARD_INPUT {
-            let mut input = BufReader::new(std::io::stdin());
-            let beginning = input
-                .fill_buf()
-                .map_err(|error| unreadable(&file, &error.to_string()))?;
-            return match Content::of(beginning) {
-                Content::Parquet => Err(format(
-                    &file,
-                    "CSV on standard input",
-                    "Parquet; name the file instead",
-                )),
-                content => content
-                    .refuse(&file)
-                    .map_or_else(|| csv::read(input, &mut intake), Err),
-            };
+            return read_stream(std::io::stdin().lock(), &mut intake);
         }
         let opened = std::fs::metadata(path).and_then(|about| Ok((about, File::open(path)?)));
         let (about, mut input) = opened.map_err(|error| unreadable(&file, &error.to_string()))?;
@@ -113,17 +107,20 @@ impl HistoryReader {
                 &format!("is a directory; name its files, such as {file}/*.csv"),
             ));
         }
-        let mut beginning = Vec::new();
-        let looked = Read::by_ref(&mut input).take(8).read_to_end(&mut beginning);
-        looked.map_err(|error| unreadable(&file, &error.to_string()))?;
-        let content = Content::of(&beginning);
-        if let Some(error) = content.refuse(&file) {
-            return Err(error);
+        // A pipe can't be wound back.
+        if !about.is_file() {
+            return read_stream(input, &mut intake);
         }
+        let mut beginning = Vec::new();
+        let looked = Read::by_ref(&mut input)
+            .take(BEGINNING_BYTES)
+            .read_to_end(&mut beginning)
+            .and_then(|_| input.seek(SeekFrom::Start(0)));
+        looked.map_err(|error| unreadable(&file, &error.to_string()))?;
         let named_parquet = path
             .extension()
             .is_some_and(|ending| ending.eq_ignore_ascii_case("parquet"));
-        match content {
+        match Content::of(&beginning) {
             Content::Parquet => parquet::read(input, about.len(), &mut intake),
             _ if named_parquet => Err(format(
                 &file,
@@ -134,16 +131,7 @@ impl HistoryReader {
                     shown(&beginning)
                 ),
             )),
-            // A pipe can't be wound back, so what was looked at goes before it.
-            _ if !about.is_file() => {
-                csv::read(std::io::Cursor::new(beginning).chain(input), &mut intake)
-            }
-            _ => {
-                input
-                    .seek(SeekFrom::Start(0))
-                    .map_err(|error| unreadable(&file, &error.to_string()))?;
-                csv::read(input, &mut intake)
-            }
+            _ => read_stream(input, &mut intake),
         }
     }
 
@@ -184,15 +172,79 @@ impl Content {
         }
     }
 
-    /// Why it can't be read, if so.
+    /// Why there are no rows of text in it, if so.
     fn refuse(self, file: &str) -> Option<HistoryError> {
         let found = match self {
-            Content::Text | Content::Parquet => return None,
-            Content::Gzip => format!("gzip; unpack it: gunzip -c {file} | tidewatch replay - …"),
-            Content::Zstd => format!("zstd; unpack it: zstd -dc {file} | tidewatch replay - …"),
-            Content::Utf16 => "text in UTF-16; save it as UTF-8".to_owned(),
+            Content::Text => return None,
+            Content::Parquet => "Parquet, which can only be read from a file of its own",
+            Content::Gzip | Content::Zstd => "what was packed twice",
+            Content::Utf16 => "text in UTF-16; save it as UTF-8",
         };
-        Some(format(file, "CSV in UTF-8, or Parquet", &found))
+        Some(format(file, "CSV in UTF-8, or Parquet", found))
+    }
+}
+
+/// Reads CSV, packed or not, from what can't be wound back.
+fn read_stream(input: impl Read, intake: &mut Intake<'_>) -> Result<(), HistoryError> {
+    let taken = Rc::new(Cell::new(0));
+    let mut input = Counted {
+        input,
+        taken: Rc::clone(&taken),
+    };
+    let (content, beginning) = looked_at(&mut input, intake.file)?;
+    let input = Cursor::new(beginning).chain(input);
+    match content {
+        Content::Gzip => read_unpacked(MultiGzDecoder::new(input), &taken, intake),
+        Content::Zstd => match zstd::Decoder::new(input) {
+            Ok(input) => read_unpacked(input, &taken, intake),
+            Err(error) => Err(broken_off(intake.file, &error)),
+        },
+        _ => read_text(content, input, &taken, intake),
+    }
+}
+
+fn read_unpacked(
+    mut input: impl Read,
+    taken: &Cell<u64>,
+    intake: &mut Intake<'_>,
+) -> Result<(), HistoryError> {
+    let (content, beginning) = looked_at(&mut input, intake.file)?;
+    read_text(content, Cursor::new(beginning).chain(input), taken, intake)
+}
+
+fn read_text(
+    content: Content,
+    input: impl Read,
+    taken: &Cell<u64>,
+    intake: &mut Intake<'_>,
+) -> Result<(), HistoryError> {
+    match content.refuse(intake.file) {
+        Some(error) => Err(error),
+        None => csv::read(input, || taken.get(), intake),
+    }
+}
+
+/// What comes, by its first bytes, which are also handed back.
+fn looked_at(mut input: impl Read, file: &str) -> Result<(Content, Vec<u8>), HistoryError> {
+    let mut beginning = Vec::new();
+    let looked = Read::by_ref(&mut input)
+        .take(BEGINNING_BYTES)
+        .read_to_end(&mut beginning);
+    looked.map_err(|error| broken_off(file, &error))?;
+    Ok((Content::of(&beginning), beginning))
+}
+
+/// Counts the bytes of a file as they are read, below what unpacks them.
+struct Counted<R> {
+    input: R,
+    taken: Rc<Cell<u64>>,
+}
+
+impl<R: Read> Read for Counted<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let bytes = self.input.read(buffer)?;
+        self.taken.set(self.taken.get() + bytes as u64);
+        Ok(bytes)
     }
 }
 

@@ -1,5 +1,6 @@
 //! History files as people have them: what is taken of each, and what is said of what is wrong.
 
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -112,6 +113,8 @@ fn files_from_everywhere_read_alike() {
         "timestamp,host,value\r\n1772366400,a b,1\n\n\r\n1772366401,\"c,\"\"d\",2\r\n\n",
         "timestamp,host,value\r1772366400,a b,1\r1772366401,\"c,\"\"d\",2\r",
         " Timestamp , host,Value\n 1772366400 ,a b, 1\n1772366401,\"c,\"\"d\", 2 \n",
+        "timestamp;host;value\n1772366400;a b;1\n1772366401;\"c,\"\"d\";2\n",
+        "timestamp\thost\tvalue\r\n1772366400\ta b\t1\r\n1772366401\t\"c,\"\"d\"\t2\r\n",
         "\"value\",\"host\",\"time\"\n\"1\",\"a b\",\"1772366400\"\n2,\"c,\"\"d\",1772366401\n",
     ] {
         assert_eq!(taken(other), plain, "{other:?}");
@@ -180,8 +183,8 @@ fn what_is_wrong_is_named_with_file_and_line() {
         ),
         ("", "x.csv: expected columns `timestamp`"),
         (
-            "time;value\n1772366400;1\n",
-            "x.csv: expected cells separated by commas; found a header separated by `;`",
+            "time;value\n1772366400;1,5\n",
+            "x.csv, line 2: column `value`: expected a number, found `1,5`; write it with a decimal point",
         ),
         (
             "1772366400,1\n1772366401,2\n",
@@ -206,8 +209,41 @@ fn bytes_that_are_no_text_are_shown_as_bytes() {
     );
     let error = refused("x.csv", b"\xff\xfet\0i\0m\0e\0");
     assert!(error.contains("UTF-16; save it as UTF-8"), "{error}");
-    let error = refused("x.csv.gz", b"\x1f\x8b\x08\0\0\0\0\0");
-    assert!(error.contains("gunzip -c"), "{error}");
+}
+
+fn gzip(content: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(content).unwrap();
+    encoder.finish().unwrap()
+}
+
+#[test]
+fn packed_files_are_read_as_what_is_in_them() {
+    let files = Files::new();
+    let content = b"time,value\n1772366400,1\n1772366401,2\n";
+    let zstd = zstd::encode_all(&content[..], 1).unwrap();
+    // Two members, as `cat a.gz b.gz` makes them.
+    let twice = [gzip(content), gzip(b"1772366402,3\n")].concat();
+    for (name, packed, samples) in [
+        ("cpu.csv.gz", gzip(content), 2),
+        ("cpu.csv.zst", zstd.clone(), 2),
+        ("cpu.csv", gzip(content), 2),
+        ("cpu.gz", twice, 3),
+    ] {
+        let mut history = files.read(&[files.write(name, packed)], false).unwrap();
+        assert_eq!(history.samples.samples(), samples, "{name}");
+        assert!(told(&mut history).starts_with("cpu{} 0 1\ncpu{} 1 2\n"));
+    }
+    for (packed, said) in [
+        (gzip(&gzip(content)), "found what was packed twice"),
+        (gzip(b"PAR1PAR1"), "found Parquet, which can only be read"),
+        (gzip(content)[..20].to_vec(), "a damaged one"),
+        (zstd[..zstd.len() - 3].to_vec(), "a damaged one"),
+        (b"\x1f\x8b\x08\0\0\0\0\0".to_vec(), "a damaged one"),
+    ] {
+        let error = refused("x.csv.gz", packed);
+        assert!(error.contains(said), "{said}: {error}");
+    }
 }
 
 #[test]
@@ -295,6 +331,7 @@ fn parquet_with_the_columns_of_csv() {
     for times in [
         Arc::new(Int64Array::from(vec![NOON / 1_000_000, NOON / 1000])) as ArrayRef,
         texts(&[Some("2026-03-01 12:00:00"), Some("1772366400000000")]),
+        floats(&[Some(1_772_366_400.0), Some(1_772_366_400_000.0)]),
     ] {
         let path = files.parquet(
             "t.parquet",

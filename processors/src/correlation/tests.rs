@@ -18,7 +18,7 @@ fn directory() -> SeriesDirectory {
         .collect()
 }
 
-fn event() -> Anomaly {
+pub(crate) fn event() -> Anomaly {
     let series = &directory()[0];
     Anomaly {
         event_id: "e".to_owned(),
@@ -35,6 +35,7 @@ fn event() -> Anomaly {
         upper: 2.0,
         raw_score: 8.0,
         score: 1.5,
+        alarm: true,
         direction: Direction::High,
         votes: Vec::new(),
         trust: 1.0,

@@ -8,6 +8,8 @@ mod event;
 mod pools;
 mod values;
 
+use std::borrow::Cow;
+
 use analytics::calendar::Lesson;
 use schemas::{Micros, SeriesDirectory};
 use serde::{Deserialize, Serialize};
@@ -54,9 +56,9 @@ pub(crate) struct Forecasting {
 
 /// What is saved of them.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub(crate) struct SavedForecasting {
-    values: Values,
-    pools: Bounded<Pool>,
+pub(crate) struct SavedForecasting<'a> {
+    values: Cow<'a, Values>,
+    pools: Cow<'a, Bounded<Pool>>,
 }
 
 /// A measure of a series, as forecasters take it.
@@ -117,25 +119,25 @@ impl Forecasting {
         self.pools.states.iter_mut().for_each(Pool::forget_waiting);
     }
 
-    pub(crate) fn save(&self) -> SavedForecasting {
+    pub(crate) fn save(&self) -> SavedForecasting<'_> {
         SavedForecasting {
-            values: self.values.clone(),
-            pools: self.pools.states.clone(),
+            values: Cow::Borrowed(&self.values),
+            pools: Cow::Borrowed(&self.pools.states),
         }
     }
 
     /// `None` if what was saved speaks of other series or pools than there are.
     pub(crate) fn restore(
-        saved: SavedForecasting,
+        saved: SavedForecasting<'_>,
         directory: &SeriesDirectory,
         resource_of: impl Fn(u32) -> u32,
     ) -> Option<Self> {
         let mut forecasting = Forecasting {
-            values: saved.values,
+            values: saved.values.into_owned(),
             pools: Pools::default(),
         };
         forecasting.grow(directory, resource_of);
-        forecasting.pools.states = saved.pools;
+        forecasting.pools.states = saved.pools.into_owned();
         let sound = forecasting.values.0.restore(directory.len())
             && forecasting.pools.restore(directory.len());
         sound.then_some(forecasting)

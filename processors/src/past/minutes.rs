@@ -256,3 +256,61 @@ impl<'a> MinuteLearner<'a> {
         self.state.table.directory().len()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use schemas::{BatchBuilder, Labels, Offset};
+
+    use super::*;
+    use crate::ProcessingConfig;
+
+    /// A full hour.
+    const START: Micros = 500_016 * 60 * MINUTE;
+
+    /// Whether the forests know a total that they could forget, and whether the siblings do.
+    fn known(state: &PartitionState) -> [bool; 2] {
+        let (mut forests, mut siblings) = (state.forests.clone(), state.siblings.clone());
+        forests.forget_totals();
+        siblings.forget_totals();
+        let bytes = |forests| postcard::to_stdvec(forests).unwrap();
+        [
+            bytes(&forests) != bytes(&state.forests),
+            siblings.saved() != state.siblings.saved(),
+        ]
+    }
+
+    /// What an archive tells of the last total is when its window began: a rate from then to the next total would be too small, by up to a whole minute.
+    #[test]
+    fn at_the_end_of_a_past_no_total_is_known() {
+        let mut samples = Vec::new();
+        let mut state = PartitionState::new(ProcessingConfig {
+            detection: None,
+            ..ProcessingConfig::default()
+        });
+        for minute in 0..100 {
+            let mut builder = BatchBuilder::default();
+            let sent = builder.metric("sent");
+            let time = START + minute * MINUTE;
+            for host in 0..6 {
+                let labels = Labels::try_new([("host.name", format!("web-{host}"))]).unwrap();
+                let total = (100 * minute + host) as f64;
+                samples.push((SeriesId::of("sent", &labels), time, total));
+                let labels = builder.label_set(&labels);
+                builder.push(sent, labels, Kind::Counter, time, total);
+            }
+            state.step(Offset(minute as u64), time, &builder.finish().unwrap());
+        }
+        let config = ProcessingConfig::default();
+        let mut state = PartitionState::decode(&state.encode(), config).unwrap();
+        let lacks = state.unlearned().unwrap().minutes.unwrap();
+        let mut learner = MinuteLearner::new(&mut state);
+        learner.begin(lacks);
+        for (series, time, total) in samples {
+            learner.sample(series, time, total);
+        }
+        while learner.learn_minute() {}
+        assert_eq!(known(learner.state), [true, true]);
+        assert!(learner.end() > 0);
+        assert_eq!(known(&state), [false, false]);
+    }
+}

@@ -95,6 +95,12 @@ impl Inner {
                 fjall::Error::Locked => config(
                     "another process has it open; give each process its own data directory".into(),
                 ),
+                error if bus::lacks_a_part(&error) => StoreError::Corruption {
+                    what: directory.display().to_string(),
+                    detail: format!(
+                        "a file of it is gone: {error}; delete the directory, it fills again"
+                    ),
+                },
                 fjall::Error::Io(error) => config(format!("can't be opened: {error}")),
                 error => StoreError::Corruption {
                     what: directory.display().to_string(),

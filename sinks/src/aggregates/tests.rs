@@ -363,6 +363,22 @@ async fn what_is_old_expires_and_the_rest_survives_a_reopening() {
     assert_eq!(seen(&store, None, 0).await.len(), 1);
 }
 
+#[test]
+fn a_store_that_lacks_a_file_says_what_mends_it() {
+    let keep = tempfile::tempdir().unwrap();
+    drop(AggregateStore::open(keep.path(), Retention::default()).unwrap());
+    std::fs::remove_file(keep.path().join("version")).unwrap();
+    let error = AggregateStore::open(keep.path(), Retention::default())
+        .err()
+        .unwrap();
+    assert_eq!(error.fault(), Fault::Corruption);
+    let said = error.to_string();
+    assert!(
+        said.contains("a file of it is gone") && said.contains("delete the directory"),
+        "{said}"
+    );
+}
+
 #[tokio::test]
 async fn c6_a_damaged_block_is_named_skipped_and_kept() {
     let keep = tempfile::tempdir().unwrap();

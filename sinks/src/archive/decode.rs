@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, DictionaryArray, RecordBatch, StringArray};
+use arrow::array::{ArrayRef, AsArray, DictionaryArray, RecordBatch, StringArray, new_null_array};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, UInt32Type};
 use bytes::Bytes;
-use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
+use parquet::arrow::arrow_reader::{
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder,
+};
 use schemas::columns::table_schema;
 use schemas::{SeriesId, Table, catch_panic};
 
@@ -32,18 +34,48 @@ fn decoded_schema(table: Table) -> SchemaRef {
     Arc::new(Schema::new(fields))
 }
 
-/// A reader of a file in memory.
+/// A reader of a file in memory. Its batches lack the columns that a later version has added to the table: see [`with_added_columns`].
 pub(super) fn open(
     bytes: Bytes,
     table: Table,
     path: &str,
 ) -> Result<ParquetRecordBatchReaderBuilder<Bytes>, ArchiveError> {
-    let options = ArrowReaderOptions::new().with_schema(decoded_schema(table));
     guarded(path, || {
-        ParquetRecordBatchReaderBuilder::try_new_with_options(bytes, options)
+        let of_file = ArrowReaderMetadata::load(&bytes, ArrowReaderOptions::new())
+            .map_err(|error| damaged(path, &error))?;
+        let fields = decoded_schema(table).fields().clone();
+        let there = fields.into_iter().filter(|field| {
+            !field.is_nullable() || of_file.schema().column_with_name(field.name()).is_some()
+        });
+        let there = Arc::new(Schema::new(there.cloned().collect::<Vec<_>>()));
+        let options = ArrowReaderOptions::new().with_schema(there);
+        ArrowReaderMetadata::try_new(Arc::clone(of_file.metadata()), options)
             .map_err(|error| damaged(path, &error))
     })
-    .map(|builder| builder.with_batch_size(BATCH_ROWS))
+    .map(|metadata| {
+        ParquetRecordBatchReaderBuilder::new_with_metadata(bytes, metadata)
+            .with_batch_size(BATCH_ROWS)
+    })
+}
+
+/// A whole batch of a file, with nulls in the columns that the file was written without.
+pub(super) fn with_added_columns(
+    batch: RecordBatch,
+    table: Table,
+    path: &str,
+) -> Result<RecordBatch, ArchiveError> {
+    let schema = decoded_schema(table);
+    if batch.num_columns() == schema.fields().len() {
+        return Ok(batch);
+    }
+    let columns = schema.fields().iter().map(|field| {
+        batch
+            .column_by_name(field.name())
+            .cloned()
+            .unwrap_or_else(|| new_null_array(field.data_type(), batch.num_rows()))
+    });
+    let columns = columns.collect();
+    RecordBatch::try_new(schema, columns).map_err(|error| damaged(path, &error))
 }
 
 /// Runs a decoder; a panic in it is damage.

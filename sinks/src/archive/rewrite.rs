@@ -11,7 +11,7 @@ use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, RowSelection, RowSe
 use schemas::time::Micros;
 use schemas::{ArchiveFile, Kind, Labels, Series, SeriesId, Table};
 
-use super::decode::{TextColumn, column, damaged, guarded, open, series_id};
+use super::decode::{TextColumn, column, damaged, guarded, open, series_id, with_added_columns};
 use super::encode::{CHUNK_ROWS, EncodedFile, LEVEL_CHECKPOINT, SERIES_COLUMNS, TableEncoder};
 use super::{Archive, ArchiveError, FileName, blocking, date_in};
 
@@ -183,6 +183,7 @@ impl Cursor {
     /// Loads the next batch; `false` at the end of the file.
     fn advance_batch(&mut self, output: &mut Output) -> Result<bool, ArchiveError> {
         let Cursor { path, reader, .. } = self;
+        let table = output.table;
         let batch = guarded(path, || {
             reader
                 .next()
@@ -190,6 +191,7 @@ impl Cursor {
                 .map_err(|error| damaged(path, &error))
         })?;
         let Some(batch) = batch else { return Ok(false) };
+        let batch = with_added_columns(batch, table, path)?;
         let times = column(&batch, "time", path)?.as_primitive_opt::<TimestampMicrosecondType>();
         self.head = Some(Head {
             metrics: TextColumn::of(&batch, "metric", path)?,

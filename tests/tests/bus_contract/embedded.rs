@@ -389,3 +389,25 @@ async fn a_torn_tail_is_cut_off_and_damage_before_it_refuses_to_open() {
     assert_eq!(error.fault(), Fault::Corruption);
     drop(dir);
 }
+
+#[tokio::test]
+async fn a_log_that_lacks_a_file_is_damaged_and_not_made_anew() {
+    for missing in ["version", "0.jnl"] {
+        let (log, bus) = embedded_with(EmbeddedOptions::default());
+        let topic = log.topic(1).await;
+        bus.append(&topic, 0, vec![record("one")]).await.unwrap();
+        let place = log.place.clone();
+        let _dir = log._dir;
+        drop((log.bus, bus));
+        let file = Path::new(&place).join("log").join(missing);
+        std::fs::remove_file(&file).unwrap();
+        match EmbeddedBus::open(Path::new(&place), EmbeddedOptions::default()) {
+            Err(error) => assert!(
+                matches!(error, BusError::DamagedLog { .. }),
+                "{missing}: {error}"
+            ),
+            // Without its journal it is an empty log, under another id: that it is not the archive's is found where the two meet.
+            Ok(bus) => assert!(missing == "0.jnl" && bus.partitions(&topic).await.is_err()),
+        }
+    }
+}

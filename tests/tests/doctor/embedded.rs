@@ -165,6 +165,27 @@ fn files_that_are_gone_or_cut_are_found() {
 }
 
 #[test]
+fn a_saved_state_that_is_damaged_or_gone_is_found() {
+    let directory = worked();
+    let states = directory
+        .path()
+        .join("data/archive/snapshots/tidewatch.samples/p00000");
+    let mut states = std::fs::read_dir(states).unwrap();
+    let state = states.next().unwrap().unwrap().path();
+    let bytes = std::fs::read(&state).unwrap();
+    let mut flipped = bytes.clone();
+    flipped[bytes.len() / 2] ^= 1;
+    std::fs::write(&state, flipped).unwrap();
+    let report = doctor(directory.path(), &[]);
+    report.expect_failures(&[("saved states", "TW-ARCHIVE-002", "SHA-256")]);
+    std::fs::remove_file(&state).unwrap();
+    let report = doctor(directory.path(), &[]);
+    report.expect_failures(&[("saved states", "TW-ARCHIVE-002", "it is missing")]);
+    std::fs::write(&state, bytes).unwrap();
+    doctor(directory.path(), &[]).expect_state("saved states", "ok");
+}
+
+#[test]
 fn a_log_that_does_not_fit_is_found() {
     let directory = worked();
     let two = [("TIDEWATCH__BUS__PARTITIONS", "2")];
@@ -180,6 +201,15 @@ fn a_log_that_does_not_fit_is_found() {
         "TW-CHAIN-004",
         "there is none, but the archive was filled",
     )]);
+    // One that lost its files and was made anew when it was looked at.
+    std::fs::create_dir(&log).unwrap();
+    let report = doctor(directory.path(), &[]);
+    report.expect_failures(&[(
+        "log",
+        "TW-CHAIN-004",
+        "it is empty, but the archive was filled",
+    )]);
+    std::fs::remove_dir_all(&log).unwrap();
     let other = tempfile::tempdir().unwrap();
     one_partition(other.path()).start_ready().stop_cleanly();
     std::fs::rename(other.path().join("data/bus"), &log).unwrap();

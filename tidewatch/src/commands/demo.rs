@@ -15,10 +15,11 @@ use schemas::{HasCode, Micros};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use crate::app::{App, stop_on_signals};
+use crate::app::App;
 use crate::args::RunArgs;
 use crate::config::{BusKind, Config, parse_duration};
 use crate::error::CommandError;
+use crate::signals::stop_on_signals;
 use crate::stores;
 
 mod feed;

@@ -65,6 +65,11 @@ async fn detect(config: Config, args: DetectArgs) -> Result<(), CommandError> {
             "detection is turned off by the setting detection.enabled".to_owned(),
         ));
     }
+    let named = [
+        ("--output", args.output.as_deref()),
+        ("--events", args.events.as_deref()),
+    ];
+    args.history.keep_apart(args.calendar.as_deref(), &named)?;
     let output = args
         .output
         .as_deref()
@@ -109,12 +114,24 @@ async fn detect(config: Config, args: DetectArgs) -> Result<(), CommandError> {
     }
     let joined = |error| CommandError::surroundings(format!("judging the samples: {error}"));
     // Who steps knows better what broke than who makes records for it.
-    let Judged { told, skipped } = stepping.await.map_err(joined)??;
+    let found = stepping.await.map_err(joined)??;
     making.await.map_err(joined)??;
     progress.end();
     if !args.quiet {
-        eprintln!("{told} events in {samples} samples of {series} series");
-        if skipped > 0 {
+        let of_them = match found.told {
+            0 => String::new(),
+            _ => format!(", {} of them alarms,", found.alarms),
+        };
+        let told = found.told;
+        eprintln!("{told} events{of_them} in {samples} samples of {series} series");
+        if found.judged < samples {
+            eprintln!(
+                "{} samples were not judged: not finite, the first of a counter, or a second one of the same series and time",
+                samples - found.judged
+            );
+        }
+        if found.skipped > 0 {
+            let skipped = found.skipped;
             eprintln!("{skipped} more were skipped because the calendar says so");
         }
         files::tell_skipped(&history.skipped_named, history.skipped);
@@ -130,9 +147,12 @@ fn make(
     RecordMaker::new(directory, 1, feed::RECORD_SAMPLES, records).run(samples)
 }
 
-/// How many events there were, and how many the calendar has kept back.
+/// How many samples were judged, how many events there were, how many of them alarms, and how many the calendar has kept back.
+#[derive(Default)]
 struct Judged {
+    judged: u64,
     told: u64,
+    alarms: u64,
     skipped: u64,
 }
 
@@ -152,7 +172,7 @@ struct Stepping {
 impl Stepping {
     fn run(mut self) -> Result<Judged, CommandError> {
         let mut state = PartitionState::new(self.processing.clone());
-        let (mut scored, mut done, mut skipped) = (Vec::new(), 0, 0);
+        let (mut scored, mut done, mut found) = (Vec::new(), 0, Judged::default());
         while let Some(made) = self.records.blocking_recv() {
             let batch = SampleBatch::decode(&made.record.value)
                 .map_err(|error| CommandError::of("reading a record again", error))?;
@@ -161,8 +181,9 @@ impl Stepping {
             if self.rows.is_some() {
                 self.hand_out(&scored)?;
             }
+            found.judged += scored.len() as u64;
             scored.clear();
-            if self.settle(&mut state, &mut skipped)? == Reader::Left {
+            if self.settle(&mut state, &mut found)? == Reader::Left {
                 break;
             }
             done += made.samples;
@@ -170,22 +191,22 @@ impl Stepping {
         }
         let offset = Offset(state.next_offset().0);
         state.step_end(offset, self.seal_at);
-        self.settle(&mut state, &mut skipped)?;
-        Ok(Judged {
-            told: self.events.finish()?,
-            skipped,
-        })
+        self.settle(&mut state, &mut found)?;
+        self.events.finish()?;
+        Ok(found)
     }
 
     /// Tells the events and forgets what else a checkpoint would take.
     fn settle(
         &mut self,
         state: &mut PartitionState,
-        skipped: &mut u64,
+        found: &mut Judged,
     ) -> Result<Reader, CommandError> {
         let mut reader = Reader::Reads;
-        *skipped += state.pending().counts.skipped_alarms;
+        found.skipped += state.pending().counts.skipped_alarms;
         for event in &state.pending().anomalies {
+            found.told += 1;
+            found.alarms += u64::from(event.alarm);
             reader = self.events.tell(event)?;
         }
         state.settle();
@@ -217,7 +238,6 @@ impl Stepping {
 struct EventLines {
     /// `None`: standard output.
     file: Option<(BufWriter<File>, PathBuf)>,
-    told: u64,
 }
 
 impl EventLines {
@@ -233,14 +253,13 @@ impl EventLines {
                 Ok::<_, CommandError>((BufWriter::new(file), place.to_owned()))
             })
             .transpose()?;
-        Ok(EventLines { file, told: 0 })
+        Ok(EventLines { file })
     }
 
     fn tell<T: serde::Serialize>(&mut self, event: &T) -> Result<Reader, CommandError> {
         // A plain struct of numbers and strings always serialises.
         let mut line = serde_json::to_vec(event).unwrap_or_default();
         line.push(b'\n');
-        self.told += 1;
         match &mut self.file {
             Some((file, place)) => file
                 .write_all(&line)
@@ -255,13 +274,13 @@ impl EventLines {
         }
     }
 
-    fn finish(mut self) -> Result<u64, CommandError> {
+    fn finish(mut self) -> Result<(), CommandError> {
         if let Some((file, place)) = &mut self.file {
             let ended = file.flush().and_then(|()| file.get_ref().sync_all());
             ended.map_err(|error| {
                 CommandError::surroundings(format!("`{}`: {error}", place.display()))
             })?;
         }
-        Ok(self.told)
+        Ok(())
     }
 }

@@ -32,6 +32,12 @@ use crate::replay::results::Place;
 
 /// Samples of a series from whose distances its interval is told. 64: a gap or two among them change nothing.
 const INTERVAL_SAMPLES: usize = 64;
+/// How many series without a forecast are named. 5: enough to see why; all are counted.
+const REFUSED_TOLD_MAX: usize = 5;
+/// The furthest horizon, days: as many steps of a day as a forecaster looks ahead.
+const HORIZON_DAYS_MAX: u64 = HORIZON_STEPS_MAX as u64;
+/// Significant digits of the table for people; files have all of them.
+const SHOWN_DIGITS: usize = 6;
 /// Samples taken from the sorter at once.
 const CHUNK_SAMPLES: usize = 65_536;
 
@@ -41,7 +47,7 @@ pub struct ForecastArgs {
     /// The files, and how they are read.
     #[command(flatten)]
     pub history: HistoryFiles,
-    /// How far ahead, such as 6h, 48h, 14d.
+    /// How far ahead, such as 6h, 48h, 14d; at most 8784d.
     #[arg(long, value_name = "DURATION", value_parser = parse_horizon)]
     pub horizon: Duration,
     /// How: as the stream does, or by the slower method of reports.
@@ -69,9 +75,12 @@ pub enum ForecastMethod {
 }
 
 fn parse_horizon(text: &str) -> Result<Duration, String> {
+    let range = Duration::from_secs(1)..=Duration::from_secs(HORIZON_DAYS_MAX * 86_400);
     parse_duration(text)
-        .filter(|horizon| *horizon >= Duration::from_secs(1))
-        .ok_or_else(|| "expected a duration of at least 1s, such as 6h, 48h or 14d".to_owned())
+        .filter(|horizon| range.contains(horizon))
+        .ok_or_else(|| {
+            format!("expected a duration from 1s to {HORIZON_DAYS_MAX}d, such as 6h, 48h or 14d")
+        })
 }
 
 /// Forecasts the files.
@@ -86,6 +95,8 @@ pub(crate) async fn run(config: Config, args: ForecastArgs) -> Result<(), Comman
 }
 
 async fn forecast(config: Config, args: ForecastArgs) -> Result<(), CommandError> {
+    let named = [("--output", args.output.as_deref())];
+    args.history.keep_apart(args.calendar.as_deref(), &named)?;
     let place = match &args.output {
         Some(file) => Place::open("--output", file)?,
         None => Place {
@@ -114,22 +125,32 @@ async fn forecast(config: Config, args: ForecastArgs) -> Result<(), CommandError
     progress.end();
     if !args.quiet {
         files::tell_skipped(&history.skipped_named, history.skipped);
-        for why in refused.iter().take(5) {
-            eprintln!("{why}");
+    }
+    if !refused.is_empty() {
+        let all = refused.len() + forecasts.len();
+        let message = left_out(&refused, all);
+        if forecasts.is_empty() {
+            return Err(CommandError::Known {
+                message,
+                fault: Fault::BadInput,
+                code: &analytics::error_codes::FORECAST_HISTORY,
+            });
+        }
+        if !args.quiet {
+            eprintln!("{message}");
         }
     }
-    if forecasts.is_empty() {
-        return Err(CommandError::Failed {
-            message: refused
-                .into_iter()
-                .next()
-                .unwrap_or_else(|| "no series could be forecast".to_owned()),
-            fault: Fault::BadInput,
-        });
-    }
+    let number = match args.output {
+        Some(_) => |value| value,
+        None => rounded,
+    };
     let batches = forecasts.into_iter().map(move |(series, forecast)| {
-        rows(&directory.series()[series as usize].series, &forecast)
-            .map_err(|error| query::QueryError::Store(error.to_string()))
+        rows(
+            &directory.series()[series as usize].series,
+            &forecast,
+            number,
+        )
+        .map_err(|error| query::QueryError::Store(error.to_string()))
     });
     let answer = Answer {
         schema: schema(),
@@ -137,6 +158,18 @@ async fn forecast(config: Config, args: ForecastArgs) -> Result<(), CommandError
         rows: stream::iter(batches).boxed(),
     };
     place.write(answer).await
+}
+
+/// Which series have no forecast, and why: how many, and the first of them.
+fn left_out(refused: &[String], series: usize) -> String {
+    let shown = refused.len().min(REFUSED_TOLD_MAX);
+    let mut text = format!("{} of {series} series have no forecast", refused.len());
+    if shown < refused.len() {
+        text.push_str(&format!("; the first {shown}"));
+    }
+    text.push_str(":\n  ");
+    text.push_str(&refused[..shown].join("\n  "));
+    text
 }
 
 /// The columns of the answer: one row per series and step.
@@ -158,9 +191,17 @@ fn schema() -> SchemaRef {
     ]))
 }
 
+/// A number with as many digits as people read.
+fn rounded(value: f64) -> f64 {
+    let text = format!("{value:.*e}", SHOWN_DIGITS - 1);
+    text.parse().unwrap_or(value)
+}
+
+/// The rows of a series, each number as `shown` says.
 fn rows(
     series: &Series,
     forecast: &SeriesForecast,
+    shown: fn(f64) -> f64,
 ) -> Result<RecordBatch, arrow::error::ArrowError> {
     let steps = &forecast.steps;
     let repeated = |text: &str| -> ArrayRef {
@@ -170,19 +211,19 @@ fn rows(
         time_array(steps.iter().map(|step| step.time)),
         repeated(&series.metric),
         Arc::new(labels_array(steps.iter().map(|_| &series.labels))),
-        number_array(steps.iter().map(|step| step.median)),
+        number_array(steps.iter().map(|step| shown(step.median))),
     ];
     for band in 0..3 {
         columns.push(number_array(
-            steps.iter().map(|step| step.bands[band].lower),
+            steps.iter().map(|step| shown(step.bands[band].lower)),
         ));
         columns.push(number_array(
-            steps.iter().map(|step| step.bands[band].upper),
+            steps.iter().map(|step| shown(step.bands[band].upper)),
         ));
     }
     columns.push(repeated(forecast.method.name()));
     columns.push(Arc::new(Float64Array::from(vec![
-        forecast.trust;
+        shown(forecast.trust);
         steps.len()
     ])));
     RecordBatch::try_new(schema(), columns)
@@ -431,7 +472,41 @@ mod tests {
     #[test]
     fn horizons_are_durations() {
         assert_eq!(parse_horizon("48h"), Ok(Duration::from_secs(48 * 3_600)));
-        assert!(parse_horizon("0s").is_err() && parse_horizon("48").is_err());
+        assert_eq!(
+            parse_horizon("8784d"),
+            Ok(Duration::from_secs(8_784 * 86_400))
+        );
+        for wrong in ["0s", "999ms", "48", "8785d", "99999d", ""] {
+            let said = parse_horizon(wrong).unwrap_err();
+            assert!(said.contains("from 1s to 8784d"), "{wrong}: {said}");
+        }
+    }
+
+    #[test]
+    fn people_read_six_digits() {
+        for (value, shown) in [
+            (48.535_407_838, 48.5354),
+            (-1_234_567.8, -1_234_570.0),
+            (0.173_611_111, 0.173_611),
+            (0.0, 0.0),
+            (1e308, 1e308),
+            (5e-324, 5e-324),
+        ] {
+            assert_eq!(rounded(value), shown);
+        }
+        assert!(rounded(f64::NAN).is_nan());
+    }
+
+    #[test]
+    fn all_that_is_left_out_is_counted() {
+        let why: Vec<String> = (0..7).map(|i| format!("s{i}: why")).collect();
+        assert_eq!(
+            left_out(&why[..1], 3),
+            "1 of 3 series have no forecast:\n  s0: why"
+        );
+        let many = left_out(&why, 9);
+        assert!(many.starts_with("7 of 9 series have no forecast; the first 5:\n  s0"));
+        assert!(many.ends_with("s4: why"));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use schemas::{ErrorCode, HasCode};
 use toml::de::{DeTable, DeValue};
 use toml::{Spanned, Table, Value};
 
-use super::texts::describe;
+use super::texts::{self, describe};
 use super::units::{parse_duration, parse_size};
 use super::{ConfigProblem, MASK, is_secret};
 use crate::error_codes;
@@ -322,6 +322,7 @@ impl Layers {
         };
         let instead = match renamed {
             Some(now) => format!("it is called `{}` now", as_written(&now)),
+            None if texts::is_unlike(path, &nearest) => texts::ALL_SETTINGS.to_owned(),
             None => format!("the nearest valid one is `{}`", as_written(&nearest)),
         };
         self.note(

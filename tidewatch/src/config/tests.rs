@@ -125,6 +125,11 @@ fn a_typo_names_the_nearest_key() {
         "t.toml:3:2: unknown section `procesing`; the nearest valid one is `processing`",
     );
     check_problem(
+        "[checkpoint]\ninterval = \"1m\"\n",
+        &[],
+        "t.toml:1:2: unknown section `checkpoint`; `tidewatch config --template` names all that are valid",
+    );
+    check_problem(
         "[ingest]\nbody_max = \"1MiB\"\n",
         &[],
         "t.toml:1:2: unknown section `ingest`; it is called `limits` now",

@@ -40,3 +40,13 @@ pub(super) fn describe(value: &Value) -> String {
         Value::Table(_) => "a table".to_owned(),
     }
 }
+
+/// Where a name is like none of ours.
+pub(super) const ALL_SETTINGS: &str = "`tidewatch config --template` names all that are valid";
+
+/// Whether a name of a setting is another word than the nearest valid one, and no misspelling of it: more than half of it is different, its last part too.
+pub(super) fn is_unlike(path: &str, nearest: &str) -> bool {
+    let last = |path: &str| path.rsplit('.').next().map(str::to_owned);
+    last(path) != last(nearest)
+        && 2 * strsim::damerau_levenshtein(path, nearest) > path.chars().count()
+}

@@ -156,9 +156,7 @@ impl Feed<'_> {
     /// Samples stepped over so far; tells the progress.
     fn stepped(&self) -> Result<u64, CommandError> {
         if let Some(reason) = broken(self.pipeline) {
-            return Err(CommandError::surroundings(format!(
-                "{reason}; what the data directory holds is not complete"
-            )));
+            return Err(CommandError::surroundings(reason));
         }
         let read = self.pipeline.status().iter().map(|p| p.counts.read).sum();
         self.progress.reach(read);

@@ -1,10 +1,11 @@
 //! The history files of a command line: which, how they are read, and the read itself.
 
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use ingest::history::{History, HistoryOptions, HistoryReader, KindRules};
-use schemas::{Fault, Micros};
+use ingest::history::{History, HistoryError, HistoryOptions, HistoryReader, KindRules};
+use schemas::Micros;
 
 use super::progress::{Progress, Unit};
 use crate::config::Config;
@@ -28,6 +29,44 @@ pub struct HistoryFiles {
 }
 
 impl HistoryFiles {
+    /// Refuses an output that would take the place of a file that is read, or of another output. Each comes with its flag.
+    ///
+    /// # Errors
+    /// `Usage`, which names both; nothing was written.
+    pub(crate) fn keep_apart(
+        &self,
+        read_too: Option<&Path>,
+        outputs: &[(&str, Option<&Path>)],
+    ) -> Result<(), CommandError> {
+        let read: Vec<PathBuf> = self
+            .files
+            .iter()
+            .map(PathBuf::as_path)
+            .chain(read_too)
+            .map(place_of)
+            .collect();
+        let outputs: Vec<(&str, &Path, PathBuf)> = outputs
+            .iter()
+            .filter_map(|(flag, file)| file.map(|file| (*flag, file, place_of(file))))
+            .collect();
+        for (position, (flag, file, place)) in outputs.iter().enumerate() {
+            let taken = if read.contains(place) {
+                Some("which is read".to_owned())
+            } else {
+                let before = outputs[..position].iter();
+                let mut twice = before.filter(|(_, _, other)| other == place);
+                twice.next().map(|(other, _, _)| format!("as {other} does"))
+            };
+            if let Some(taken) = taken {
+                return Err(CommandError::Usage(format!(
+                    "{flag} names `{}`, {taken}; name another file",
+                    file.display()
+                )));
+            }
+        }
+        Ok(())
+    }
+
     /// Reads all files, away from the threads that serve tasks, and says from when to when their samples are. `spill`: where samples wait that
     /// memory does not hold.
     ///
@@ -65,17 +104,45 @@ impl HistoryFiles {
         let read = reading
             .await
             .map_err(|error| CommandError::surroundings(format!("reading the files: {error}")))?;
-        let history = read
-            .map_err(|error: ingest::history::HistoryError| CommandError::of("history", error))?;
-        let bounds = history
-            .samples
-            .bounds()
-            .ok_or_else(|| CommandError::Failed {
-                message: format!("no sample in {}", named(&self.files)),
-                fault: Fault::BadInput,
-            })?;
+        let history = read.map_err(|error: HistoryError| CommandError::of("history", error))?;
+        let Some(bounds) = history.samples.bounds() else {
+            return Err(self.nothing(&history));
+        };
         Ok((history, bounds))
     }
+
+    /// There is no sample in all of the files.
+    fn nothing(&self, history: &History) -> CommandError {
+        let mut found = "no row with a sample".to_owned();
+        if let Some(first) = history.skipped_named.first() {
+            let _ = write!(
+                found,
+                "; {} were skipped, the first: {first}",
+                history.skipped
+            );
+        }
+        let empty = HistoryError::Format {
+            file: named(&self.files),
+            expected: "rows with samples after the header".to_owned(),
+            found,
+        };
+        CommandError::of("history", empty)
+    }
+}
+
+/// A file as no other name says it: what stands there, or would.
+fn place_of(file: &Path) -> PathBuf {
+    let whole = |path: &Path| std::fs::canonicalize(path).ok();
+    let beside = || {
+        let directory = match file.parent()? {
+            here if here.as_os_str().is_empty() => Path::new("."),
+            directory => directory,
+        };
+        Some(whole(directory)?.join(file.file_name()?))
+    };
+    whole(file)
+        .or_else(beside)
+        .unwrap_or_else(|| file.to_owned())
 }
 
 fn named(files: &[PathBuf]) -> String {
@@ -93,7 +160,12 @@ fn named(files: &[PathBuf]) -> String {
 /// Tells on standard error which rows were skipped first.
 pub(crate) fn tell_skipped(named: &[String], skipped: u64) {
     if skipped > 0 {
-        eprintln!("{skipped} rows were skipped; the first {}:", named.len());
+        let which = if skipped > named.len() as u64 {
+            format!("; the first {}", named.len())
+        } else {
+            String::new()
+        };
+        eprintln!("rows skipped: {skipped}{which}");
         named.iter().for_each(|row| eprintln!("  {row}"));
     }
 }

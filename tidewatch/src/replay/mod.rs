@@ -15,13 +15,15 @@ pub(crate) mod results;
 pub(crate) mod scores;
 mod target;
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::Args;
+use ingest::history::{Directory, Sorted};
 use pipeline::{CheckpointPolicy, Phase, Pipeline, PipelineOptions};
-use schemas::Topics;
+use schemas::{Counts, Micros, Topics};
 
 use crate::config::{BusKind, Config};
 use crate::error::CommandError;
@@ -30,7 +32,7 @@ use crate::stores;
 use feed::Feed;
 use files::HistoryFiles;
 use progress::Progress;
-use results::Outputs;
+use results::{Anomalies, Outputs};
 use scores::ScoreSpool;
 use target::Target;
 
@@ -93,46 +95,17 @@ async fn replay(mut config: Config, args: ReplayArgs) -> Result<(), CommandError
     let (history, (first, last)) = args.history.read(&config, target.path(), &progress).await?;
     let started = Instant::now();
     target.begin()?;
-    let rooms = Rooms::open(&config, &target).await?;
-    let spool = match outputs.wants_scores() {
-        true => Some(Arc::new(ScoreSpool::new(target.path(), rooms.partitions)?)),
-        false => None,
-    };
-    let pipeline = rooms.start(&config, spool.clone()).await?;
     let directory = Arc::new(history.directory);
-    let feed = Feed {
-        bus: &rooms.bus,
-        topic: &rooms.topics.samples(),
-        pipeline: &pipeline,
-        directory: Arc::clone(&directory),
-        samples_per_record: args.record_samples,
+    let filling = Filling {
+        config: &config,
+        args: &args,
+        target: &target,
         progress: &progress,
+        directory: Arc::clone(&directory),
+        last,
     };
-    let begun = feed.ends().await?;
-    feed.run(history.samples).await?;
-    if !args.leave_open {
-        let sealed = feed::seal_time(last, config.processing.lateness);
-        feed.seal(&begun, sealed).await?;
-    }
-    let fed = feed.ends().await?;
-    feed.wait_until_stepped(&fed).await?;
-    let stopped = pipeline.shutdown().await;
-    if let Some((partition, reason)) = stopped.first() {
-        return Err(target.incomplete(&format!("partition {partition} stopped: {reason}")));
-    }
-    let counts = rooms.committed(&begun, &fed, &target).await?;
-    rooms.keep_aggregates(last).await?;
-    progress.end();
-    let rows = outputs
-        .write(
-            &config,
-            &rooms.archive,
-            &rooms.topics,
-            (first, last),
-            spool,
-            &directory,
-        )
-        .await?;
+    let filled = filling.run(history.samples, outputs).await;
+    let (counts, rows) = filled.map_err(|error| target.incomplete(error))?;
     target.complete()?;
     results::summary(&results::Summary {
         counts,
@@ -144,6 +117,64 @@ async fn replay(mut config: Config, args: ReplayArgs) -> Result<(), CommandError
         took: started.elapsed(),
         data_dir: target.path(),
     })
+}
+
+/// What happens while the data directory is incomplete.
+struct Filling<'a> {
+    config: &'a Config,
+    args: &'a ReplayArgs,
+    target: &'a Target,
+    progress: &'a Progress,
+    directory: Arc<Directory>,
+    /// The time of the last sample.
+    last: Micros,
+}
+
+impl Filling<'_> {
+    /// Takes the samples through; returns what became of them, and how many anomalies were told.
+    async fn run(self, samples: Sorted, outputs: Outputs) -> Result<(Counts, u64), CommandError> {
+        let rooms = Rooms::open(self.config, self.target).await?;
+        let anomalies = Anomalies::of(self.config, &rooms.archive, &rooms.topics);
+        let before = match self.args.append {
+            true => anomalies.ids().await?,
+            false => HashSet::new(),
+        };
+        let spool = match outputs.wants_scores() {
+            true => Some(Arc::new(ScoreSpool::new(
+                self.target.path(),
+                rooms.partitions,
+            )?)),
+            false => None,
+        };
+        let pipeline = rooms.start(self.config, spool.clone()).await?;
+        let feed = Feed {
+            bus: &rooms.bus,
+            topic: &rooms.topics.samples(),
+            pipeline: &pipeline,
+            directory: Arc::clone(&self.directory),
+            samples_per_record: self.args.record_samples,
+            progress: self.progress,
+        };
+        let begun = feed.ends().await?;
+        feed.run(samples).await?;
+        if !self.args.leave_open {
+            let sealed = feed::seal_time(self.last, self.config.processing.lateness);
+            feed.seal(&begun, sealed).await?;
+        }
+        let fed = feed.ends().await?;
+        feed.wait_until_stepped(&fed).await?;
+        let stopped = pipeline.shutdown().await;
+        if let Some((partition, reason)) = stopped.first() {
+            return Err(CommandError::surroundings(format!(
+                "partition {partition} stopped: {reason}"
+            )));
+        }
+        let counts = rooms.committed(&begun, &fed).await?;
+        rooms.keep_aggregates(self.last).await?;
+        self.progress.end();
+        let rows = outputs.write(&anomalies, &before, spool, &self.directory);
+        Ok((counts, rows.await?))
+    }
 }
 
 /// The settings of a replay: everything in the data directory, nothing by the wall clock.
@@ -215,15 +246,10 @@ impl Rooms {
     }
 
     /// What became of the samples by the archive's own word, once it covers all that was fed.
-    async fn committed(
-        &self,
-        begun: &[u64],
-        fed: &[u64],
-        target: &Target,
-    ) -> Result<schemas::Counts, CommandError> {
+    async fn committed(&self, begun: &[u64], fed: &[u64]) -> Result<Counts, CommandError> {
         let topic = self.topics.samples();
         let unread = |error| CommandError::of("the archive's chain", error);
-        let mut counts = schemas::Counts::default();
+        let mut counts = Counts::default();
         for (partition, (begun, fed)) in (0..).zip(begun.iter().zip(fed)) {
             let view = sinks::load_chain(&self.archive, &topic, partition)
                 .await
@@ -235,8 +261,9 @@ impl Rooms {
                 )
             });
             if end < *fed {
-                let reason = format!("partition {partition} is stored up to record {end} of {fed}");
-                return Err(target.incomplete(&reason));
+                return Err(CommandError::surroundings(format!(
+                    "partition {partition} is stored up to record {end} of {fed}"
+                )));
             }
             sinks::read_links(&self.archive, &topic, partition, 0..sequences)
                 .await
@@ -249,7 +276,7 @@ impl Rooms {
     }
 
     /// Leaves in the aggregate store what is recent by the clock of the history.
-    async fn keep_aggregates(&self, last: schemas::Micros) -> Result<(), CommandError> {
+    async fn keep_aggregates(&self, last: Micros) -> Result<(), CommandError> {
         let kept = async {
             self.aggregates.expire(last).await?;
             self.aggregates.sync().await

@@ -1,14 +1,18 @@
 //! What is told at the end: anomalies and scores in files, and the summary.
 
+use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arrow::array::{AsArray, BooleanArray, Int64Array, RecordBatch};
+use arrow::compute::{cast, filter_record_batch};
+use arrow::datatypes::DataType;
 use futures::{StreamExt, stream};
 use ingest::history::Directory;
 use jiff::Timestamp;
-use query::{Answer, ChainTables, Engine, Format, Limits};
+use query::{Answer, ChainTables, Engine, Format, Limits, QueryError};
 use schemas::{Counts, Micros, Topics};
 use sinks::Archive;
 
@@ -65,6 +69,11 @@ pub(super) struct Outputs {
 
 impl Outputs {
     pub(super) fn open(args: &ReplayArgs) -> Result<Outputs, CommandError> {
+        let named = [
+            ("--output", args.output.as_deref()),
+            ("--scores", args.scores.as_deref()),
+        ];
+        args.history.keep_apart(None, &named)?;
         let open = |flag: &str, file: &Option<std::path::PathBuf>| {
             file.as_deref()
                 .map(|file| Place::open(flag, file))
@@ -80,50 +89,17 @@ impl Outputs {
         self.scores.is_some()
     }
 
-    /// Writes what was asked for; returns how many anomalies there are.
+    /// Writes what was asked for; returns how many anomalies this replay has told.
     pub(super) async fn write(
         self,
-        config: &Config,
-        archive: &Archive,
-        topics: &Topics,
-        bounds: (Micros, Micros),
+        anomalies: &Anomalies,
+        before: &HashSet<u128>,
         spool: Option<Arc<ScoreSpool>>,
         directory: &Arc<Directory>,
     ) -> Result<u64, CommandError> {
-        let limits = Limits {
-            timeout: QUERY_TIMEOUT,
-            rows_max: u64::MAX,
-            ..config.query.clone()
-        };
-        let tables = ChainTables::new(archive.clone(), &topics.samples());
-        let engine = Engine::new(archive.store(), Arc::new(tables), limits);
-        let within = format!(
-            "FROM anomalies WHERE time BETWEEN TIMESTAMP '{}' AND TIMESTAMP '{}'",
-            rfc3339(bounds.0),
-            rfc3339(bounds.1)
-        );
-        let ask = |question: String| {
-            let engine = &engine;
-            async move {
-                engine
-                    .query(&question)
-                    .await
-                    .map_err(|error| CommandError::of("reading the anomalies", error))
-            }
-        };
-        let counted = ask(format!("SELECT count(*) {within}"))
-            .await?
-            .collect()
-            .await;
-        let counted = counted.map_err(|error| CommandError::of("reading the anomalies", error))?;
-        let count = counted.first().and_then(|batch| {
-            let column = batch.columns().first()?;
-            let numbers = column.as_any().downcast_ref::<arrow::array::Int64Array>()?;
-            u64::try_from(numbers.value(0)).ok()
-        });
+        let told = anomalies.count().await?.saturating_sub(before.len() as u64);
         if let Some(place) = self.anomalies {
-            let question = format!("SELECT * {within} ORDER BY time, metric, series_id, event_id");
-            place.write(ask(question).await?).await?;
+            place.write(anomalies.beside(before).await?).await?;
         }
         if let (Some(place), Some(spool)) = (self.scores, spool) {
             let scores = spool.read(Arc::clone(directory))?;
@@ -140,8 +116,85 @@ impl Outputs {
             };
             place.write(answer).await?;
         }
+        Ok(told)
+    }
+}
+
+/// The table of anomalies as the archive has it. What was told lately may be about times long before: the end of an earlier replay is judged
+/// when a later one goes on. So this replay's are told from those of earlier ones by their ids, not by their times.
+pub(super) struct Anomalies {
+    engine: Engine,
+}
+
+impl Anomalies {
+    pub(super) fn of(config: &Config, archive: &Archive, topics: &Topics) -> Self {
+        let limits = Limits {
+            timeout: QUERY_TIMEOUT,
+            rows_max: u64::MAX,
+            ..config.query.clone()
+        };
+        let tables = ChainTables::new(archive.clone(), &topics.samples());
+        Anomalies {
+            engine: Engine::new(archive.store(), Arc::new(tables), limits),
+        }
+    }
+
+    /// The ids of all.
+    pub(super) async fn ids(&self) -> Result<HashSet<u128>, CommandError> {
+        let rows = self.ask("SELECT event_id FROM anomalies").await?;
+        let batches: Vec<RecordBatch> = rows.collect().await.map_err(unread)?;
+        let ids: Result<Vec<_>, _> = batches.iter().map(ids).collect();
+        Ok(ids.map_err(unread)?.into_iter().flatten().collect())
+    }
+
+    async fn count(&self) -> Result<u64, CommandError> {
+        let rows = self.ask("SELECT count(*) FROM anomalies").await?;
+        let counted = rows.collect().await.map_err(unread)?;
+        let count = counted.first().and_then(|batch| {
+            let column = batch.columns().first()?;
+            let numbers = column.as_any().downcast_ref::<Int64Array>()?;
+            u64::try_from(numbers.value(0)).ok()
+        });
         Ok(count.unwrap_or(0))
     }
+
+    /// All but those with such ids, by time.
+    async fn beside(&self, before: &HashSet<u128>) -> Result<Answer, CommandError> {
+        let question = "SELECT * FROM anomalies ORDER BY time, metric, series_id, event_id";
+        let mut answer = self.ask(question).await?;
+        if !before.is_empty() {
+            let before = before.clone();
+            let rows = answer.rows.map(move |batch| {
+                let batch = batch?;
+                let ids = ids(&batch)?.into_iter();
+                let fresh: BooleanArray = ids.map(|id| Some(!before.contains(&id))).collect();
+                filter_record_batch(&batch, &fresh)
+                    .map_err(|error| QueryError::Store(error.to_string()))
+            });
+            answer.rows = rows.boxed();
+        }
+        Ok(answer)
+    }
+
+    async fn ask(&self, question: &str) -> Result<Answer, CommandError> {
+        self.engine.query(question).await.map_err(unread)
+    }
+}
+
+/// The ids of the rows of a batch that has a column of them.
+fn ids(batch: &RecordBatch) -> Result<Vec<u128>, QueryError> {
+    let wrong = |what: &dyn std::fmt::Display| QueryError::Store(format!("event ids: {what}"));
+    let column = batch
+        .column_by_name("event_id")
+        .ok_or_else(|| wrong(&"the column is missing"))?;
+    let texts = cast(column, &DataType::Utf8).map_err(|error| wrong(&error))?;
+    let ids = texts.as_string::<i32>().iter().flatten();
+    ids.map(|id| u128::from_str_radix(id, 16).map_err(|error| wrong(&error)))
+        .collect()
+}
+
+fn unread(error: QueryError) -> CommandError {
+    CommandError::of("reading the anomalies", error)
 }
 
 fn rfc3339(time: Micros) -> String {

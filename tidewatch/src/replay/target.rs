@@ -80,10 +80,10 @@ impl Target {
             .map_err(|error| CommandError::surroundings(format!("`{}`: {error}", file.display())))
     }
 
-    /// The error of a replay that could not go on.
-    pub(super) fn incomplete(&self, reason: &str) -> CommandError {
-        CommandError::surroundings(format!(
-            "{reason}; what `{}` holds is not complete: remove it and replay again",
+    /// The error of a replay that could not go on: what broke, and what is left of it here.
+    pub(super) fn incomplete(&self, error: CommandError) -> CommandError {
+        error.followed_by(&format!(
+            "; what `{}` holds is not complete: remove it and replay again",
             self.path.display()
         ))
     }

@@ -417,6 +417,7 @@ mod tests {
             upper: 2.5,
             raw_score: 3.0,
             score: 2.0,
+            alarm: true,
             direction: Direction::Low,
             votes: Vec::new(),
             trust: 1.0,

@@ -513,3 +513,50 @@ fn a_sample_out_of_a_stream_of_gaps_is_not_announced() {
     assert!(!observation.announce && observation.score <= 1.0);
     assert!(observation.score > 0.9, "held back, not unseen");
 }
+
+/// Faults within the range that the day has: a level of 100, which swings by 20, and noise of the given σ. `shift` is how far they are from the hour's
+/// expectation, `minutes` how long they last. Of 24 in a series' first three weeks, so many are told within an hour, and within a day.
+///
+/// `cargo test --workspace --lib faults_within -- --nocapture` prints how many.
+#[rstest]
+#[case::spike(1.0, Noise::normal, 15.0, 3, 20, 20)]
+#[case::spike_in_heavy_tails(3.0, Noise::heavy_tailed, 45.0, 3, 3, 5)]
+#[case::lasting_shift(1.0, Noise::normal, 10.0, 2000, 6, 13)]
+#[case::lasting_shift_in_heavy_tails(3.0, Noise::heavy_tailed, 30.0, 2000, 11, 20)]
+fn faults_within_the_range_of_a_day_are_told(
+    #[case] sigma: f64,
+    #[case] noise: fn(&mut Noise) -> f64,
+    #[case] shift: f64,
+    #[case] minutes: usize,
+    #[case] within_hour: usize,
+    #[case] within_day: usize,
+) {
+    let day = samples(1, MINUTE);
+    let (mut in_hour, mut in_day) = (0, 0);
+    for (case, start) in [5.3, 12.6, 20.45].into_iter().cycle().take(24).enumerate() {
+        let from = (start * day as f64) as usize;
+        let shift = if case % 2 == 0 { shift } else { -shift };
+        let mut seeded = Noise(case as u64);
+        let values = (0..from + day).map(|i| {
+            let swing = 20.0 * (std::f64::consts::TAU * i as f64 / day as f64).sin();
+            let fault = if (from..from + minutes).contains(&i) {
+                shift
+            } else {
+                0.0
+            };
+            100.0 + swing + sigma * noise(&mut seeded) + fault
+        });
+        let observations = run(&DetectorConfig::default(), MINUTE, values);
+        let told = announced(&observations);
+        let first = told.iter().map(|(i, _)| *i).find(|i| *i >= from);
+        in_hour += usize::from(first.is_some_and(|first| first < from + 60));
+        in_day += usize::from(first.is_some());
+    }
+    println!(
+        "{shift} for {minutes} min, noise of {sigma}: {in_hour} within an hour, {in_day} within a day"
+    );
+    assert!(
+        in_hour >= within_hour && in_day >= within_day,
+        "{in_hour} and {in_day}"
+    );
+}

@@ -1,6 +1,10 @@
 //! Files are rewritten and merged without losing a row.
 
+use parquet::arrow::ArrowWriter;
+use sha2::{Digest, Sha256};
+
 use super::*;
+use crate::compaction::CompactionPlan;
 
 #[tokio::test]
 async fn the_same_write_again_gives_the_same_file_and_never_overwrites_another() {
@@ -157,4 +161,81 @@ async fn compaction_keeps_exactly_the_rows(#[case] target_bytes: u64) {
     assert!(
         merged.iter().map(|file| file.size).sum::<u64>() < files.iter().map(|file| file.size).sum()
     );
+}
+
+/// The file as a version wrote it that did not know a column.
+async fn without_column(
+    root: &std::path::Path,
+    archive: &Archive,
+    file: &ArchiveFile,
+    name: &str,
+) -> ArchiveFile {
+    let batch = &batches(archive, file).await[0];
+    let schema = batch.schema();
+    let kept: Vec<usize> = (0..batch.num_columns())
+        .filter(|i| schema.field(*i).name() != name)
+        .collect();
+    let batch = batch.project(&kept).unwrap();
+    let mut bytes = Vec::new();
+    let mut writer = ArrowWriter::try_new(&mut bytes, batch.schema(), None).unwrap();
+    writer.write(&batch).unwrap();
+    writer.close().unwrap();
+    let path = file.path.replace(".parquet", "-before.parquet");
+    let size = bytes.len() as u64;
+    let sha256 = hex::encode(Sha256::digest(&bytes));
+    std::fs::write(root.join(&path), bytes).unwrap();
+    ArchiveFile {
+        path,
+        size,
+        sha256,
+        ..file.clone()
+    }
+}
+
+#[tokio::test]
+async fn files_of_before_a_column_was_added_are_merged_with_those_of_after() {
+    let (keep, archive) = archive();
+    let directory = directory();
+    let mut files = Vec::new();
+    for (part, series) in [("a", 0), ("b", 1), ("c", 2)] {
+        let event = write::anomaly(part, &directory[series], "2026-11-21T00:00:00Z");
+        let of_event = archive.write_anomalies(&name(part, 0), &[event]).await;
+        files.extend(of_event.unwrap());
+    }
+    let date = "2026-11-21".to_owned();
+    // The oldest first, the newest first, and none that knows it.
+    for of_before in [[true, false, false], [false, true, true], [true; 3]] {
+        let mut inputs = Vec::new();
+        for (file, before) in files.iter().zip(of_before) {
+            inputs.push(if before {
+                without_column(keep.path(), &archive, file, "alarm").await
+            } else {
+                file.clone()
+            });
+        }
+        let plan = CompactionPlan {
+            table: Table::Anomalies,
+            date: date.clone(),
+            files: inputs,
+            target_bytes: u64::MAX,
+        };
+        let merged = archive.compact(&plan, &name("d", 0)).await.unwrap();
+        let batch = &batches(&archive, &merged[0]).await[0];
+        assert_eq!(
+            batch.schema().fields(),
+            table_schema(Table::Anomalies).fields()
+        );
+        let column = |name: &str| batch.column_by_name(name).unwrap().clone();
+        let (ids, alarms) = (column("event_id"), column("alarm"));
+        for row in 0..3 {
+            let part = ids.as_string::<i32>().value(row);
+            let file = ["a", "b", "c"].iter().position(|of| *of == part).unwrap();
+            assert_eq!(
+                alarms.is_null(row),
+                of_before[file],
+                "{part}: {of_before:?}"
+            );
+            assert!(of_before[file] || alarms.as_boolean().value(row));
+        }
+    }
 }

@@ -269,7 +269,7 @@ async fn rollups_go_to_their_tables_and_come_back() {
     );
 }
 
-fn anomaly(id: &str, series: &Series, time: &str) -> Anomaly {
+pub(super) fn anomaly(id: &str, series: &Series, time: &str) -> Anomaly {
     Anomaly {
         event_id: id.into(),
         kind: AnomalyKind::LevelShift,
@@ -285,6 +285,7 @@ fn anomaly(id: &str, series: &Series, time: &str) -> Anomaly {
         upper: 2.0,
         raw_score: 8.0,
         score: 4.0,
+        alarm: true,
         direction: Direction::High,
         votes: vec![Vote {
             detector: "ewma".into(),

@@ -15,6 +15,8 @@ use crate::stores;
 
 /// How long old links are read, all partitions together; the newest are always.
 const LINKS_READ_MAX: Duration = Duration::from_secs(15);
+/// How long saved states are read, all partitions together: each has some MB.
+const STATES_READ_MAX: Duration = Duration::from_secs(5);
 /// Unfit files that are named; all are counted.
 const FILES_NAMED_MAX: usize = 3;
 
@@ -78,6 +80,14 @@ pub(super) async fn check(config: &Config) -> Checked {
         .collect();
     if !files.is_empty() {
         let looked = within("archive files", archive.url(), look_for(&archive, &files));
+        checks.push(looked.await.unwrap_or_else(|failure| failure));
+    }
+    if read.chains.iter().any(|chain| chain.snapshot().is_some()) {
+        let looked = within(
+            "saved states",
+            archive.url(),
+            saved_states(&archive, &read.chains),
+        );
         checks.push(looked.await.unwrap_or_else(|failure| failure));
     }
     Checked {
@@ -182,6 +192,34 @@ async fn look_for(archive: &Archive, files: &[ArchiveFile]) -> Result<Check, Che
         ),
         &sinks::error_codes::ARCHIVE_DAMAGED,
     ))
+}
+
+/// Whether what each partition starts from is what was saved. Without it the partition stops.
+async fn saved_states(archive: &Archive, chains: &[ChainView]) -> Result<Check, Check> {
+    const NAME: &str = "saved states";
+    let started = std::time::Instant::now();
+    let (mut whole, mut unread) = (0, 0);
+    for saved in chains.iter().filter_map(ChainView::snapshot) {
+        if started.elapsed() > STATES_READ_MAX {
+            unread += 1;
+            continue;
+        }
+        match archive.get_snapshot(saved).await {
+            Ok(_) => whole += 1,
+            Err(error) => {
+                let found = format!("{error} (if a checkpoint ran just now, look again)");
+                return Err(Check::failure(NAME, found, schemas::HasCode::code(&error)));
+            }
+        }
+    }
+    let mut found = format!("{whole} are what was saved");
+    if unread > 0 {
+        found = format!(
+            "{found}; {unread} were not read in {} s",
+            STATES_READ_MAX.as_secs()
+        );
+    }
+    Ok(Check::ok(NAME, found))
 }
 
 /// The newest log time that a chain holds; `None` before its first record.

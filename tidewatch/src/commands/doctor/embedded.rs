@@ -11,12 +11,13 @@ use crate::config::Config;
 use crate::http::overview::Overview;
 use crate::stores;
 
+const NAME: &str = "log";
+
 pub(super) async fn check(
     config: &Config,
     running: Option<&Overview>,
     chains: &[ChainView],
 ) -> Checked {
-    const NAME: &str = "log";
     if let Some(overview) = running {
         let newest = overview.partitions.iter().filter_map(|partition| {
             let clock: jiff::Timestamp = partition.log_clock.as_ref()?.parse().ok()?;
@@ -30,21 +31,8 @@ pub(super) async fn check(
     }
     let dir = stores::existing_data_dir(config).filter(|dir| dir.join("bus").is_dir());
     let Some(dir) = dir else {
-        if let Some(link) = chains.iter().find_map(ChainView::last) {
-            let text = format!(
-                "there is none, but the archive was filled from log `{}`",
-                link.log_id
-            );
-            return Checked::only(Check::failure(
-                NAME,
-                text,
-                &sinks::error_codes::CHAIN_SETTINGS,
-            ));
-        }
-        return Checked::only(Check::ok(
-            NAME,
-            "there is none yet; `tidewatch run` makes it",
-        ));
+        let absent = "there is none yet; `tidewatch run` makes it";
+        return Checked::only(empty("there is none", absent, chains));
     };
     let log = match stores::open_log(config, &dir, None).await {
         Ok(log) => log,
@@ -54,8 +42,8 @@ pub(super) async fn check(
     let partitions = match log.bus.partitions(&topic).await {
         Ok(found) => found,
         Err(BusError::NoTopic { .. }) => {
-            let text = "it opens; its topics are not there yet, `tidewatch run` makes them";
-            return Checked::only(Check::ok(NAME, text));
+            let absent = "it opens; its topics are not there yet, `tidewatch run` makes them";
+            return Checked::only(empty("it is empty", absent, chains));
         }
         Err(error) => return Checked::only(Check::failed(NAME, &error)),
     };
@@ -86,6 +74,20 @@ pub(super) async fn check(
             fits(&*log.bus, &topic, chains).await,
         ],
         newest,
+    }
+}
+
+/// A log without records: as expected, unless an archive was filled from one.
+fn empty(found: &str, expected: &str, chains: &[ChainView]) -> Check {
+    match chains.iter().find_map(ChainView::last) {
+        Some(link) => {
+            let text = format!(
+                "{found}, but the archive was filled from log `{}`",
+                link.log_id
+            );
+            Check::failure(NAME, text, &sinks::error_codes::CHAIN_SETTINGS)
+        }
+        None => Check::ok(NAME, expected),
     }
 }
 

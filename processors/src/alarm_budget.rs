@@ -1,0 +1,125 @@
+//! Which events are alarms: of each series, and of each resource, at most as many as allowed in any 30 days.
+//!
+//! A score is bounded in the long run only: an ensemble that knows a series for a week can't know yet what comes once a month. Whoever is woken by
+//! alarms is promised a number; whoever reads sees every event.
+
+use std::collections::BTreeMap;
+
+use schemas::time::DAY;
+use schemas::{Anomaly, Micros, SeriesId};
+use serde::{Deserialize, Serialize};
+
+/// The time that the allowed number is of.
+const MONTH: Micros = 30 * DAY;
+
+/// Alarms remembered of a series. Up to so many allowed ones are counted exactly; who allows more gets the same rate in shorter times.
+const REMEMBERED_MAX: f64 = 32.0;
+
+/// The alarms of late, by the id of what they are about. Bounded by the series that had one within the month.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(crate) struct AlarmBudgets {
+    /// When alarms were told, oldest first.
+    told: BTreeMap<SeriesId, Vec<Micros>>,
+    /// What had left the window by then is forgotten.
+    pruned_to: Micros,
+}
+
+impl AlarmBudgets {
+    /// Decides of events that are told now whether they are alarms, and spends the budget of those that are. `now`: the log clock, which does not go back.
+    pub(crate) fn spend(&mut self, alarms_per_month: f64, now: Micros, events: &mut [Anomaly]) {
+        if events.is_empty() {
+            return;
+        }
+        let allowed = alarms_per_month.clamp(1.0, REMEMBERED_MAX) as usize;
+        // A rate below one alarm a month is one in a longer time, a large one is the same share of a shorter.
+        let window = (MONTH as f64 * allowed as f64 / alarms_per_month) as Micros;
+        let since = now.saturating_sub(window);
+        if since >= self.pruned_to.saturating_add(DAY) {
+            self.told.retain(|_, told| told.last() > Some(&since));
+            self.pruned_to = since;
+        }
+        for event in events {
+            let told = self.told.entry(event.series_id).or_default();
+            told.retain(|time| *time > since);
+            event.alarm = told.len() < allowed;
+            if event.alarm {
+                told.push(now);
+            } else {
+                event.explanation = format!(
+                    "{}; not an alarm: it had {allowed} in {}",
+                    event.explanation,
+                    days(window)
+                );
+            }
+        }
+    }
+}
+
+/// A length of time as a person says it.
+fn days(window: Micros) -> String {
+    match window as f64 / DAY as f64 {
+        few if few < 2.0 => format!("{:.1} hours", 24.0 * few),
+        days => format!("{days:.0} days"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+    use crate::correlation::tests::event;
+
+    /// Which of events on these days are alarms.
+    fn alarms(allowed: f64, days: &[f64]) -> Vec<bool> {
+        let mut budgets = AlarmBudgets::default();
+        let of_day = |day: &f64| {
+            let mut told = [event()];
+            budgets.spend(allowed, (day * DAY as f64) as Micros, &mut told);
+            assert_eq!(told[0].alarm, !told[0].explanation.contains("not an alarm"));
+            told[0].alarm
+        };
+        days.iter().map(of_day).collect()
+    }
+
+    #[rstest]
+    #[case::two_in_any_month(2.0, &[1.0, 8.0, 15.0, 30.9, 31.1, 37.9, 38.1], &[true, true, false, false, true, false, true])]
+    #[case::what_is_no_alarm_spends_nothing(1.0, &[0.0, 29.0, 31.0, 59.0, 62.0], &[true, false, true, false, true])]
+    #[case::one_in_two_months(0.5, &[0.0, 31.0, 59.0, 61.0], &[true, false, false, true])]
+    #[case::two_and_a_half_are_two_in_24_days(2.5, &[0.0, 1.0, 23.0, 24.1], &[true, true, false, true])]
+    #[case::everything(1e7, &[0.0, 0.0, 0.001, 0.001], &[true; 4])]
+    fn a_series_has_as_many_alarms_as_allowed(
+        #[case] allowed: f64,
+        #[case] days: &[f64],
+        #[case] expected: &[bool],
+    ) {
+        assert_eq!(alarms(allowed, days), expected);
+    }
+
+    #[test]
+    fn each_series_has_its_own_and_what_is_old_is_forgotten() {
+        let mut budgets = AlarmBudgets::default();
+        for series in 0..100 {
+            let mut events = [event(), event(), event()];
+            for event in &mut events {
+                event.series_id = SeriesId(series);
+            }
+            budgets.spend(2.0, DAY, &mut events);
+            assert_eq!(events.map(|event| event.alarm), [true, true, false]);
+        }
+        assert_eq!(budgets.told.len(), 100);
+        budgets.spend(2.0, 40 * DAY, &mut [event()]);
+        assert_eq!(budgets.told.len(), 1);
+    }
+
+    #[test]
+    fn the_sentence_says_why_it_is_none() {
+        let mut budgets = AlarmBudgets::default();
+        let mut events = [event(), event()];
+        budgets.spend(1.0, DAY, &mut events);
+        assert_eq!(
+            events[1].explanation,
+            "load was 9; not an alarm: it had 1 in 30 days"
+        );
+    }
+}
