@@ -12,20 +12,24 @@ use serde::{Deserialize, Serialize};
 /// The time that the allowed number is of.
 const MONTH: Micros = 30 * DAY;
 
+/// An event may be told so long after its time and still be counted with those around it.
+const TOLD_LATE_MAX: Micros = DAY;
+
 /// Alarms remembered of a series. Up to so many allowed ones are counted exactly; who allows more gets the same rate in shorter times.
 const REMEMBERED_MAX: f64 = 32.0;
 
 /// The alarms of late, by the id of what they are about. Bounded by the series that had one within the month.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct AlarmBudgets {
-    /// When alarms were told, oldest first.
+    /// The times of alarms, in the order told.
     told: BTreeMap<SeriesId, Vec<Micros>>,
     /// What had left the window by then is forgotten.
     pruned_to: Micros,
 }
 
 impl AlarmBudgets {
-    /// Decides of events that are told now whether they are alarms, and spends the budget of those that are. `now`: the log clock, which does not go back.
+    /// Decides of events that are told now whether they are alarms, and spends the budget of those that are. Counted are the times of the events: `now`, the
+    /// log clock, depends on how many samples share a record, and only bounds what is remembered.
     pub(crate) fn spend(&mut self, alarms_per_month: f64, now: Micros, events: &mut [Anomaly]) {
         if events.is_empty() {
             return;
@@ -33,17 +37,19 @@ impl AlarmBudgets {
         let allowed = alarms_per_month.clamp(1.0, REMEMBERED_MAX) as usize;
         // A rate below one alarm a month is one in a longer time, a large one is the same share of a shorter.
         let window = (MONTH as f64 * allowed as f64 / alarms_per_month) as Micros;
-        let since = now.saturating_sub(window);
-        if since >= self.pruned_to.saturating_add(DAY) {
-            self.told.retain(|_, told| told.last() > Some(&since));
-            self.pruned_to = since;
+        let old = now.saturating_sub(window).saturating_sub(TOLD_LATE_MAX);
+        if old >= self.pruned_to.saturating_add(DAY) {
+            self.told.retain(|_, told| told.last() > Some(&old));
+            self.pruned_to = old;
         }
         for event in events {
+            let time = time_of(event).unwrap_or(now);
+            let since = time.saturating_sub(window);
             let told = self.told.entry(event.series_id).or_default();
             told.retain(|time| *time > since);
             event.alarm = told.len() < allowed;
             if event.alarm {
-                told.push(now);
+                told.push(time);
             } else {
                 event.explanation = format!(
                     "{}; not an alarm: it had {allowed} in {}",
@@ -53,6 +59,12 @@ impl AlarmBudgets {
             }
         }
     }
+}
+
+/// The time that an event is about.
+fn time_of(event: &Anomaly) -> Option<Micros> {
+    let time: jiff::Timestamp = event.time.parse().ok()?;
+    Some(time.as_microsecond())
 }
 
 /// A length of time as a person says it.
@@ -68,14 +80,25 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
+    use schemas::time::rfc3339;
+
     use crate::correlation::tests::event;
+
+    fn at(time: Micros) -> Anomaly {
+        Anomaly {
+            time: rfc3339(time),
+            ..event()
+        }
+    }
 
     /// Which of events on these days are alarms.
     fn alarms(allowed: f64, days: &[f64]) -> Vec<bool> {
         let mut budgets = AlarmBudgets::default();
         let of_day = |day: &f64| {
-            let mut told = [event()];
-            budgets.spend(allowed, (day * DAY as f64) as Micros, &mut told);
+            let time = (day * DAY as f64) as Micros;
+            let mut told = [at(time)];
+            // A record that began up to half a day before says nothing else.
+            budgets.spend(allowed, time - time % (DAY / 2), &mut told);
             assert_eq!(told[0].alarm, !told[0].explanation.contains("not an alarm"));
             told[0].alarm
         };

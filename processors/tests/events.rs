@@ -147,6 +147,44 @@ fn c5_records_and_restarts_change_nothing() {
 }
 
 #[test]
+fn c5_how_many_samples_share_a_record_decides_no_alarm() {
+    // Two spikes spend the two alarms of a month; the third comes an hour before the first of them is a month old, the fourth an hour after the second is.
+    let spikes = [
+        5 * DAY + 5 * HOUR,
+        12 * DAY + 9 * HOUR,
+        35 * DAY + 4 * HOUR,
+        42 * DAY + 10 * HOUR,
+    ];
+    let samples: Vec<Sample> = (0..44 * DAY / STEP)
+        .map(|step| {
+            let place = spikes.iter().position(|spike| *spike == step * STEP);
+            let spike = place.map_or(0.0, |place| 100.0 * (place + 1) as f64);
+            (
+                "a",
+                "load",
+                START + step * STEP,
+                50.0 + noise(step, 5) + spike,
+            )
+        })
+        .collect();
+    for per_record in [1, 288, 500] {
+        let mut told = told(&samples, per_record, u64::MAX).anomalies;
+        told.sort_by(|a, b| a.time.cmp(&b.time));
+        let alarms: Vec<(&str, bool)> = told
+            .iter()
+            .map(|event| (&event.time[..13], event.alarm))
+            .collect();
+        let expected = spikes.map(|spike| schemas::time::rfc3339(START + spike)[..13].to_owned());
+        let expected: Vec<(&str, bool)> = expected
+            .iter()
+            .map(String::as_str)
+            .zip([true, true, false, true])
+            .collect();
+        assert_eq!(alarms, expected, "{per_record} a record");
+    }
+}
+
+#[test]
 fn c3_every_event_has_an_id_of_its_own() {
     let ids: BTreeSet<&String> = plain()
         .forecasts
