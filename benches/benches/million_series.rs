@@ -3,7 +3,7 @@
 //! `cargo build --release --bin tidewatch && cargo bench -p benches --bench million_series -- [series [rounds [pace]]]` (default 1,000,000 series in 3 rounds
 //! as fast as they go; a pace is seconds from round to round: `1000000 18 10` is a scrape each 10 s for three minutes, so that windows are sealed and checkpoints written;
 //! 25 metrics and ten tags per host). The program is the one beside this bench's own directory, or `TIDEWATCH_BENCH_BINARY`. Its settings are the
-//! defaults, but for the host's own metrics, which are off, and a limit of queries' rows above the number of series.
+//! defaults, but for the host's own metrics, which are off, a limit of queries' rows above the number of series, and one sender that may bring all series at once.
 
 #![allow(
     clippy::unwrap_used,
@@ -38,7 +38,8 @@ fn main() {
     std::fs::write(
         &config,
         format!(
-            "[collectors.host]\nenabled = false\n[query]\nrows_max = {}\n[log]\nlevel = \"warn\"\n",
+            "[collectors.host]\nenabled = false\n[query]\nrows_max = {}\n[log]\nlevel = \"warn\"\n\
+             [limits.sender]\nseries_first_max = {series}\n[limits]\nseries_first_max = {series}\n",
             series + 1
         ),
     )
