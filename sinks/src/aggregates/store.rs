@@ -20,9 +20,6 @@ use super::{HotRows, Retention, StoreError, columns, names};
 pub(super) const BLOCKS_MAX: usize = 8;
 /// Series whose names are known to be stored. 1,048,576 × 24 bytes; past it the list starts anew, which costs writes, not correctness.
 const KNOWN_SERIES_MAX: usize = 1 << 20;
-/// Bytes of names that wait to become a table. 8 MiB, some 80,000 names: what waits is put back one by one by the next start if the process is killed, and
-/// smaller tables are merged more often.
-const NAMES_WAITING_MAX: u64 = 8 << 20;
 /// Entries removed at a time by `AggregateStore::expire`.
 const EXPIRED_AT_ONCE: usize = 10_000;
 
@@ -113,8 +110,7 @@ impl Inner {
                 .with_kv_separation(Some(KvSeparationOptions::default()))
         };
         let blocks = database.keyspace("blocks", separated)?;
-        let names = || KeyspaceCreateOptions::default().max_memtable_size(NAMES_WAITING_MAX);
-        let series = database.keyspace("series", names)?;
+        let series = database.keyspace("series", KeyspaceCreateOptions::default)?;
         Ok(Inner {
             database,
             blocks,
