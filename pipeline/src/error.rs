@@ -26,7 +26,7 @@ pub enum PipelineError {
     Snapshot(#[from] SnapshotError),
     /// The saved state can't be used, and nobody said that it may be made anew.
     #[error(
-        "{0}; put an intact copy in its place, or have the state made anew from the archive: start once with archive.rebuild_damaged_states = true (`tidewatch run --rebuild-damaged-states`)"
+        "{0}; without a copy, start once with archive.rebuild_damaged_states = true (`tidewatch run --rebuild-damaged-states`), and the state is made anew from the archive"
     )]
     DamagedState(Box<PipelineError>),
     /// A rule that must always hold does not.
