@@ -9,11 +9,14 @@ use super::season::Season;
 use super::votes::{Detector, DetectorVote, Observation};
 
 /// The rule behind the events, part of each `event_id`. Changes when the detectors change so that the same sample gets another score.
-pub const RULE: &str = "detectors/4";
+pub const RULE: &str = "detectors/5";
 
 /// A distance of more usual deviations than this is not told as a number: the series hardly ever moves, and a person learns nothing from
 /// "7958918 times".
 const SIGMAS_TOLD_MAX: f64 = 1000.0;
+
+/// A distance of fewer is no reason to tell anybody: what else is unusual is told instead.
+const SIGMAS_TOLD_MIN: f64 = 2.0;
 
 /// Labels named elsewhere in the sentence, or said by no person.
 const RESOURCE_LABELS: [&str; 8] = [
@@ -264,8 +267,9 @@ fn why(observation: &Observation, value: f64) -> String {
         .votes
         .iter()
         .max_by(|a, b| a.score.total_cmp(&b.score));
+    let within = (observation.lower..=observation.upper).contains(&value);
     if let Some(vote) = clearest
-        && (observation.lower..=observation.upper).contains(&value)
+        && (within || observation.sigmas < SIGMAS_TOLD_MIN)
     {
         return format!(": {}", reason(vote, observation));
     }
@@ -454,7 +458,12 @@ mod tests {
         let expected =
             "load was 3.00, expected about 3.50 (2.00–4.00): it has strayed from its recent level";
         assert!(told.starts_with(expected), "{told}");
-        assert!(!explain(&observation, &series, 5.0).contains("strayed"));
+        (observation.lower, observation.upper) = (3.2, 3.8);
+        let told = explain(&observation, &series, 3.0);
+        assert!(told.contains("strayed"), "just outside, not far: {told}");
+        observation.sigmas = 2.1;
+        let told = explain(&observation, &series, 3.0);
+        assert!(told.contains("2.10 times the usual deviation"), "{told}");
     }
 
     #[test]

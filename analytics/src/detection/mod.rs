@@ -76,6 +76,14 @@ const SHIFT_DEVIATIONS: f64 = 3.0;
 const SHIFT_S: f32 = 43_200.0;
 const SHIFT_SAMPLES: f32 = 30.0;
 
+/// Until so much is learned, seconds, nobody knows what a day brings: two days, when a season can be believed. Till then what creeps may be the course of
+/// the first day, and only a jump is told.
+const COURSE_UNKNOWN_S: f32 = 172_800.0;
+/// A jump: a change of so many times the mean change of late. Without noise, any change is one; of normal noise, 5 are 5.6 σ. In 36 hours of 192 simulated
+/// series with a course of the day it lets 29 events pass where there is nothing to tell (5.5: 9; 4.5: 58; without this rule: 471), and 134 of 144 jumps,
+/// and spikes of 8 σ, of a first day (5.5: 132; without: 132).
+const JUMP: f32 = 5.0;
+
 /// Detectors with a tail: all but the range.
 const TAILS: usize = DETECTORS - 1;
 
@@ -323,6 +331,8 @@ impl SeriesDetectors {
         };
         let may_alarm = trust >= 1.0 && observation.completeness >= config.completeness_min;
         if evidence > 0.0 {
+            let jumps = distances.change > f64::from(JUMP * before.restless());
+            let may_creep = self.learned_s >= COURSE_UNKNOWN_S || self.alarms.keeps_back();
             let interval_s = self.presence.interval_s();
             let counts = |detector: Detector| digits[detector as usize] > DIGITS_COUNTED_FROM;
             let verdict = self.alarms.judge(
@@ -330,7 +340,7 @@ impl SeriesDetectors {
                 evidence,
                 interval_s,
                 effects,
-                may_alarm && watched,
+                may_alarm && watched && (jumps || may_creep),
                 counts(Detector::RobustZScore) || counts(Detector::Seasonal),
             );
             observation.score = f64::from(verdict.score);

@@ -1,6 +1,7 @@
 //! The detectors on planted shapes, and the laws they keep on any input.
 
 mod calendar;
+mod first_days;
 mod laws;
 mod shapes;
 
