@@ -5,7 +5,7 @@ mod first_days;
 mod laws;
 mod shapes;
 
-use schemas::Micros;
+use schemas::{AnomalyKind, Micros};
 
 use super::*;
 
