@@ -231,22 +231,34 @@ fn duration(seconds: f64) -> String {
     }
 }
 
-/// A number with about three significant digits, as a person would write it.
+/// From here on a number is told in a larger unit: what that is called, and how large it is.
+const LARGE: [(f64, &str); 3] = [(1e12, "T"), (1e9, "G"), (1e6, "M")];
+
+/// A number with about three significant digits, as a person would write it: millions as `M`, a thousand of them as `G`, and `T`.
 pub(crate) fn number(value: f64) -> String {
     let size = value.abs();
     if size == 0.0 {
-        "0".to_owned()
-    } else if !(1e-3..1e9).contains(&size) {
-        format!("{value:.2e}")
-    } else if size >= 100.0 {
-        format!("{value:.0}")
-    } else if size >= 10.0 {
-        format!("{value:.1}")
-    } else if size >= 0.1 {
-        format!("{value:.2}")
-    } else {
-        format!("{value:.4}")
+        return "0".to_owned();
     }
+    if !(1e-3..1e15).contains(&size) {
+        return format!("{value:.2e}");
+    }
+    match LARGE.iter().find(|(unit, _)| size >= *unit) {
+        Some((unit, name)) => format!("{}{name}", significant(value / unit)),
+        None => significant(value),
+    }
+}
+
+/// A number from a thousandth to a million in at least two significant digits.
+fn significant(value: f64) -> String {
+    let size = value.abs();
+    let digits = match size {
+        100.0.. => 0,
+        10.0.. => 1,
+        0.1.. => 2,
+        _ => 4,
+    };
+    format!("{value:.digits$}")
 }
 
 #[cfg(test)]
@@ -340,11 +352,24 @@ mod tests {
 
     #[test]
     fn numbers_are_short_at_every_size() {
-        let written = [0.0, 0.97, -12.34, 123_456.0, 1e-7, 2.5e12, 0.05].map(number);
+        let written = [
+            0.0,
+            0.97,
+            -12.34,
+            123_456.0,
+            1e-7,
+            2.5e12,
+            0.05,
+            -36_167_773.0,
+            2.712e10,
+            1e15,
+        ]
+        .map(number);
         assert_eq!(
             written,
             [
-                "0", "0.97", "-12.3", "123456", "1.00e-7", "2.50e12", "0.0500"
+                "0", "0.97", "-12.3", "123456", "1.00e-7", "2.50T", "0.0500", "-36.2M", "27.1G",
+                "1.00e15"
             ]
         );
     }
