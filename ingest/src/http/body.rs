@@ -1,6 +1,7 @@
 //! Reads a body within limits and undoes its content encoding. Every byte held is first taken from the budget of bytes in flight.
 
 use std::io::Read;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -15,8 +16,9 @@ use crate::admission::{Hit, Limit, Load, take_up_to};
 
 /// How long a body may take to arrive. 60 s: 16 MiB at 2.2 Mbit/s; longer holds a share of the budget for a stalled client.
 const BODY_TIME_MAX: Duration = Duration::from_secs(60);
-/// Bytes decompressed, and taken from the budget, at a time.
-const CHUNK_BYTES: usize = 256 * 1024;
+/// Bytes decompressed, and taken from the budget, at a time: as many as there are already, within these. 4 KiB: a sender with a small budget must not be
+/// refused a small body for what it does not need; 256 KiB: large ones ask for the budget a hundred times and no more.
+const CHUNK_BYTES: RangeInclusive<usize> = 4 * 1024..=256 * 1024;
 /// The largest zstd window, as a power of two: 8 MiB, what RFC 8878 asks every decoder to take and no more.
 const ZSTD_WINDOW_LOG_MAX: u32 = 23;
 /// Bytes up to which nobody asks how far a body has grown: they hurt no one.
@@ -288,12 +290,10 @@ fn read_all<D: Read>(
 ) -> Result<Bytes, Refusal> {
     let mut bytes = Vec::new();
     loop {
-        share.grow(CHUNK_BYTES)?;
         let before = bytes.len();
-        let read = decoder
-            .by_ref()
-            .take(CHUNK_BYTES as u64)
-            .read_to_end(&mut bytes);
+        let chunk = before.clamp(*CHUNK_BYTES.start(), *CHUNK_BYTES.end());
+        share.grow(chunk)?;
+        let read = decoder.by_ref().take(chunk as u64).read_to_end(&mut bytes);
         if let Err(error) = read {
             return Err(Refusal::malformed(format!(
                 "{} body at compressed byte {}: {error}; {} bytes were decompressed before",

@@ -194,6 +194,33 @@ async fn a_request_may_be_larger_than_those_of_others(#[case] limit: Limit) {
 }
 
 #[tokio::test]
+async fn a_small_budget_takes_small_bodies_compressed_too() {
+    let rig = Rig::new();
+    let own = [(Limit::SenderInFlight, 16 * 1024)];
+    for (encoding, compress) in [("gzip", gzip as fn(&[u8]) -> Vec<u8>), ("zstd", zstd)] {
+        let ask = async |bytes: usize| {
+            let mut body = b"m v=1 5".to_vec();
+            body.resize(bytes, b'\n');
+            let request = of_token(&own, "/write", encoding, compress(&body));
+            let (answer, told) = rig.ask(request).await;
+            (answer.status(), told)
+        };
+        let (status, told) = ask(3_000).await;
+        assert_eq!(status, StatusCode::NO_CONTENT, "{encoding}: {told}");
+        let (status, told) = ask(17_000).await;
+        assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE, "{encoding}: {told}");
+        assert!(
+            told.contains("`limits.tokens.a.in_flight_max` allows 16384"),
+            "{told}"
+        );
+    }
+}
+
+fn zstd(bytes: &[u8]) -> Vec<u8> {
+    zstd::encode_all(bytes, 1).unwrap()
+}
+
+#[tokio::test]
 async fn what_one_sender_may_is_bounded_by_what_all_may() {
     let rig = Rig::with(Limits {
         in_flight_bytes_max: 100,
