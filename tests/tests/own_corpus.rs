@@ -12,7 +12,9 @@ use ingest::door::Batcher;
 use ingest::http::{LineOptions, LineUnit, decode_line_protocol};
 use processors::{PartitionState, ProcessingConfig};
 use schemas::time::{MINUTE, Micros, SECOND};
-use schemas::{BatchBuilder, Checkpoint, Kind, Labels, Offset, SampleBatch};
+use schemas::{
+    BatchBuilder, Checkpoint, Guests, GuestsBuilder, Kind, Labels, Offset, SampleBatch, Series,
+};
 use tests::captured::keep_for_fuzzing;
 use tests::entries::{FOLDED_LABELS, KNOWN_SERIES, packed_snapshot, sealed};
 
@@ -45,6 +47,22 @@ fn minute_of(hosts: u32, metrics: usize, minute: i64) -> SampleBatch {
         }
     }
     builder.finish().unwrap()
+}
+
+/// What partition 1 tells of a minute of three hosts, each with two series.
+fn guests_of(minute: i64) -> Vec<u8> {
+    let mut builder = GuestsBuilder::new(1, START + minute * MINUTE);
+    for host in 0..3 {
+        let labels = Labels::try_new([("host.name", format!("web-{host}"))]).unwrap();
+        for (metric, kind) in [
+            ("load", Kind::Gauge),
+            ("http_requests_total", Kind::Counter),
+        ] {
+            let series = Series::new(metric, labels.clone(), kind);
+            builder.push(&series, 0.5 + f64::from(host), 1.0);
+        }
+    }
+    builder.finish()[0].encode()
 }
 
 /// The snapshot of a partition that so many hosts have written to for some minutes. Its last windows are open.
@@ -129,6 +147,7 @@ fn the_corpus_of_our_own_formats_is_of_today() {
         );
     }
     keep_for_fuzzing("record", "hosts", &minute_of(2, 3, 0).encode().unwrap());
+    keep_for_fuzzing("guests", "hosts", &guests_of(0));
     let narrow = SeriesLimits {
         values_max: 3,
         ..SeriesLimits::default()
@@ -144,7 +163,7 @@ fn the_corpus_of_our_own_formats_is_of_today() {
     }
 
     type Reads = fn(&[u8]) -> bool;
-    let read: [(&str, &str, usize, Reads); 8] = [
+    let read: [(&str, &str, usize, Reads); 9] = [
         ("snapshot", "a file", 2, is_of_today),
         ("snapshot", "unpacked", 2, |bytes| {
             is_of_today(&packed_snapshot(bytes))
@@ -152,6 +171,7 @@ fn the_corpus_of_our_own_formats_is_of_today() {
         ("record", "a record", 1, |bytes| {
             SampleBatch::decode(&Bytes::copy_from_slice(bytes)).is_ok()
         }),
+        ("guests", "guests", 1, |bytes| Guests::decode(bytes).is_ok()),
         ("link", "a link", 2, |bytes| {
             Checkpoint::decode(bytes).is_ok()
         }),
