@@ -80,6 +80,24 @@ fn snapshot_of(hosts: u32, metrics: usize, minutes: i64) -> Vec<u8> {
     state.encode()
 }
 
+/// The snapshot of a partition in which siblings of another one meet, some of them waiting for the rest.
+fn snapshot_of_meetings() -> Vec<u8> {
+    let states = (0..2).map(|partition| {
+        let config = ProcessingConfig::default();
+        let mut state = PartitionState::new(config).with_place(partition, 2);
+        for minute in 0..6 {
+            let (offset, log_time) = (2 * minute as u64, START + (minute + 1) * MINUTE);
+            state.step(Offset(offset), log_time, &minute_of(1, 1, minute));
+            let guests = Guests::decode(&guests_of(minute)).unwrap();
+            state.step_guests(Offset(offset + 1), log_time, &guests);
+        }
+        state.settle();
+        state.encode()
+    });
+    // One of both is the home.
+    states.max_by_key(Vec::len).unwrap()
+}
+
 /// What stands behind the compression of a snapshot: the entry `snapshot` takes it as well.
 fn unpacked(snapshot: &[u8]) -> Vec<u8> {
     zstd::stream::decode_all(&snapshot[24..]).unwrap()
@@ -133,6 +151,7 @@ fn the_corpus_of_our_own_formats_is_of_today() {
     for (name, snapshot) in [
         ("host", snapshot_of(1, 3, 12)),
         ("siblings", snapshot_of(3, 1, 12)),
+        ("meetings", snapshot_of_meetings()),
     ] {
         println!(
             "{name}: {} bytes, {} unpacked",
@@ -164,8 +183,8 @@ fn the_corpus_of_our_own_formats_is_of_today() {
 
     type Reads = fn(&[u8]) -> bool;
     let read: [(&str, &str, usize, Reads); 9] = [
-        ("snapshot", "a file", 2, is_of_today),
-        ("snapshot", "unpacked", 2, |bytes| {
+        ("snapshot", "a file", 3, is_of_today),
+        ("snapshot", "unpacked", 3, |bytes| {
             is_of_today(&packed_snapshot(bytes))
         }),
         ("record", "a record", 1, |bytes| {
