@@ -242,7 +242,9 @@ impl SiblingGroups {
         let mut outgoing = place.map(|place| Outgoing::new(place, minute));
         for members in values.chunk_by(|a, b| a.group == b.group) {
             if let Some(outgoing) = &mut outgoing {
-                match self.meetings.turn(members, config, table, outgoing) {
+                let is_compared = saved.groups[members[0].group as usize].group.is_some();
+                let meetings = &mut self.meetings;
+                match meetings.turn(members, is_compared, comparing, outgoing) {
                     Turn::Here => {}
                     Turn::Later => {
                         self.meetings.wait(minute, members);
@@ -366,6 +368,11 @@ impl SiblingGroups {
             *count += 1;
             *count >= config.members_min
         })
+    }
+
+    /// Forgets who visits whom: nobody does any more.
+    pub(crate) fn forget_meetings(&mut self) {
+        self.meetings = Meetings::default();
     }
 
     /// What a snapshot holds of it.

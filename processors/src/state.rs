@@ -93,7 +93,12 @@ impl PartitionState {
     /// tells no other one anything, and welcomes no guests.
     #[must_use]
     pub fn with_place(mut self, partition: u32, partitions: u32) -> Self {
-        let is_wanted = self.config.siblings_across_partitions && partitions > 1;
+        let config = &self.config;
+        let are_compared = config.detection.is_some() && config.peers.is_some();
+        let is_wanted = are_compared && config.siblings_across_partitions && partitions > 1;
+        if !is_wanted {
+            self.siblings.forget_meetings();
+        }
         self.place = is_wanted.then_some(Place {
             partition,
             partitions,

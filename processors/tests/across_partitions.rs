@@ -346,6 +346,34 @@ fn a_partition_with_enough_members_keeps_them() {
     assert!(outcome.told[0].explanation.contains("its 7 siblings"));
 }
 
+/// Six hosts are too few to be certain that they are enough, and enough to be compared.
+#[test]
+fn those_who_know_their_places_stay_together() {
+    let hosts: Vec<i64> = (0..6).collect();
+    let labels = Labels::try_new([("host.name", "x"), ("core", "0")]).unwrap();
+    let home = (analytics::peers::meeting_hash(&labels).unwrap() % 2) as u32;
+    let live = |is_alone: bool, minutes: i64| {
+        let story = Story {
+            partitions: if is_alone { 1 } else { 2 },
+            ..PLAIN
+        };
+        let mut state = story.state(1 - home, None);
+        for minute in 0..minutes {
+            let now = START + (minute + 1) * MINUTE;
+            state.step(Offset(minute as u64), now, &batch(&hosts, minute));
+        }
+        state.settle();
+        // Now it is one of two.
+        let mut state = state.with_place(1 - home, 2);
+        for minute in minutes..minutes + 3 {
+            let now = START + (minute + 1) * MINUTE;
+            state.step(Offset(minute as u64), now, &batch(&hosts, minute));
+        }
+        state.pending().guests.len()
+    };
+    assert_eq!([live(true, 5), live(false, 5)], [0, 3]);
+}
+
 #[test]
 fn who_has_left_is_not_waited_for_longer_than_said() {
     // Of three partitions, one has a single host, which falls silent: the others go on being compared.

@@ -23,7 +23,7 @@ use schemas::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::Present;
+use super::{Comparing, Present};
 use crate::series_table::SeriesTable;
 
 /// Marks a member that is a guest; the other bits are its index. A partition has at most 2^31 series.
@@ -116,20 +116,27 @@ pub(super) struct Meetings {
 }
 
 impl Meetings {
-    /// Decides where the members of a group are compared that have a value in the minute.
+    /// Decides where the members of a group are compared that have a value in the minute. `is_compared`: whether those who live here have been, so far.
     pub(super) fn turn(
         &mut self,
         members: &[Present],
-        config: &PeersConfig,
-        table: &SeriesTable,
+        is_compared: bool,
+        comparing: Comparing<'_>,
         outgoing: &Outgoing,
     ) -> Turn {
         let Outgoing { place, minute, .. } = *outgoing;
+        let config = comparing.config;
         let side = self.side(members[0].group);
-        let hash = *side.hash.get_or_insert_with(|| {
-            let series = &table.directory()[members[0].member as usize];
-            meeting_hash(&series.labels).unwrap_or_default()
-        });
+        let hash = match side.hash {
+            Some(hash) => hash,
+            None => {
+                // Whoever knows their places here goes on with what is known.
+                side.stays = is_compared;
+                let series = &comparing.table.directory()[members[0].member as usize];
+                let hash = meeting_hash(&series.labels).unwrap_or_default();
+                *side.hash.insert(hash)
+            }
+        };
         let home = partition_of(hash, place.partitions);
         if home == place.partition {
             // Twice as long as a minute waits: then none is waiting any more when the next is compared at once.
