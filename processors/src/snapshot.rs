@@ -41,7 +41,7 @@ const MAGIC: &[u8; 8] = b"TWSTATE\0";
 /// The version of [`Saved`] that is written and read. Raise it with each change of its form, and read the old form, too: nobody else can.
 const VERSION: u32 = 5;
 /// The version of [`Learned`] that is written and read. Raise it with each change of its form: an upgrade then learns it anew.
-const LEARNED_VERSION: u32 = 4;
+const LEARNED_VERSION: u32 = 5;
 /// The most bytes a snapshot may unpack to. 16 GiB: 2 million series with a minute of one-second samples stay below 8.
 const UNPACKED_BYTES_MAX: u64 = 16 << 30;
 /// Magic, versions, unpacked length.

@@ -131,8 +131,12 @@ fn in_any_month_a_series_has_at_most_the_alarms_allowed() {
                 .filter(|(other, alarm)| *alarm && *other > day - month && other <= day);
             let alarms = until_now.count();
             assert!(alarms <= 2, "{series:?}: {alarms} in a month: {events:?}");
+            // A record holds an hour, so an alarm within the hour may be in the one before.
+            let goes_on = events
+                .iter()
+                .any(|(other, alarm)| *alarm && (day - other).abs() * DAY as f64 <= HOUR as f64);
             assert!(
-                *alarm || alarms == 2,
+                *alarm || alarms == 2 || goes_on,
                 "{series:?}: {day} is none: {events:?}"
             );
             beyond += u32::from(!alarm);

@@ -85,6 +85,11 @@ impl AlarmControl {
         }
     }
 
+    /// Whether the calendar has kept back a story, which may go on.
+    pub(crate) fn keeps_back(&self) -> bool {
+        self.skipped
+    }
+
     /// Judges the sum of what votes bring beyond [`DIGITS_COUNTED_FROM`]. `interval_s`: the series' own. `effects`: of the calendar.
     /// `may_alarm`: whether nothing else speaks against an alarm. `away`: whether the sample itself is far from what was expected, and not only
     /// those before it.

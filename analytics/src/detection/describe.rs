@@ -25,8 +25,12 @@ impl SeriesDetectors {
             (value - f64::from(seasonal.residual), Detector::Seasonal)
         };
         let half_width = f64::from(self.tails.quantile(detector as usize, floor));
-        // Mean absolute deviations times 1.2533 are the σ of a normal distribution.
-        let deviation = (1.2533 * f64::from(before.scale())).max(f64::from(floor));
+        // How far samples usually are from this expectation; times 1.2533, mean absolute deviations are the σ of a normal distribution.
+        let usually = self
+            .seasons
+            .error(seasonal.believed)
+            .unwrap_or(before.scale());
+        let deviation = (1.2533 * f64::from(usually)).max(f64::from(floor));
         let (low, _) = before.range();
         // What has never been negative is not expected to become so.
         let least = if low >= 0.0 { 0.0 } else { -2.0 * VALUE_MAX };

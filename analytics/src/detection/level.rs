@@ -166,6 +166,11 @@ impl Levels {
         self.hour
     }
 
+    /// Mean absolute change from sample to sample within the last hour or so.
+    pub(crate) fn restless(&self) -> f32 {
+        self.restless
+    }
+
     /// Whether the series varies more this hour than it did for two days.
     pub(crate) fn is_more_restless(&self) -> bool {
         self.restless > self.restless_usually

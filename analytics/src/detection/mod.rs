@@ -15,6 +15,8 @@ mod event;
 mod level;
 mod presence;
 mod season;
+mod sentence;
+mod stories;
 mod tail;
 mod tails;
 mod votes;
@@ -24,14 +26,16 @@ mod tests;
 
 pub use config::{DetectorConfig, DetectorConfigError, Watch};
 pub use counter_rate::CounterRate;
-pub(crate) use event::number;
-pub use event::{RULE, anomaly_event, explain, silence_event};
+pub use event::{RULE, anomaly_event, silence_event};
 pub use season::Season;
+pub use sentence::explain;
+pub(crate) use sentence::number;
+pub use stories::Silence;
 pub(crate) use votes::score_of_times;
 pub use votes::{DETECTORS, Detector, DetectorVote, Observation, SCORE_MAX};
 
 use schemas::time::{DAY, SECOND};
-use schemas::{AnomalyKind, Direction, Micros};
+use schemas::{Direction, Micros};
 use serde::{Deserialize, Serialize};
 
 use crate::calendar::Effects;
@@ -70,11 +74,13 @@ const TAIL_EXCESS_WEIGHT: f32 = 0.05;
 /// A series that was silent for this long is learned anew.
 const FORGET: Micros = 14 * DAY;
 
-/// A residual of so many times the present noise, on one side for so long, is the new level.
-const SHIFT_DEVIATIONS: f64 = 3.0;
-/// 12 hours: longer than a working day's plateau, which a season learns within two days.
-const SHIFT_S: f32 = 43_200.0;
-const SHIFT_SAMPLES: f32 = 30.0;
+/// Until so much is learned, seconds, nobody knows what a day brings: two days, when a season can be believed. Till then what creeps may be the course of
+/// the first day, and only a jump is told.
+const COURSE_UNKNOWN_S: f32 = 172_800.0;
+/// A jump: a change of so many times the mean change of late. Without noise, any change is one; of normal noise, 5 are 5.6 σ. In 36 hours of 192 simulated
+/// series with a course of the day it lets 29 events pass where there is nothing to tell (5.5: 9; 4.5: 58; without this rule: 471), and 134 of 144 jumps,
+/// and spikes of 8 σ, of a first day (5.5: 132; without: 132).
+const JUMP: f32 = 5.0;
 
 /// Detectors with a tail: all but the range.
 const TAILS: usize = DETECTORS - 1;
@@ -116,17 +122,6 @@ impl Default for SeriesDetectors {
             learned_s: 0.0,
         }
     }
-}
-
-/// A series that should have had samples by now.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Silence {
-    /// Time of its last sample.
-    pub since: Micros,
-    /// The value of that.
-    pub last_value: f64,
-    /// The finding, of [`AnomalyKind::Missing`]; told by [`silence_event`].
-    pub observation: Observation,
 }
 
 impl SeriesDetectors {
@@ -221,46 +216,9 @@ impl SeriesDetectors {
         self.step(config, local, elapsed_s, effects, value)
     }
 
-    /// Whether the series is silent for longer than it ever is: ten of its intervals, twice its longest gap of late that was no silence, and
-    /// [`DetectorConfig::silence_s`]. `now` is the log clock. A silence is told once, and not at all before the warm-up ends.
-    pub fn overdue(&mut self, config: &DetectorConfig, now: Micros) -> Option<Silence> {
-        let silence_s = now.saturating_sub(self.time) as f64 / SECOND as f64;
-        let limit_s = f64::from(self.presence.silence_limit_s(config)?);
-        if self.time == Micros::MIN
-            || silence_s <= limit_s
-            || self.trust(config) < 1.0
-            || !self.presence.tell_silence()
-        {
-            return None;
-        }
-        let last_value = self.levels.last();
-        let mut observation = self.unjudged(config, last_value);
-        observation.kind = AnomalyKind::Missing;
-        observation.score = score_of_times(silence_s / limit_s);
-        observation.lasting_s = silence_s;
-        observation.announce = true;
-        Some(Silence {
-            since: self.time,
-            last_value,
-            observation,
-        })
-    }
-
     /// Time of the newest sample; `Micros::MIN` before the first.
     pub fn last_time(&self) -> Micros {
         self.time
-    }
-
-    /// The time after which silence is longer than it ever is, as [`SeriesDetectors::overdue`] judges it; `None` before the warm-up ends.
-    pub fn due(&self, config: &DetectorConfig) -> Option<Micros> {
-        if self.trust(config) < 1.0 {
-            return None;
-        }
-        let limit_s = self.presence.silence_limit_s(config)?;
-        Some(
-            self.time
-                .saturating_add((f64::from(limit_s) * SECOND as f64) as Micros),
-        )
     }
 
     /// The smallest distance that matters at the present level.
@@ -323,6 +281,8 @@ impl SeriesDetectors {
         };
         let may_alarm = trust >= 1.0 && observation.completeness >= config.completeness_min;
         if evidence > 0.0 {
+            let jumps = distances.change > f64::from(JUMP * before.restless());
+            let may_creep = self.learned_s >= COURSE_UNKNOWN_S || self.alarms.keeps_back();
             let interval_s = self.presence.interval_s();
             let counts = |detector: Detector| digits[detector as usize] > DIGITS_COUNTED_FROM;
             let verdict = self.alarms.judge(
@@ -330,7 +290,7 @@ impl SeriesDetectors {
                 evidence,
                 interval_s,
                 effects,
-                may_alarm && watched,
+                may_alarm && watched && (jumps || may_creep),
                 counts(Detector::RobustZScore) || counts(Detector::Seasonal),
             );
             observation.score = f64::from(verdict.score);
@@ -420,78 +380,5 @@ impl SeriesDetectors {
             }
         }
         seasonal
-    }
-
-    /// A flat line or a drift, which no single sample shows.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "each is a local of the one caller; a struct for them would only move the list"
-    )]
-    fn look_for_stories(
-        &mut self,
-        config: &DetectorConfig,
-        observation: &mut Observation,
-        local: Micros,
-        elapsed: f32,
-        value: f64,
-        before: &Levels,
-        may_alarm: bool,
-        skip: bool,
-    ) {
-        // Below this a change is rounding, and above it a creeping level has left its usual noise.
-        let least = self.floor(config).max(f64::from(before.scale()));
-        let day = local.div_euclid(DAY) as i32;
-        let crept = self.drift.observe(day, value, elapsed, least);
-        let standing = self.presence.move_or_stand(value != before.last(), elapsed);
-        if !may_alarm || observation.score > 1.0 {
-            return;
-        }
-        if skip {
-            if crept.is_some() {
-                self.drift.postpone();
-            }
-            return;
-        }
-        if let Some(standing_s) = standing {
-            self.presence.told_standing();
-            observation.kind = AnomalyKind::FlatLine;
-            observation.score = 1.5;
-            observation.lasting_s = f64::from(standing_s);
-        } else if let Some(crept) = crept {
-            observation.kind = AnomalyKind::Drift;
-            observation.score = score_of_times((crept.to - crept.from).abs() / least);
-            observation.expected = crept.from;
-            observation.direction = if crept.to < crept.from {
-                Direction::Low
-            } else {
-                Direction::High
-            };
-        } else {
-            return;
-        }
-        self.alarms.tell(config);
-    }
-
-    /// A level that has lasted for half a day is the usual one from now on.
-    fn take_over_level(&mut self, residual: f64, elapsed: f32, floor: f64) {
-        let far = SHIFT_DEVIATIONS * f64::from(self.levels.smooth()).max(floor);
-        if residual.abs() > far {
-            let side = elapsed.copysign(residual as f32);
-            self.away_s = if self.away_s * side >= 0.0 {
-                self.away_s + side
-            } else {
-                side
-            };
-        } else if self.away_s != 0.0 {
-            // Now and then a sample comes back even from a new level.
-            let back = (2.0 * elapsed).min(self.away_s.abs());
-            self.away_s -= back.copysign(self.away_s);
-        }
-        let least = SHIFT_S.max(SHIFT_SAMPLES * self.presence.interval_s());
-        if self.away_s.abs() >= least {
-            self.away_s = 0.0;
-            let level = self.levels.slow() + f64::from(self.levels.hour());
-            self.levels.move_to(level);
-        }
     }
 }

@@ -152,6 +152,15 @@ impl Seasons {
         progress
     }
 
+    /// How far samples of late are from what a profile expects, in the mean; `None` where none is asked for.
+    pub(crate) fn error(&self, profile: Season) -> Option<f32> {
+        match profile {
+            Season::None => None,
+            Season::Day => Some(self.error_day),
+            Season::Week => Some(self.error_week),
+        }
+    }
+
     /// Judges an offset from the slow level, then learns from it. `cut`: where offsets end to count, so that one outlier can't make a season.
     pub(crate) fn observe(
         &mut self,

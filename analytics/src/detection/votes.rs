@@ -90,8 +90,9 @@ pub struct Observation {
     /// Not divided by anything that adapts, which would rank a large anomaly behind a small one before it.
     pub raw_score: f64,
     /// 0–1 normal, above 1 anomalous, at most [`SCORE_MAX`]: the sum of the votes over what the rate of alarms allows. At most 1 where an
-    /// alarm would be unwarranted: before the warm-up ends, while samples are missing, on a side that is not watched, in the rest after an
-    /// alarm (unless this is worse), when the same has come at the same distance several times, and while the calendar says so.
+    /// alarm would be unwarranted: before the warm-up ends, while samples are missing, on a side that is not watched, in the first two days if it did
+    /// not jump, in the rest after an alarm (unless this is worse), when the same has come at the same distance several times, and while the calendar
+    /// says so.
     pub score: f64,
     /// Distance from the expectation in usual deviations, ≥ 0, at most [`SCORE_MAX`].
     pub sigmas: f64,

@@ -39,7 +39,7 @@ pub(super) struct Row<'a> {
     levels: Vec<f64>,
     /// By feature: what was to be expected, and σ of the usual error of that; NaN = no place yet.
     expected: Vec<(f64, f64)>,
-    /// By feature, as the forest knows it: how many σ the level is from what was expected; NaN = not known.
+    /// By feature, as the forest knows it: how many σ the level is from what was expected, cut where that says nothing more; NaN = not known.
     pub(super) sigmas: Vec<f64>,
 }
 
@@ -94,7 +94,8 @@ impl<'a> Row<'a> {
                 expected: if alone >= beside {
                     expected
                 } else {
-                    self.levels[i] - explained.rest[i] * sigma
+                    let by_others = self.sigmas[i] - explained.rest[i];
+                    expected + by_others * sigma
                 },
                 contribution: (alone + beside) / by_forest
                     + explained.distances[i].max(0.0) / by_distance,
@@ -126,6 +127,52 @@ pub(super) fn place(
             row.sigmas[feature] = at.sigmas;
             row.expected[feature] = (at.expected, at.sigma);
             next = placed.next();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use analytics::SCORE_MAX;
+    use analytics::forest::ResourceScores;
+
+    use super::*;
+
+    #[test]
+    fn what_is_expected_beside_the_other_features_is_near_them_however_far_the_value_is() {
+        // The value, where it is expected by its place and its σ, how many σ it is from there, how many of them the others leave unexplained.
+        for (value, place, sigma, sigmas, rest, expected) in [
+            (20.0, 10.0, 2.0, 5.0, 3.0, 14.0),
+            (20.0, 10.0, 2.0, 5.0, 7.0, 6.0),
+            (27.7, 0.0, 2e-7, SCORE_MAX, SCORE_MAX - 4.0, 8e-7),
+        ] {
+            let mut member = Member {
+                resource: 0,
+                class: 0,
+                open: Vec::new(),
+                scores: ResourceScores::default(),
+            };
+            let row = Row {
+                at: 0,
+                hash: 0,
+                member: &mut member,
+                levels: vec![value],
+                expected: vec![(place, sigma)],
+                sigmas: vec![sigmas],
+            };
+            let explained = RowExplained {
+                alone: vec![0.0],
+                beside: vec![1.0],
+                distances: vec![1.0],
+                rest: vec![rest],
+            };
+            let names = ["a feature".to_owned()];
+            let share = &row.shares(&names, &explained)[0];
+            assert!(
+                (share.expected - expected).abs() < 1e-9,
+                "{value}: {}",
+                share.expected
+            );
         }
     }
 }

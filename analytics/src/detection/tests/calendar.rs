@@ -67,13 +67,13 @@ fn skipped_alarms_are_scored_counted_once_and_told_if_they_outlast_the_event() {
 
 #[test]
 fn a_threshold_factor_divides_the_score() {
-    let plain = jump(&ORDINARY, 58.0, 0, 1)[0];
+    let plain = jump(&ORDINARY, 60.0, 0, 1)[0];
     assert!(plain.announce && plain.score < 10.0, "{plain:?}");
     let twice = Effects {
         threshold_factor: 10.0,
         ..ORDINARY
     };
-    let raised = jump(&twice, 58.0, 1, 1)[0];
+    let raised = jump(&twice, 60.0, 1, 1)[0];
     assert!(!raised.announce && !raised.skipped);
     assert!((raised.score * 10.0 / plain.score - 1.0).abs() < 1e-5);
 }

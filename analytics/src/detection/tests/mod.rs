@@ -1,10 +1,11 @@
 //! The detectors on planted shapes, and the laws they keep on any input.
 
 mod calendar;
+mod first_days;
 mod laws;
 mod shapes;
 
-use schemas::Micros;
+use schemas::{AnomalyKind, Micros};
 
 use super::*;
 
