@@ -69,7 +69,7 @@ fn live(hosts: usize, meetings: bool) -> Figures {
         let is_measured = minute >= WARM_UP_MINUTES;
         let run = ((minute - WARM_UP_MINUTES) / MEASURED_MINUTES).max(0) as usize;
         let mut told: Vec<(u32, Guests)> = Vec::new();
-        for at in 0..PARTITIONS as usize {
+        for (at, (state, offset)) in states.iter_mut().enumerate() {
             let here: Vec<usize> = (0..hosts).filter(|host| host % 4 == at).collect();
             let records: Vec<(Micros, SampleBatch)> = (0..MINUTE / STEP)
                 .map(|step| START + minute * MINUTE + step * STEP)
@@ -79,7 +79,6 @@ fn live(hosts: usize, meetings: bool) -> Figures {
                 figures.weigh(0, records.iter().map(|(_, b)| b.encode().unwrap()));
                 figures.samples += records.iter().map(|(_, b)| b.rows()).sum::<usize>();
             }
-            let (state, offset) = &mut states[at];
             let started = thread_cpu_ns();
             for (time, batch) in &records {
                 state.step(Offset(*offset), *time, batch);

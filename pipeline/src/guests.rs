@@ -1,8 +1,8 @@
-//! Guests on their way: what a partition tells others of siblings goes to their partitions of the log of samples.
+//! What partitions tell each other of siblings, on its way through the log of samples: guests go to where they are compared, verdicts come back.
 //!
-//! Told before the checkpoint that covers where it came from, and told again by who steps over that again; whoever is told ignores what it knows.
-//! Nobody's samples depend on it, so a log that takes none of it holds up nothing: what waits at a checkpoint is given up, and those siblings are not
-//! compared in those minutes.
+//! Both are told before the checkpoint that covers where they came from, and again by who steps over that again; whoever is told ignores what it knows.
+//! Nobody's samples depend on guests, so a log that takes none holds up nothing: what waits at a checkpoint is given up, and those siblings are not
+//! compared in those minutes. Verdicts are events: they are told as surely as those that go to their topic.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -17,25 +17,54 @@ use tracing::warn;
 use crate::live::Live;
 use crate::{PipelineError, PipelineOptions};
 
-/// How long the log may take. The partition waits for it, and a minute is told in tens of milliseconds.
+/// How long the log may take for guests. The partition waits for it, and a minute is told in tens of milliseconds.
 const APPEND_TIME_MAX: Duration = Duration::from_secs(2);
 /// When it is tried again after the log took none.
 const RETRY_AFTER: Duration = Duration::from_secs(10);
 
-/// What of the pending guests is out already.
+/// What of the pending guests and verdicts is out already.
 #[derive(Debug, Default)]
 pub(crate) struct GuestPost {
-    told: usize,
-    /// While the log takes none.
+    guests_told: usize,
+    verdicts_told: usize,
+    /// While the log takes no guests.
     refused_at: Option<Instant>,
 }
 
 impl GuestPost {
+    /// Appends the verdicts that are pending and not told yet.
+    ///
+    /// # Errors
+    /// Those of the log.
+    pub(crate) async fn send_verdicts(
+        &mut self,
+        options: &PipelineOptions,
+        live: &Live,
+    ) -> Result<(), PipelineError> {
+        let (verdicts, log_time_ms) = {
+            let live = live.lock();
+            let pending = &live.state.pending().verdicts;
+            // Reset together with the pending rows by a step that replays.
+            self.verdicts_told = self.verdicts_told.min(pending.len());
+            let verdicts = pending[self.verdicts_told..].to_vec();
+            (verdicts, live.state.log_clock() / 1000)
+        };
+        let topic = options.topics.samples();
+        for (partition, verdict) in verdicts {
+            // A plain struct of numbers and strings always serialises.
+            let value = serde_json::to_vec(&verdict).unwrap_or_default();
+            let record = record(topics::FORMAT_VERDICT, value, log_time_ms);
+            options.bus.append(&topic, partition, vec![record]).await?;
+            self.verdicts_told += 1;
+        }
+        Ok(())
+    }
+
     /// Appends the guests that are pending and not told yet, and answers how many rows that were.
     ///
     /// # Errors
     /// Those of the log, but for an outage, in which they wait.
-    pub(crate) async fn send(
+    pub(crate) async fn send_guests(
         &mut self,
         options: &PipelineOptions,
         partition: u32,
@@ -46,16 +75,15 @@ impl GuestPost {
         let count = {
             let live = live.lock();
             let pending = &live.state.pending().guests;
-            // Reset together with the pending rows by a step that replays.
-            self.told = self.told.min(pending.len());
-            if pending.len() == self.told || is_early {
+            self.guests_told = self.guests_told.min(pending.len());
+            if pending.len() == self.guests_told || is_early {
                 return Ok(0);
             }
             let log_time_ms = live.state.log_clock() / 1000;
-            for (home, guests) in &pending[self.told..] {
+            for (home, guests) in &pending[self.guests_told..] {
                 rows += guests.rows().len() as u64;
                 let records = by_home.entry(*home).or_default();
-                records.push(record(guests.encode(), log_time_ms));
+                records.push(record(topics::FORMAT_GUESTS, guests.encode(), log_time_ms));
             }
             pending.len()
         };
@@ -77,40 +105,32 @@ impl GuestPost {
             Ok(Err(error)) => return Err(error.into()),
             Err(_) => Some(format!("no answer within {} s", APPEND_TIME_MAX.as_secs())),
         };
-        match refused {
-            Some(error) => {
-                if self.refused_at.is_none() {
-                    warn!(
-                        partition,
-                        error,
-                        "the log takes no values of siblings; those in several partitions are compared when it does"
-                    );
-                }
-                self.refused_at = Some(Instant::now());
-                Ok(0)
-            }
-            None => {
-                (self.told, self.refused_at) = (count, None);
-                Ok(rows)
-            }
+        let Some(error) = refused else {
+            (self.guests_told, self.refused_at) = (count, None);
+            return Ok(rows);
+        };
+        if self.refused_at.is_none() {
+            warn!(
+                partition,
+                error,
+                "the log takes no values of siblings; those in several partitions are compared when it does"
+            );
         }
+        self.refused_at = Some(Instant::now());
+        Ok(0)
     }
 
     /// A checkpoint made everything final that was pending.
     pub(crate) fn settle(&mut self) {
-        self.told = 0;
+        (self.guests_told, self.verdicts_told) = (0, 0);
     }
 }
 
-/// A record of guests. `log_time_ms`: the clock of the log that they come from, for logs whose time is not their own.
-fn record(value: Vec<u8>, log_time_ms: i64) -> Record {
-    let header = (
-        topics::HEADER_FORMAT.into(),
-        Bytes::from_static(topics::FORMAT_GUESTS),
-    );
+/// A record of a format. `log_time_ms`: the clock of the log that it comes from, for logs whose time is not their own.
+fn record(format: &'static [u8], value: Vec<u8>, log_time_ms: i64) -> Record {
     Record {
         value: value.into(),
-        headers: vec![header],
+        headers: vec![(topics::HEADER_FORMAT.into(), Bytes::from_static(format))],
         append_time_ms: Some(log_time_ms),
         ..Record::default()
     }

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use bus::{LogRecord, PartitionReader, Record, crash_point};
 use bytes::Bytes;
-use schemas::{Counts, Fault, Guests, HasCode, HasFault, NextOffset, SampleBatch, topics};
+use schemas::{
+    Counts, Fault, Guests, HasCode, HasFault, NextOffset, SampleBatch, decode_verdict, topics,
+};
 use sinks::{Chain, FileName, compaction};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 use tokio_util::sync::CancellationToken;
@@ -183,6 +185,16 @@ impl<'a> PartitionTask<'a> {
                     }
                     continue;
                 }
+                Some(topics::FORMAT_VERDICT) => {
+                    match decode_verdict(&record.value) {
+                        Ok(verdict) => {
+                            let state = &mut self.live.lock().state;
+                            state.step_verdict(record.offset, log_time, verdict);
+                        }
+                        Err(error) => self.set_aside(record, &error).await?,
+                    }
+                    continue;
+                }
                 _ => {}
             }
             match SampleBatch::decode(&record.value) {
@@ -286,9 +298,12 @@ impl<'a> PartitionTask<'a> {
         self.totals
             .forecasts
             .fetch_add(forecasts.len() as u64, Ordering::Relaxed);
+        self.guest_post
+            .send_verdicts(self.options, &self.live)
+            .await?;
         let guests = self
             .guest_post
-            .send(self.options, self.partition, &self.live)
+            .send_guests(self.options, self.partition, &self.live)
             .await?;
         self.totals.guests.fetch_add(guests, Ordering::Relaxed);
         if sealed {

@@ -259,7 +259,7 @@ impl SiblingGroups {
             let siblings = &mut saved.groups[members[0].group as usize];
             if is_enough(siblings) {
                 let found = compare(siblings, members, minute, comparing, &self.meetings);
-                events.extend(found);
+                events.extend(found.into_iter().map(|(_, event)| event));
             }
         }
         let guests = outgoing.map(|outgoing| self.meetings.send(outgoing));
@@ -298,7 +298,7 @@ impl SiblingGroups {
                 self.meetings.add(id, metric, labels, group)
             });
             if let Some(guest) = known {
-                self.meetings.seat(guest, guests.minute(), row);
+                self.meetings.seat(guest, guests, row);
             }
         }
         self.meetings.told(guests, config);
@@ -323,25 +323,42 @@ impl SiblingGroups {
     }
 
     /// Compares those who meet here in the minutes whose values are all there, or are waited for no longer; hands out who stands apart.
-    pub(crate) fn judge_meetings(
-        &mut self,
-        watermark: Micros,
-        comparing: Comparing<'_>,
-    ) -> Vec<Anomaly> {
-        let mut events = Vec::new();
+    pub(crate) fn judge_meetings(&mut self, watermark: Micros, comparing: Comparing<'_>) -> Judged {
+        let mut judged = Judged::default();
         while let Some((minute, mut present)) = self.meetings.due(watermark) {
             present.sort_unstable_by_key(|present| (present.group, present.member));
             for members in present.chunk_by(|a, b| a.group == b.group) {
                 let siblings = &mut self.saved.groups[members[0].group as usize];
-                if siblings.group.is_some()
-                    || members.len() >= comparing.config.members_min as usize
+                let are_enough = members.len() >= comparing.config.members_min as usize;
+                if siblings.group.is_none() && !are_enough {
+                    continue;
+                }
+                for (sender, event) in compare(siblings, members, minute, comparing, &self.meetings)
                 {
-                    let found = compare(siblings, members, minute, comparing, &self.meetings);
-                    events.extend(found);
+                    match sender {
+                        None => judged.events.push(event),
+                        Some(sender) => judged.verdicts.push((sender, event)),
+                    }
                 }
             }
         }
-        events
+        judged
+    }
+
+    /// Whether another partition's verdict on a series that lives here is news; then it is told as said of that series. `now`: the log clock.
+    pub(crate) fn accept(
+        &mut self,
+        verdict: &mut Anomaly,
+        table: &SeriesTable,
+        now: Micros,
+    ) -> bool {
+        let Some(series) = table.get(verdict.series_id) else {
+            return false;
+        };
+        let series = &table.directory()[series as usize];
+        verdict.metric = series.metric.to_string();
+        verdict.labels = series.labels.clone();
+        self.meetings.is_news(verdict, now)
     }
 
     /// Minutes that end at or before have been compared; `None`: not one.
@@ -406,14 +423,23 @@ impl SiblingGroups {
     }
 }
 
-/// Compares the members of a group in a minute, and hands out who stands apart.
+/// What comes of those who meet here.
+#[derive(Debug, Default)]
+pub(crate) struct Judged {
+    /// Who stands apart of those that live here.
+    pub(crate) events: Vec<Anomaly>,
+    /// And of guests, with their partitions, which tell it.
+    pub(crate) verdicts: Vec<(u32, Anomaly)>,
+}
+
+/// Compares the members of a group in a minute, and hands out who stands apart; of a guest, with its partition.
 fn compare(
     siblings: &mut Siblings,
     members: &[Present],
     minute: Micros,
     comparing: Comparing<'_>,
     meetings: &Meetings,
-) -> Vec<Anomaly> {
+) -> Vec<(Option<u32>, Anomaly)> {
     let group = siblings.group.get_or_insert_default();
     let values: Vec<(u32, f64)> = members.iter().map(|p| (p.member, p.value)).collect();
     if !comparing.announce {
@@ -426,10 +452,10 @@ fn compare(
         let completeness = at.map_or(1.0, |present| present.completeness);
         if event.member & GUEST == 0 {
             let series = &comparing.table.directory()[event.member as usize];
-            Some(event.anomaly(series, completeness))
+            Some((None, event.anomaly(series, completeness)))
         } else {
-            let series = meetings.series(event.member)?;
-            Some(event.anomaly(&series, completeness))
+            let (series, sender) = meetings.series(event.member)?;
+            Some((Some(sender), event.anomaly(&series, completeness)))
         }
     };
     events.iter().filter_map(tell).collect()

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use analytics::anomaly_event;
 use schemas::time::{TIME_MAX, TIME_MIN};
 use schemas::{
-    Counts, Guests, Kind, Micros, NextOffset, Offset, Resolution, RollupRow, SampleBatch,
+    Anomaly, Counts, Guests, Kind, Micros, NextOffset, Offset, Resolution, RollupRow, SampleBatch,
     SampleRows, SeriesDirectory, SeriesId, Watermark,
 };
 
@@ -150,6 +150,18 @@ impl PartitionState {
         self.finish_record(offset, told_before);
     }
 
+    /// Steps over a record by which another partition tells what it found of a series that lives here: that is told here, once.
+    pub fn step_verdict(&mut self, offset: Offset, log_time: Micros, mut verdict: Anomaly) {
+        let told_before = self.pending.anomalies.len();
+        self.advance(offset, log_time);
+        self.look_for_silences(Silences::look);
+        let (table, now) = (&self.table, self.log_clock);
+        if self.place.is_some() && self.siblings.accept(&mut verdict, table, now) {
+            self.pending.anomalies.push(verdict);
+        }
+        self.finish_record(offset, told_before);
+    }
+
     /// Steps over the record that ends a history: as an empty one, but that what was not measured any more is not missing.
     pub fn step_end(&mut self, offset: Offset, log_time: Micros) {
         let told_before = self.pending.anomalies.len();
@@ -271,8 +283,9 @@ impl PartitionState {
                 announce: true,
             };
             let watermark = self.watermark().0;
-            let events = self.siblings.judge_meetings(watermark, comparing);
-            self.pending.anomalies.extend(events);
+            let judged = self.siblings.judge_meetings(watermark, comparing);
+            self.pending.anomalies.extend(judged.events);
+            self.pending.verdicts.extend(judged.verdicts);
         }
     }
 

@@ -61,9 +61,11 @@ fn batch(hosts: &[i64], minute: i64) -> SampleBatch {
 }
 
 /// A record of a partition's log.
+#[derive(Clone)]
 enum Entry {
     Samples(SampleBatch),
     Guests(Vec<u8>),
+    Verdict(Anomaly),
     Tick,
 }
 
@@ -127,8 +129,8 @@ impl Story {
                 told: Vec::new(),
             })
             .collect();
-        // Due minute, home, bytes.
-        let mut under_way: Vec<(i64, u32, Vec<u8>)> = Vec::new();
+        // Due minute, partition, record.
+        let mut under_way: Vec<(i64, u32, Entry)> = Vec::new();
         let mut sent = (0, 0);
         for minute in 0..MINUTES + IDLE {
             let now = START + (minute + 1) * MINUTE;
@@ -154,27 +156,25 @@ impl Story {
                     partition.snapshot = partition.state.encode();
                 }
             }
-            // Guests that arrive are answered by no others, so two rounds see all.
-            for round in 0..2 {
+            // Guests are answered by verdicts, and those by nothing.
+            for round in 0..3 {
                 for partition in &mut all {
-                    for (home, guests) in partition.catch_up() {
-                        sent.0 += 1;
-                        sent.1 += Guests::decode(&guests).unwrap().rows().len();
-                        under_way.push((minute + self.delay, home, guests));
+                    for (to, record) in partition.catch_up() {
+                        if let Entry::Guests(bytes) = &record {
+                            sent.0 += 1;
+                            sent.1 += Guests::decode(bytes).unwrap().rows().len();
+                        }
+                        under_way.push((minute + self.delay, to, record));
                     }
                 }
-                if round == 0 {
-                    under_way.retain(|(due, home, guests)| {
-                        let log = &mut all[*home as usize].log;
-                        if *due <= minute {
-                            for copy in 0..self.copies {
-                                let at = now + (10 + copy as i64) * SECOND;
-                                log.push((at, Entry::Guests(guests.clone())));
-                            }
-                        }
-                        *due > minute
-                    });
-                }
+                under_way.retain(|(due, to, record)| {
+                    let is_due = *due <= minute && round < 2;
+                    for copy in 0..if is_due { self.copies } else { 0 } {
+                        let at = now + (10 + copy as i64) * SECOND;
+                        all[*to as usize].log.push((at, record.clone()));
+                    }
+                    !is_due
+                });
             }
         }
         for (at, partition) in (0..).zip(&all) {
@@ -184,6 +184,13 @@ impl Story {
                 again.encode() == partition.state.encode(),
                 "partition {at} is in another state than one that never crashed"
             );
+        }
+        for (at, partition) in (0_i64..).zip(&all) {
+            for event in &partition.told {
+                let host = event.labels.get("host.name").unwrap();
+                let host: i64 = host.trim_start_matches("web-").parse().unwrap();
+                assert_eq!(host % i64::from(self.partitions), at, "{event:?}");
+            }
         }
         let mut told: Vec<Anomaly> = all.iter().flat_map(|p| p.told.iter().cloned()).collect();
         told.sort_by_key(|event| (event.series_id, event.time.clone()));
@@ -202,13 +209,14 @@ impl Partition {
                 Entry::Guests(bytes) => {
                     state.step_guests(offset, *time, &Guests::decode(bytes).unwrap());
                 }
+                Entry::Verdict(event) => state.step_verdict(offset, *time, event.clone()),
                 Entry::Tick => state.step_empty(offset, *time, false),
             }
         }
     }
 
     /// Steps over what the log has more; keeps the events that are new, and hands out what others are to be told.
-    fn catch_up(&mut self) -> Vec<(u32, Vec<u8>)> {
+    fn catch_up(&mut self) -> Vec<(u32, Entry)> {
         let mut state = self.state.clone();
         self.step_over(&mut state);
         self.state = state;
@@ -224,12 +232,14 @@ impl Partition {
                 None => {}
             }
         }
-        let guests = self.state.pending().guests.iter();
-        let guests = guests
-            .map(|(home, guests)| (*home, guests.encode()))
-            .collect();
+        let pending = self.state.pending();
+        let guests = pending.guests.iter();
+        let guests = guests.map(|(to, guests)| (*to, Entry::Guests(guests.encode())));
+        let verdicts = pending.verdicts.iter();
+        let verdicts = verdicts.map(|(to, event)| (*to, Entry::Verdict(event.clone())));
+        let records = guests.chain(verdicts).collect();
         self.state.settle();
-        guests
+        records
     }
 }
 
@@ -392,7 +402,7 @@ fn who_has_left_is_not_waited_for_longer_than_said() {
     for minute in 0..MINUTES {
         let now = START + (minute + 1) * MINUTE;
         let hosts: [&[i64]; 3] = [&[0, 1, 2, 3], &[4, 5, 6], &[7]];
-        let mut guests = Vec::new();
+        let (mut guests, mut verdicts) = (Vec::new(), Vec::new());
         for (place, at) in [home, others[0], others[1]].into_iter().enumerate() {
             let is_silent = place == 2 && minute >= 60;
             if is_silent {
@@ -408,6 +418,14 @@ fn who_has_left_is_not_waited_for_longer_than_said() {
         for (to, record) in guests {
             let to = to as usize;
             states[to].step_guests(Offset(offsets[to]), now + SECOND, &record);
+            offsets[to] += 1;
+            told.extend(states[to].pending().anomalies.iter().cloned());
+            verdicts.extend(states[to].pending().verdicts.iter().cloned());
+            states[to].settle();
+        }
+        for (to, verdict) in verdicts {
+            let to = to as usize;
+            states[to].step_verdict(Offset(offsets[to]), now + 2 * SECOND, verdict);
             offsets[to] += 1;
             told.extend(states[to].pending().anomalies.iter().cloned());
             states[to].settle();

@@ -13,7 +13,9 @@
 //! | `values` | list of f32 LE | of each row: the mean of the minute; of a counter, its mean rate |
 //! | `completeness` | list of f32 LE | of each row: samples found over samples expected, 0 to 1 |
 //!
-//! It is no Arrow on purpose: a program that does not know the format of the record's header can't take guests for samples.
+//! What comes back is a *verdict*, the value of a record `verdict/1`: an [`Anomaly`] as on its own topic, JSON.
+//!
+//! Neither is Arrow, on purpose: a program that does not know the format of the record's header can't take it for samples.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -23,7 +25,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::series::METRIC_BYTES_MAX;
 use crate::time::{MINUTE, Micros, TIME_MAX, TIME_MIN};
-use crate::{ErrorCode, Fault, HasCode, HasFault, Labels, Series, error_codes};
+use crate::{
+    Anomaly, AnomalyKind, ErrorCode, Fault, HasCode, HasFault, Labels, Series, error_codes,
+};
 
 /// Rows of one record. 8,192: some 100 KB with the labels of a usual fleet; what is more goes into a further record.
 const ROWS_MAX: usize = 8_192;
@@ -32,10 +36,28 @@ const TEXT_BYTES_MAX: usize = 1 << 20;
 /// Metric and labels of a guest together, bytes. Longer ones are no guests: they would be sent each minute.
 const SERIES_BYTES_MAX: usize = 16 * 1024;
 
-/// Why bytes are no guests (bad input: dead-letter the record).
+/// Why bytes are no guests, or no verdict (bad input: dead-letter the record).
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("not a record of guests: {0}; see docs/record-format.md")]
+#[error(
+    "not a record by which partitions tell each other of siblings: {0}; see docs/record-format.md"
+)]
 pub struct GuestsError(String);
+
+/// Reads the value of a record `verdict/1`.
+///
+/// # Errors
+/// `GuestsError` (bad input: dead-letter the record) if it is no event, or of another kind than what is found among siblings.
+pub fn decode_verdict(bytes: &[u8]) -> Result<Anomaly, GuestsError> {
+    let event: Anomaly =
+        serde_json::from_slice(bytes).map_err(|error| GuestsError(error.to_string()))?;
+    if event.kind == AnomalyKind::Peer {
+        Ok(event)
+    } else {
+        Err(GuestsError(
+            "a verdict of another kind than peer".to_owned(),
+        ))
+    }
+}
 
 impl HasFault for GuestsError {
     fn fault(&self) -> Fault {

@@ -7,19 +7,21 @@
 //! ```text
 //! partition 2, minute sealed:  3 members of a group whose home is 5  ──▶ Guests(sender 2, minute)  ──▶ log of partition 5
 //! partition 5, minute sealed:  its own 2 members wait  ──▶ all expected senders have told, or 5 min have passed  ──▶ 5 are compared
+//! partition 5, a guest stands apart:  the event  ──▶ log of partition 2, which tells it as one of its own
 //! ```
+//! A guest's own partition tells of it, because it knows its other events and whether one more is an alarm.
 //!
 //! All follows from the home's own log, so a replay tells the same. A sender that steps over its log again tells the same again, and the home ignores it: of
-//! a guest, and of the home, minutes only go forwards. What comes too late is ignored, too; then a minute is compared without it.
+//! a guest, and of the home, times only go forwards. What comes too late is ignored, too; then a minute is compared without it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use analytics::peers::{PeersConfig, meeting_hash};
 use hashbrown::HashMap;
-use schemas::time::{HOUR, MINUTE, SECOND};
+use schemas::time::{DAY, HOUR, MINUTE, SECOND};
 use schemas::{
-    GuestRow, Guests, GuestsBuilder, Kind, Labels, Micros, Series, SeriesId, partition_of,
+    Anomaly, GuestRow, Guests, GuestsBuilder, Kind, Labels, Micros, Series, SeriesId, partition_of,
 };
 use serde::{Deserialize, Serialize};
 
@@ -38,6 +40,8 @@ const ENOUGH_MORE: u32 = 3;
 const ROWS_SENT_MAX: usize = 65_536;
 /// Guests that are known at a time; others are ignored. 262,144 of some 300 bytes: as many rows as four senders can tell.
 const GUESTS_MAX: usize = 262_144;
+/// An older verdict is not told, and a newer one is remembered so long: what is sent again comes within minutes, or when a process is back.
+const VERDICT_AGE_MAX: Micros = DAY;
 /// Groups of a partition beyond which guests bring no new ones: as many as it may have series.
 pub(super) const GROUPS_MAX: usize = 2_000_000;
 
@@ -83,6 +87,8 @@ struct Guest {
     metric: String,
     labels: Labels,
     group: u32,
+    /// Its partition.
+    sender: u32,
     /// Start of the latest minute that it told a value of.
     last: Micros,
 }
@@ -103,6 +109,8 @@ pub(crate) struct SavedMeetings {
     judged: Option<Micros>,
     /// The hour in which guests were last forgotten.
     forgotten_in: i64,
+    /// By series that live here: the time of the latest verdict on it.
+    verdicts: BTreeMap<SeriesId, Micros>,
 }
 
 /// Who meets here.
@@ -221,6 +229,7 @@ impl Meetings {
             metric: metric.to_owned(),
             labels: labels.clone(),
             group,
+            sender: 0,
             last: Micros::MIN,
         });
         let index = match self.free.pop_first() {
@@ -239,14 +248,15 @@ impl Meetings {
     }
 
     /// Takes the value of a guest, unless it has told of this minute, or a later one, before.
-    pub(super) fn seat(&mut self, index: u32, minute: Micros, row: &GuestRow) {
+    pub(super) fn seat(&mut self, index: u32, guests: &Guests, row: &GuestRow) {
+        let minute = guests.minute();
         let Some(Some(guest)) = self.saved.guests.get_mut(index as usize) else {
             return;
         };
         if minute <= guest.last {
             return;
         }
-        guest.last = minute;
+        (guest.last, guest.sender) = (minute, guests.sender());
         let group = guest.group;
         let side = self.side(group);
         side.guests_at = side.guests_at.max(Some(minute));
@@ -295,18 +305,32 @@ impl Meetings {
         self.saved.waiting.pop_first()
     }
 
-    /// A guest as a series, by its number as a member.
-    pub(super) fn series(&self, member: u32) -> Option<Series> {
+    /// A guest as a series, and its partition, by its number as a member.
+    pub(super) fn series(&self, member: u32) -> Option<(Series, u32)> {
         let guest = self
             .saved
             .guests
             .get((member & !GUEST) as usize)?
             .as_ref()?;
-        Some(Series::new(
-            &guest.metric,
-            guest.labels.clone(),
-            Kind::Gauge,
-        ))
+        let series = Series::new(&guest.metric, guest.labels.clone(), Kind::Gauge);
+        Some((series, guest.sender))
+    }
+
+    /// Whether a verdict is news: after the one before on its series, and not long past. `now`: the log clock.
+    pub(super) fn is_news(&mut self, verdict: &Anomaly, now: Micros) -> bool {
+        let time: Option<jiff::Timestamp> = verdict.time.parse().ok();
+        let since = now.saturating_sub(VERDICT_AGE_MAX);
+        let verdicts = &mut self.saved.verdicts;
+        verdicts.retain(|_, last| *last > since);
+        let Some(time) = time.map(jiff::Timestamp::as_microsecond) else {
+            return false;
+        };
+        let last = verdicts.get(&verdict.series_id).copied();
+        let is_news = time > last.unwrap_or(since) && time <= now.saturating_add(DAY);
+        if is_news {
+            verdicts.insert(verdict.series_id, time);
+        }
+        is_news
     }
 
     /// What a snapshot holds; `None` while nobody has met.
