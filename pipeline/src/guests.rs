@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use bus::{BusError, Record};
 use bytes::Bytes;
-use schemas::{Fault, HasFault, topics};
+use schemas::time::MINUTE;
+use schemas::{Fault, HasFault, Micros, topics};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 use tracing::warn;
@@ -41,19 +42,18 @@ impl GuestPost {
         options: &PipelineOptions,
         live: &Live,
     ) -> Result<(), PipelineError> {
-        let (verdicts, log_time_ms) = {
+        let verdicts = {
             let live = live.lock();
             let pending = &live.state.pending().verdicts;
             // Reset together with the pending rows by a step that replays.
             self.verdicts_told = self.verdicts_told.min(pending.len());
-            let verdicts = pending[self.verdicts_told..].to_vec();
-            (verdicts, live.state.log_clock() / 1000)
+            pending[self.verdicts_told..].to_vec()
         };
         let topic = options.topics.samples();
-        for (partition, verdict) in verdicts {
+        for (partition, time, verdict) in verdicts {
             // A plain struct of numbers and strings always serialises.
             let value = serde_json::to_vec(&verdict).unwrap_or_default();
-            let record = record(topics::FORMAT_VERDICT, value, log_time_ms);
+            let record = record(topics::FORMAT_VERDICT, value, time);
             options.bus.append(&topic, partition, vec![record]).await?;
             self.verdicts_told += 1;
         }
@@ -79,11 +79,11 @@ impl GuestPost {
             if pending.len() == self.guests_told || is_early {
                 return Ok(0);
             }
-            let log_time_ms = live.state.log_clock() / 1000;
             for (home, guests) in &pending[self.guests_told..] {
                 rows += guests.rows().len() as u64;
                 let records = by_home.entry(*home).or_default();
-                records.push(record(topics::FORMAT_GUESTS, guests.encode(), log_time_ms));
+                let end = guests.minute() + MINUTE;
+                records.push(record(topics::FORMAT_GUESTS, guests.encode(), end));
             }
             pending.len()
         };
@@ -126,12 +126,13 @@ impl GuestPost {
     }
 }
 
-/// A record of a format. `log_time_ms`: the clock of the log that it comes from, for logs whose time is not their own.
-fn record(format: &'static [u8], value: Vec<u8>, log_time_ms: i64) -> Record {
+/// A record of a format. `time`: the end of the minute that it is of, as append time where the log leaves that to us: there partitions may be far apart, and
+/// what one tells another must not move its clock past its own samples.
+fn record(format: &'static [u8], value: Vec<u8>, time: Micros) -> Record {
     Record {
         value: value.into(),
         headers: vec![(topics::HEADER_FORMAT.into(), Bytes::from_static(format))],
-        append_time_ms: Some(log_time_ms),
+        append_time_ms: Some(time / 1000),
         ..Record::default()
     }
 }

@@ -38,8 +38,8 @@ pub struct Pending {
     pub forecast_scores: Vec<ForecastScore>,
     /// What other partitions are told of siblings, by partition, in log order.
     pub guests: Vec<(u32, Guests)>,
-    /// Events about series of other partitions, which tell them, by partition, in log order.
-    pub verdicts: Vec<(u32, Anomaly)>,
+    /// Events about series of other partitions, which tell them: partition, time, event; in log order.
+    pub verdicts: Vec<(u32, Micros, Anomaly)>,
     /// What became of the samples read.
     pub counts: Counts,
 }

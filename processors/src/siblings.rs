@@ -337,7 +337,7 @@ impl SiblingGroups {
                 {
                     match sender {
                         None => judged.events.push(event),
-                        Some(sender) => judged.verdicts.push((sender, event)),
+                        Some(sender) => judged.verdicts.push((sender, minute + MINUTE, event)),
                     }
                 }
             }
@@ -428,8 +428,8 @@ impl SiblingGroups {
 pub(crate) struct Judged {
     /// Who stands apart of those that live here.
     pub(crate) events: Vec<Anomaly>,
-    /// And of guests, with their partitions, which tell it.
-    pub(crate) verdicts: Vec<(u32, Anomaly)>,
+    /// And of guests: their partitions, which tell it, and the end of the minute.
+    pub(crate) verdicts: Vec<(u32, Micros, Anomaly)>,
 }
 
 /// Compares the members of a group in a minute, and hands out who stands apart; of a guest, with its partition.

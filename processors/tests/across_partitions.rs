@@ -236,7 +236,7 @@ impl Partition {
         let guests = pending.guests.iter();
         let guests = guests.map(|(to, guests)| (*to, Entry::Guests(guests.encode())));
         let verdicts = pending.verdicts.iter();
-        let verdicts = verdicts.map(|(to, event)| (*to, Entry::Verdict(event.clone())));
+        let verdicts = verdicts.map(|(to, _, event)| (*to, Entry::Verdict(event.clone())));
         let records = guests.chain(verdicts).collect();
         self.state.settle();
         records
@@ -423,7 +423,7 @@ fn who_has_left_is_not_waited_for_longer_than_said() {
             verdicts.extend(states[to].pending().verdicts.iter().cloned());
             states[to].settle();
         }
-        for (to, verdict) in verdicts {
+        for (to, _, verdict) in verdicts {
             let to = to as usize;
             states[to].step_verdict(Offset(offsets[to]), now + 2 * SECOND, verdict);
             offsets[to] += 1;
