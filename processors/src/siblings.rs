@@ -2,7 +2,7 @@
 //!
 //! All series of a resource share a partition, but its siblings may be in others. A partition with enough members of a group compares those among
 //! themselves: a fleet of 100 hosts on 8 partitions has about 12 of each kind in every one. Where too few are together, they meet in one
-//! partition: guests.rs.
+//! partition: siblings/guests.rs.
 //!
 //! Only sealed 10 s windows are seen, so that everything follows from the samples that came in time, not from how they were cut into records
 //! or when a checkpoint was taken.
@@ -11,7 +11,7 @@ use analytics::CounterRate;
 use analytics::peers::{Group, GroupKey, PeerEvent, PeersConfig, group_key};
 use hashbrown::HashMap;
 use schemas::time::MINUTE;
-use schemas::{Anomaly, Guests, Kind, Micros, Resolution};
+use schemas::{Anomaly, Guests, Kind, Labels, Micros, Resolution, SeriesId};
 use serde::{Deserialize, Serialize};
 
 use crate::calendar::SeriesCalendar;
@@ -281,9 +281,7 @@ impl SiblingGroups {
             return;
         }
         let of_metrics = guests.metrics().iter();
-        let of_metrics: Vec<u128> = of_metrics
-            .map(|name| schemas::SeriesId::metric_hash(name))
-            .collect();
+        let of_metrics: Vec<u128> = of_metrics.map(|name| SeriesId::metric_hash(name)).collect();
         let of_labels: Vec<u128> = guests
             .label_sets()
             .iter()
@@ -291,7 +289,7 @@ impl SiblingGroups {
             .collect();
         for row in guests.rows() {
             let (metric, labels) = (row.metric as usize, row.labels as usize);
-            let id = schemas::SeriesId::of_hashes(of_metrics[metric], of_labels[labels]);
+            let id = SeriesId::of_hashes(of_metrics[metric], of_labels[labels]);
             let (metric, labels) = (&guests.metrics()[metric], &guests.label_sets()[labels]);
             let known = self.meetings.guest(id).or_else(|| {
                 let group = self.group_of_guest(metric, labels, place)?;
@@ -305,12 +303,7 @@ impl SiblingGroups {
     }
 
     /// The group that a new guest belongs to, if that is compared here.
-    fn group_of_guest(
-        &mut self,
-        metric: &str,
-        labels: &schemas::Labels,
-        place: Place,
-    ) -> Option<u32> {
+    fn group_of_guest(&mut self, metric: &str, labels: &Labels, place: Place) -> Option<u32> {
         let key = group_key(metric, labels)?;
         if place.home(labels)? != place.partition {
             return None;

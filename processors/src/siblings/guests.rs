@@ -36,7 +36,7 @@ const WAIT_MAX: Micros = 5 * MINUTE;
 /// A partition with so many members more than can be compared keeps them for itself, until they can't be compared any more. 3: one that is off among eight
 /// is told as well as among more, and a few that come and go don't send the others to and fro.
 const ENOUGH_MORE: u32 = 3;
-/// Rows that a partition tells others of one minute at most; groups beyond are compared where they are, as far as they are enough. 65,536: 2 MB a minute.
+/// Rows that a partition tells others of one minute at most; groups beyond are compared where they are, as far as they are enough. 65,536: a few MB a minute.
 const ROWS_SENT_MAX: usize = 65_536;
 /// Guests that are known at a time; others are ignored. 262,144 of some 300 bytes: as many rows as four senders can tell.
 const GUESTS_MAX: usize = 262_144;
