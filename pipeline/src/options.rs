@@ -10,6 +10,12 @@ use sinks::Archive;
 use sinks::aggregates::AggregateStore;
 use sinks::compaction::CompactionPolicy;
 
+/// New series that make a snapshot due, if they are [`SNAPSHOT_SERIES_SHARE`] of all besides. 10,000: to step over so many again takes some 20 ms.
+const SNAPSHOT_SERIES_MIN: usize = 10_000;
+/// 10 %: to meet a series again costs about as much as to save three that are known, so a flood costs what it saves at the next start a few times over,
+/// and what grows slowly nothing.
+const SNAPSHOT_SERIES_SHARE: usize = 10;
+
 /// When progress is made final.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CheckpointPolicy {
@@ -17,7 +23,7 @@ pub struct CheckpointPolicy {
     pub interval: Duration,
     /// At the latest when so many samples wait, per partition. Bounds memory (about 40 bytes each) whatever the rate.
     pub samples_max: usize,
-    /// How often the state is saved beside a checkpoint. A restart replays at most this much of the log.
+    /// How often the state is saved beside a checkpoint, if not sooner because many series are new. A restart replays at most this much of the log.
     pub snapshot_interval: Duration,
     /// How often small files are looked for and merged.
     pub compaction_interval: Duration,
@@ -34,6 +40,15 @@ impl Default for CheckpointPolicy {
             compaction_interval: Duration::from_secs(300),
             replaced_files_kept: Duration::from_secs(60),
         }
+    }
+}
+
+impl CheckpointPolicy {
+    /// Whether a checkpoint is to save the state, given what the last snapshot holds: its age, and how many series it knows of those that there are.
+    pub(crate) fn snapshot_is_due(&self, age: Duration, known: usize, series: usize) -> bool {
+        let new = series.saturating_sub(known);
+        let flooded = new >= SNAPSHOT_SERIES_MIN && new >= series / SNAPSHOT_SERIES_SHARE;
+        flooded || age >= self.snapshot_interval
     }
 }
 
@@ -66,4 +81,30 @@ pub struct PipelineOptions {
     pub compaction: CompactionPolicy,
     /// After so long without a record, a tick is appended, so that idle windows close.
     pub tick_interval: Duration,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_snapshot_is_due_by_age_or_when_many_series_are_new() {
+        let policy = CheckpointPolicy::default();
+        let young = Duration::from_secs(299);
+        for (age, known, series, due) in [
+            (young, 0, 9_999, false),
+            (young, 0, 10_000, true),
+            (young, 90_000, 99_999, false),
+            (young, 90_000, 100_000, true),
+            // Many, and few of those that there are.
+            (young, 1_000_000, 1_100_000, false),
+            (young, 1_000_000, 1_120_000, true),
+            // A state that was restored from another snapshot than the last may know fewer.
+            (young, 10, 5, false),
+            (Duration::from_secs(300), 5, 5, true),
+        ] {
+            let found = policy.snapshot_is_due(age, known, series);
+            assert_eq!(found, due, "{age:?} {known} {series}");
+        }
+    }
 }

@@ -98,6 +98,8 @@ struct PartitionTask<'a> {
     guest_post: GuestPost,
     last_commit: Instant,
     last_snapshot: Instant,
+    /// How many series the last snapshot holds.
+    saved_series: usize,
     last_compaction: Instant,
     last_record: Instant,
     /// Whether the last tick found no way into the log, so that it is told once.
@@ -121,6 +123,7 @@ impl<'a> PartitionTask<'a> {
             reader,
         } = recovered;
         let now = Instant::now();
+        let saved_series = live.lock().state.directory().len();
         PartitionTask {
             options,
             scores,
@@ -136,6 +139,7 @@ impl<'a> PartitionTask<'a> {
             guest_post: GuestPost::default(),
             last_commit: now,
             last_snapshot: now,
+            saved_series,
             last_compaction: now,
             last_record: now,
             tick_failed: false,
@@ -378,9 +382,13 @@ impl<'a> PartitionTask<'a> {
     /// One checkpoint, then what it allows: trimming the log, telling the group, dropping replaced files later.
     async fn commit(&mut self, with_snapshot: bool) -> Result<(), PipelineError> {
         let started = Instant::now();
-        let snapshot_due = with_snapshot
-            || self.last_snapshot.elapsed() >= self.options.checkpoint.snapshot_interval;
-        let revised_before = self.live.lock().state.pending().late.len();
+        let (series, revised_before) = {
+            let state = &self.live.lock().state;
+            (state.directory().len(), state.pending().late.len())
+        };
+        let age = self.last_snapshot.elapsed();
+        let policy = &self.options.checkpoint;
+        let snapshot_due = with_snapshot || policy.snapshot_is_due(age, self.saved_series, series);
         let snapshot_before = self.chain.snapshot().map(|at| at.path.clone());
         let done = checkpoint(
             self.options,
@@ -397,6 +405,7 @@ impl<'a> PartitionTask<'a> {
         self.last_commit = Instant::now();
         if done.with_snapshot {
             self.last_snapshot = Instant::now();
+            self.saved_series = series;
         }
         let snapshot_gone =
             snapshot_before.filter(|path| self.chain.snapshot().is_some_and(|at| at.path != *path));

@@ -13,20 +13,29 @@ pub(crate) struct Resources {
     /// By resource index: its series, in the order of first appearance.
     members: Vec<Vec<u32>>,
     index: HashMap<Labels, u32, foldhash::fast::RandomState>,
+    /// For the form by which a resource is looked up.
+    canonical: Vec<u8>,
 }
 
 impl Resources {
     /// Notes the resource of the next series.
     pub(crate) fn push(&mut self, labels: &Labels) {
-        let resource = Resource::of(labels);
-        let next = self.resources.len() as u32;
-        let found = *self.index.entry(resource.labels().clone()).or_insert(next);
-        if found == next {
-            self.resources.push(resource);
-            self.members.push(Vec::new());
-        }
+        self.canonical.clear();
+        Resource::canonical_of(labels, &mut self.canonical);
+        let found = match self.index.get(&self.canonical[..]) {
+            Some(known) => *known,
+            None => self.meet(Resource::of(labels)),
+        };
         self.members[found as usize].push(self.of_series.len() as u32);
         self.of_series.push(found);
+    }
+
+    fn meet(&mut self, resource: Resource) -> u32 {
+        let index = self.resources.len() as u32;
+        self.index.insert(resource.labels().clone(), index);
+        self.resources.push(resource);
+        self.members.push(Vec::new());
+        index
     }
 
     /// The resource of a series, both by index.

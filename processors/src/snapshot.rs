@@ -14,11 +14,12 @@ use std::io::{BufWriter, Read, Write};
 use std::sync::Arc;
 
 use analytics::{CounterRate, SeriesDetectors};
+use foldhash::fast::RandomState;
 use schemas::{
     ErrorCode, Fault, HasCode, HasFault, Kind, Labels, Micros, NextOffset, SampleRows, Series,
-    SeriesDirectory,
+    SeriesDirectory, SeriesId,
 };
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::ProcessingConfig;
 use crate::alarm_budget::AlarmBudgets;
@@ -41,7 +42,7 @@ const MAGIC: &[u8; 8] = b"TWSTATE\0";
 /// The version of [`Saved`] that is written and read. Raise it with each change of its form, and read the old form, too: nobody else can.
 const VERSION: u32 = 5;
 /// The version of [`Learned`] that is written and read. Raise it with each change of its form: an upgrade then learns it anew.
-const LEARNED_VERSION: u32 = 5;
+const LEARNED_VERSION: u32 = 6;
 /// The most bytes a snapshot may unpack to. 16 GiB: 2 million series with a minute of one-second samples stay below 8.
 const UNPACKED_BYTES_MAX: u64 = 16 << 30;
 /// Magic, versions, unpacked length.
@@ -84,8 +85,10 @@ impl HasCode for SnapshotError {
 /// What can't be had again: the log may end where a snapshot begins. What is saved is borrowed, since a copy of a million series takes a gigabyte.
 #[derive(Serialize, Deserialize)]
 struct Saved<'a, L = Level> {
-    metrics: Vec<String>,
-    label_sets: Vec<Vec<u8>>,
+    #[serde(borrow)]
+    metrics: Vec<&'a str>,
+    #[serde(borrow)]
+    label_sets: Vec<Canonical<'a>>,
     /// Per series: metric, label set, kind.
     series: Vec<(u32, u32, u8)>,
     last_time: Cow<'a, [Micros]>,
@@ -94,6 +97,22 @@ struct Saved<'a, L = Level> {
     levels: [L; 4],
     log_clock: Micros,
     next_offset: NextOffset,
+}
+
+/// The canonical bytes of a label set, saved and read as a whole: the same bytes as one by one.
+#[derive(Clone, Copy)]
+struct Canonical<'a>(&'a [u8]);
+
+impl Serialize for Canonical<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(self.0)
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Canonical<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        <&[u8]>::deserialize(deserializer).map(Canonical)
+    }
 }
 
 /// What the archive can teach again. By series index, or of none.
@@ -133,15 +152,15 @@ struct SavedWindow<'a> {
 impl PartitionState {
     /// The state as after [`PartitionState::settle`]: what is pending is taken as final.
     pub fn encode(&self) -> Vec<u8> {
-        let mut metrics: (Vec<String>, HashMap<&str, u32>) = Default::default();
-        let mut sets: (Vec<Vec<u8>>, HashMap<&Labels, u32>) = Default::default();
+        let mut metrics: (Vec<&str>, HashMap<&str, u32, RandomState>) = Default::default();
+        let mut sets: (Vec<Canonical>, HashMap<&Labels, u32, RandomState>) = Default::default();
         let series = self.directory().iter().map(|series| {
             let metric = *metrics.1.entry(&series.metric).or_insert_with(|| {
-                metrics.0.push(series.metric.to_string());
+                metrics.0.push(&series.metric);
                 metrics.0.len() as u32 - 1
             });
             let set = *sets.1.entry(&series.labels).or_insert_with(|| {
-                sets.0.push(series.labels.canonical().to_vec());
+                sets.0.push(Canonical(series.labels.canonical()));
                 sets.0.len() as u32 - 1
             });
             (metric, set, series.kind as u8)
@@ -246,27 +265,27 @@ impl PartitionState {
         config: ProcessingConfig,
     ) -> Result<Self, SnapshotError> {
         let damaged = |what: &str| SnapshotError::Damaged(what.to_owned());
-        let metrics: Vec<Arc<str>> = saved
-            .metrics
-            .iter()
-            .map(|name| Arc::from(name.as_str()))
+        // Each name and each label set is hashed once, however many series share it.
+        let metrics = saved.metrics.iter();
+        let metrics: Vec<(Arc<str>, u128)> = metrics
+            .map(|name| (Arc::from(*name), SeriesId::metric_hash(name)))
             .collect();
-        let label_sets = saved
-            .label_sets
-            .iter()
-            .map(|bytes| Labels::from_canonical(bytes));
-        let label_sets: Vec<Labels> = label_sets
+        let label_sets = saved.label_sets.iter().map(|bytes| {
+            let labels = Labels::from_canonical(bytes.0)?;
+            let hash = labels.hash128();
+            Some((labels, hash))
+        });
+        let label_sets: Vec<(Labels, u128)> = label_sets
             .collect::<Option<_>>()
             .ok_or_else(|| damaged("a label set is not canonical"))?;
         let series = saved.series.iter().map(|(metric, set, kind)| {
-            let (metric, labels) = (
-                metrics.get(*metric as usize)?,
-                label_sets.get(*set as usize)?,
-            );
-            let kind = Kind::from_byte(*kind)?;
+            let (metric, metric_hash) = metrics.get(*metric as usize)?;
+            let (labels, labels_hash) = label_sets.get(*set as usize)?;
             Some(Arc::new(Series {
+                id: SeriesId::of_hashes(*metric_hash, *labels_hash),
                 metric: Arc::clone(metric),
-                ..Series::new(metric, labels.clone(), kind)
+                labels: labels.clone(),
+                kind: Kind::from_byte(*kind)?,
             }))
         });
         let directory: SeriesDirectory = series

@@ -1,5 +1,6 @@
 //! Label sets in canonical form: sorted, unique, one allocation. Knows nothing of metrics or time.
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -40,6 +41,14 @@ pub enum LabelsError {
     /// There are too many labels.
     #[error("{0} labels in one series; at most {LABELS_MAX} are taken")]
     TooMany(usize),
+}
+
+/// A key or a value at the start of canonical bytes, and what follows it; `None` if there is none, or one that no label may have.
+fn first_part(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let length = bytes.iter().position(|byte| *byte == SEPARATOR)?;
+    let part = &bytes[..length];
+    let fits = (1..=LABEL_BYTES_MAX).contains(&length) && std::str::from_utf8(part).is_ok();
+    fits.then_some((part, &bytes[length + 1..]))
 }
 
 /// The first characters of a text, for a message.
@@ -104,9 +113,20 @@ impl Labels {
 
     /// Labels from their canonical bytes; `None` if these are not canonical.
     pub fn from_canonical(bytes: &[u8]) -> Option<Self> {
-        let candidate = Labels(Arc::from(bytes));
-        let rebuilt = Labels::try_new(candidate.iter()).ok()?;
-        (rebuilt == candidate).then_some(rebuilt)
+        let mut previous: &[u8] = &[];
+        let mut count = 0;
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let (key, after) = first_part(rest)?;
+            let (_, after) = first_part(after)?;
+            // Keys rise strictly, so none is empty and none repeats.
+            if key <= previous || count == LABELS_MAX {
+                return None;
+            }
+            (previous, rest) = (key, after);
+            count += 1;
+        }
+        Some(Labels(Arc::from(bytes)))
     }
 
     /// Key and value of each label, in byte order of the keys.
@@ -118,6 +138,18 @@ impl Labels {
         std::iter::from_fn(move || {
             let key = parts.next().filter(|k| !k.is_empty())?;
             Some((key, parts.next()?))
+        })
+    }
+
+    /// The key of each label, and the canonical bytes of the whole label, in byte order of the keys.
+    pub(crate) fn parts(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        let mut rest = &self.0[..];
+        std::iter::from_fn(move || {
+            let key = rest.iter().position(|byte| *byte == SEPARATOR)?;
+            let value = rest[key + 1..].iter().position(|byte| *byte == SEPARATOR)?;
+            let (label, after) = rest.split_at(key + value + 2);
+            rest = after;
+            Some((&label[..key], label))
         })
     }
 
@@ -144,6 +176,13 @@ impl Labels {
     /// XXH3-128 (seed 0) of the canonical bytes.
     pub fn hash128(&self) -> u128 {
         xxh3_128(&self.0)
+    }
+}
+
+/// By their canonical bytes, which is how they are compared and hashed.
+impl Borrow<[u8]> for Labels {
+    fn borrow(&self) -> &[u8] {
+        &self.0
     }
 }
 
@@ -198,6 +237,44 @@ mod tests {
         assert_eq!(a.to_string(), r#"{a="1",b="2"}"#);
         assert_eq!(a.get("b"), Some("2"));
         assert_eq!(a.len(), 2);
+    }
+
+    #[test]
+    fn canonical_bytes_are_those_that_labels_have() {
+        let long = "x".repeat(LABEL_BYTES_MAX);
+        let sets: [&[(&str, &str)]; 5] = [
+            &[],
+            &[("a", "1")],
+            &[("a", "1"), ("aa", "ä"), ("b", "1")],
+            &[("k", &long)],
+            &[(&long, "v")],
+        ];
+        for set in sets {
+            let labels = Labels::try_new(set.iter().copied()).unwrap();
+            let again = Labels::from_canonical(labels.canonical());
+            assert_eq!(again.as_ref(), Some(&labels), "{set:?}");
+        }
+        let too_long = [long.as_bytes(), b"x\xffv\xff"].concat();
+        let too_many: Vec<u8> = (0..=LABELS_MAX)
+            .flat_map(|i| format!("k{i:03}\0v\0").into_bytes())
+            .map(|byte| if byte == 0 { SEPARATOR } else { byte })
+            .collect();
+        assert!(Labels::from_canonical(&too_many[7..]).is_some());
+        let damaged: [&[u8]; 10] = [
+            b"a",
+            b"a\xff",
+            b"a\xff1",
+            b"a\xff\xff",
+            b"\xff1\xff",
+            b"b\xff1\xffa\xff1\xff",
+            b"a\xff1\xffa\xff2\xff",
+            b"a\xff\xc3\xff",
+            &too_long,
+            &too_many,
+        ];
+        for bytes in damaged {
+            assert_eq!(Labels::from_canonical(bytes), None, "{bytes:?}");
+        }
     }
 
     #[test]

@@ -68,10 +68,23 @@ impl Serialize for SeriesId {
 
 impl<'de> Deserialize<'de> for SeriesId {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        SeriesId::from_hex(&text).ok_or_else(|| {
-            serde::de::Error::custom(format!("expected 32 hexadecimal digits, found `{text}`"))
-        })
+        deserializer.deserialize_str(Digits)
+    }
+}
+
+/// Takes an id from its digits as they stand: a snapshot has very many.
+struct Digits;
+
+impl serde::de::Visitor<'_> for Digits {
+    type Value = SeriesId;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("32 hexadecimal digits")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<SeriesId, E> {
+        let unexpected = serde::de::Unexpected::Str(text);
+        SeriesId::from_hex(text).ok_or_else(|| E::invalid_value(unexpected, &self))
     }
 }
 
@@ -164,25 +177,23 @@ pub struct Resource(Labels);
 impl Resource {
     /// The resource that a label set speaks for.
     pub fn of(labels: &Labels) -> Self {
-        let pick = |wanted: &dyn Fn(&str) -> bool| {
-            let found = labels
-                .iter()
-                .filter(|(key, _)| wanted(key))
-                .collect::<Vec<_>>();
-            // A subset of a valid set is valid.
-            (!found.is_empty()).then(|| Labels::try_new(found).unwrap_or_else(|_| Labels::empty()))
+        let mut canonical = Vec::new();
+        Self::canonical_of(labels, &mut canonical);
+        // A subset of a valid set is valid.
+        Resource(Labels::from_canonical(&canonical).unwrap_or_else(Labels::empty))
+    }
+
+    /// Appends the canonical form of the resource's labels, by which it is found among others without being made.
+    pub fn canonical_of(labels: &Labels, bytes: &mut Vec<u8>) {
+        let rank = |key: &[u8]| NAMES_RESOURCE.iter().position(|names| names(key));
+        let Some(best) = labels.parts().filter_map(|(key, _)| rank(key)).min() else {
+            return;
         };
-        let otel = [
-            "host.name",
-            "service.name",
-            "service.instance.id",
-            "container.id",
-        ];
-        let picked = pick(&|key| otel.contains(&key) || key.starts_with("k8s."))
-            .or_else(|| pick(&|key| key == "host"))
-            .or_else(|| pick(&|key| key == "hostname"))
-            .or_else(|| pick(&|key| key == "instance" || key == "job"));
-        Resource(picked.unwrap_or_else(Labels::empty))
+        for (key, label) in labels.parts() {
+            if rank(key) == Some(best) {
+                bytes.extend_from_slice(label);
+            }
+        }
     }
 
     /// XXH3-64 (seed 0) of the canonical bytes of the resource's labels: the record key and the input of the partitioning.
@@ -195,6 +206,19 @@ impl Resource {
         &self.0
     }
 }
+
+/// Which labels name a resource: those of the first kind that is there.
+const NAMES_RESOURCE: [fn(&[u8]) -> bool; 4] = [
+    |key| {
+        matches!(
+            key,
+            b"host.name" | b"service.name" | b"service.instance.id" | b"container.id"
+        ) || key.starts_with(b"k8s.")
+    },
+    |key| key == b"host",
+    |key| key == b"hostname",
+    |key| matches!(key, b"instance" | b"job"),
+];
 
 /// The partition of a resource: `hash mod partitions`. Changing the number of partitions moves resources and is a migration.
 pub fn partition_of(resource_hash: u64, partitions: u32) -> u32 {

@@ -29,6 +29,7 @@ use store::Inner;
 
 mod block;
 mod columns;
+mod known;
 mod names;
 mod reopening;
 mod store;

@@ -522,6 +522,7 @@ impl Door<'_> {
             self.config.is_anonymous_at(address),
             Arc::clone(self.registry),
             self.local_token.clone(),
+            self.config.token_limits.clone(),
         ));
         let router = http::router(Arc::clone(context), &access, routes);
         let (tls, stop) = (self.tls.clone(), self.stop.clone());
@@ -530,12 +531,19 @@ impl Door<'_> {
     }
 }
 
-/// The tokens. Tells what it means where there are none and others can reach us.
+/// The tokens. Tells what it means where there are none and others can reach us, and which limits belong to none of them.
 fn open_tokens(config: &Config) -> Result<Registry, CommandError> {
     let file = stores::tokens_file(config);
     let registry = Registry::open(&file).map_err(|error| CommandError::of("access", error))?;
     if !config.is_anonymous_at(config.server.listen) && registry.entries().is_empty() {
         warn!(file = %file.display(), "there are no tokens yet, so nobody can send or ask from elsewhere; `tidewatch token create` makes one");
+    }
+    let now = jiff::Timestamp::now();
+    for section in access::sections_without_token(&config.token_limits, &registry.entries(), now) {
+        warn!(
+            section,
+            "these limits hold for nobody yet: no valid token has this id or name; `tidewatch token list` names those that are, `tidewatch token create --name NAME` makes one"
+        );
     }
     Ok(registry)
 }

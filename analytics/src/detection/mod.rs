@@ -14,6 +14,7 @@ mod drift;
 mod event;
 mod level;
 mod presence;
+mod saved;
 mod season;
 mod sentence;
 mod stories;
@@ -36,7 +37,6 @@ pub use votes::{DETECTORS, Detector, DetectorVote, Observation, SCORE_MAX};
 
 use schemas::time::{DAY, SECOND};
 use schemas::{Direction, Micros};
-use serde::{Deserialize, Serialize};
 
 use crate::calendar::Effects;
 pub(crate) use alarm::AlarmControl;
@@ -90,7 +90,7 @@ const TAILS: usize = DETECTORS - 1;
 /// To prime it (a restart without a snapshot, a new rule), feed it the series' history in order of time, and pass over what it says.
 ///
 /// Save it in a binary format: not every JSON reader returns a decimal number to the last bit.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct SeriesDetectors {
     /// Of the newest sample; `Micros::MIN` before the first.
     time: Micros,
@@ -110,9 +110,16 @@ pub struct SeriesDetectors {
 /// Nothing has been seen.
 impl Default for SeriesDetectors {
     fn default() -> Self {
+        SeriesDetectors::begun(Micros::MIN, 0.0)
+    }
+}
+
+impl SeriesDetectors {
+    /// After a single sample.
+    fn begun(time: Micros, value: f64) -> Self {
         SeriesDetectors {
-            time: Micros::MIN,
-            levels: Levels::new(0.0),
+            time,
+            levels: Levels::new(value),
             tails: Tails::default(),
             seasons: Seasons::new(),
             presence: Presence::new(),
@@ -122,9 +129,7 @@ impl Default for SeriesDetectors {
             learned_s: 0.0,
         }
     }
-}
 
-impl SeriesDetectors {
     /// Judges a sample by what was learned before it, then learns from it. Seasons are those of UTC.
     ///
     /// A value that is not finite passes as the expected one; it, and a sample that is not after the last one, changes nothing.
@@ -202,9 +207,7 @@ impl SeriesDetectors {
             self.levels.fast()
         };
         if usable && self.is_unknown_at(time) {
-            *self = SeriesDetectors::default();
-            self.time = time;
-            self.levels = Levels::new(value);
+            *self = SeriesDetectors::begun(time, value);
             return self.unjudged(config, value);
         }
         let elapsed = time.saturating_sub(self.time);

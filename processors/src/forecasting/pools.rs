@@ -44,7 +44,7 @@ pub(crate) struct Pools {
     /// By series index.
     members: Vec<Option<Member>>,
     /// Whether a metric can tell of a pool, with the right labels: names are compared once per metric, not per series.
-    tells: HashMap<Arc<str>, bool>,
+    tells: HashMap<Arc<str>, bool, foldhash::fast::RandomState>,
     /// By resource, name of the pool, and the labels that tell its place.
     index: HashMap<(u32, String, Labels), u32>,
     pub(super) states: Bounded<Pool>,
@@ -105,11 +105,13 @@ impl Pools {
     }
 
     fn member(&mut self, series: &Series, resource: u32) -> Option<Member> {
-        if !self.tells.contains_key(&series.metric) {
+        let tells = self.tells.get(&series.metric).copied();
+        let tells = tells.unwrap_or_else(|| {
             let tells = role(&series.metric, |_| Some("used")).is_some();
             self.tells.insert(Arc::clone(&series.metric), tells);
-        }
-        if !self.tells[&series.metric] {
+            tells
+        });
+        if !tells {
             return None;
         }
         let role = role(&series.metric, |key| series.labels.get(key))?;

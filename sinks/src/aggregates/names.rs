@@ -32,6 +32,12 @@ pub(super) fn confirmed_day(bytes: &[u8]) -> Option<u32> {
     bytes.first_chunk().map(|day| u32::from_le_bytes(*day))
 }
 
+/// The id and the day of a stored name; `None` where the entry is none.
+pub(super) fn read(key: &[u8], name: &[u8]) -> Option<(u128, u32)> {
+    let id = <[u8; 16]>::try_from(key).ok()?;
+    Some((u128::from_be_bytes(id), confirmed_day(name)?))
+}
+
 /// Reads a name and checks that it is that of the series.
 fn decode(id: u128, bytes: &[u8]) -> Option<Series> {
     let kind = Kind::from_byte(*bytes.get(4)?)?;

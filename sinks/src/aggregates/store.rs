@@ -1,6 +1,6 @@
 //! The inside of the aggregate store: keys, the guard by offset, merging, expiry. Synchronous; runs on blocking threads.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -9,17 +9,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use fjall::{
     Database, Keyspace, KeyspaceCreateOptions, KvSeparationOptions, PersistMode, Readable as _,
 };
-use foldhash::fast::RandomState;
 use schemas::time::Micros;
 use schemas::{NextOffset, Resolution, Series};
 
 use super::block::{Block, Row};
+use super::known::{self, KnownNames};
 use super::{HotRows, Retention, StoreError, columns, names};
 
 /// Blocks of one window of one partition before they are merged. 8: a revision rewrites a whole block at every eighth flush only.
 pub(super) const BLOCKS_MAX: usize = 8;
-/// Series whose names are known to be stored. 1,048,576 × 24 bytes; past it the list starts anew, which costs writes, not correctness.
-const KNOWN_SERIES_MAX: usize = 1 << 20;
+/// Where the day stands, among the names, before which names were last forgotten: 4 bytes, little-endian. No id of a series is as short.
+const NAMES_EXPIRED_KEY: &[u8] = b"expired";
 /// Entries removed at a time by `AggregateStore::expire`.
 const EXPIRED_AT_ONCE: usize = 10_000;
 
@@ -29,8 +29,8 @@ pub(super) struct Inner {
     pub(super) blocks: Keyspace,
     pub(super) series: Keyspace,
     pub(super) retention: Retention,
-    /// Series whose names are stored, with the day on which that was last confirmed. The lock also makes puts one at a time.
-    pub(super) known: Mutex<HashMap<u128, u32, RandomState>>,
+    /// The lock also makes puts one at a time.
+    pub(super) known: Mutex<KnownNames>,
     /// The day before which names were last forgotten: once a day is enough to go through all of them.
     pub(super) names_expired: AtomicU32,
 }
@@ -128,7 +128,7 @@ impl Inner {
         windows: BTreeMap<(Resolution, Micros), Vec<Row>>,
         end: NextOffset,
     ) -> Result<(), StoreError> {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut remembered = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let mut batch = self.database.batch().durability(Some(PersistMode::Buffer));
         // The names are dated by the data's own time: there is no clock here.
         let day = windows
@@ -136,24 +136,8 @@ impl Inner {
             .map(|(_, start)| names::day(*start))
             .max()
             .unwrap_or(0);
-        let mut named = Vec::new();
-        for series in series.filter(|series| {
-            known
-                .get(&series.id.0)
-                .is_none_or(|confirmed| *confirmed < day)
-        }) {
-            let key = series.id.0.to_be_bytes();
-            // An old window, put after a restart, must not make the name look old.
-            let stored = self
-                .series
-                .get(key)?
-                .and_then(|name| names::confirmed_day(&name))
-                .filter(|stored| *stored >= day);
-            if stored.is_none() {
-                batch.insert(&self.series, key, names::encode(&series, day));
-            }
-            named.push((series.id.0, stored.unwrap_or(day)));
-        }
+        let mut named = remembered.missing(&self.series, series, day)?;
+        known::write(&self.series, &mut batch, &mut named, day)?;
         for ((resolution, start), rows) in windows {
             let key = block_key(resolution, start, partition, end);
             let block = Block::of(rows);
@@ -191,10 +175,7 @@ impl Inner {
             batch.insert(&self.blocks, latest, merged.encode());
         }
         batch.commit()?;
-        if known.len() + named.len() > KNOWN_SERIES_MAX {
-            known.clear();
-        }
-        known.extend(named);
+        remembered.confirm(&named, day);
         Ok(())
     }
 
@@ -331,8 +312,7 @@ impl Inner {
         Ok(removed)
     }
 
-    /// Forgets the names that no kept row can need. The first time since the start it also learns which were confirmed lately, by the same pass: to look them up
-    /// one by one, as their series come again, costs twice as much.
+    /// Forgets the names that no kept row can need: once a day, across restarts, since it goes through all of them.
     fn expire_names(&self, now: Micros) -> Result<(), StoreError> {
         let longest = Resolution::ALL
             .map(|resolution| self.retention.of(resolution))
@@ -340,31 +320,24 @@ impl Inner {
             .max()
             .unwrap_or(0);
         let before = names::day(now.saturating_sub(longest));
-        let last = self.names_expired.swap(before, Ordering::Relaxed);
-        if last == before {
+        if self.names_expired.load(Ordering::Relaxed) == before {
             return Ok(());
         }
-        let lately = match last {
-            0 => names::day(now).saturating_sub(1),
-            _ => u32::MAX,
-        };
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut batch = self.database.batch().durability(Some(PersistMode::Buffer));
-        for entry in self.series.iter() {
-            let (key, value) = entry.into_inner()?;
-            let (Some(day), Ok(id)) = (
-                names::confirmed_day(&value),
-                <[u8; 16]>::try_from(&*key).map(u128::from_be_bytes),
-            ) else {
-                continue;
-            };
-            if day < before {
-                known.remove(&id);
-                batch.remove(&self.series, key);
-            } else if day >= lately && known.len() < KNOWN_SERIES_MAX {
-                known.insert(id, day);
+        let last = self.series.get(NAMES_EXPIRED_KEY)?;
+        if last.and_then(|day| names::confirmed_day(&day)) != Some(before) {
+            let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut batch = self.database.batch().durability(Some(PersistMode::Buffer));
+            for entry in self.series.iter() {
+                let (key, name) = entry.into_inner()?;
+                if let Some((id, _)) = names::read(&key, &name).filter(|(_, day)| *day < before) {
+                    known.forget(id);
+                    batch.remove(&self.series, key);
+                }
             }
+            batch.insert(&self.series, NAMES_EXPIRED_KEY, before.to_le_bytes());
+            batch.commit()?;
         }
-        Ok(batch.commit()?)
+        self.names_expired.store(before, Ordering::Relaxed);
+        Ok(())
     }
 }

@@ -235,34 +235,89 @@ async fn many_revisions_become_one_block_and_keep_the_guard() {
     );
 }
 
-/// A start learns the names of late in one pass, so that none of them is looked up when its series comes again; of old ones it takes no note.
+/// Names that are stored, by id: the day on which each was last confirmed.
+fn stored_names(store: &AggregateStore) -> BTreeMap<u128, u32> {
+    let inner = store.shared.open().unwrap();
+    let stored = inner.series.iter().filter_map(|entry| {
+        let (key, name) = entry.into_inner().unwrap();
+        names::read(&key, &name)
+    });
+    stored.collect()
+}
+
+/// However many come at once and whatever a start knows of them: each name is stored once, under the newest day of its rows.
 #[tokio::test]
-async fn names_of_late_are_known_after_the_first_tidying_up() {
+async fn names_keep_their_newest_day_through_tables_batches_and_starts() {
+    let keep = tempfile::tempdir().unwrap();
+    let series = |i: usize| {
+        let labels = Labels::try_new([("host", format!("h{i}"))]).unwrap();
+        Arc::new(Series::new("m", labels, Kind::Gauge))
+    };
+    let directory: SeriesDirectory = (0..5_000).map(series).collect();
+    let mut expected: BTreeMap<u128, u32> = BTreeMap::new();
+    // Which series, how many days later: enough for a table or too few, known or not, before and after the day of the names.
+    let puts = [
+        (0..10, 3),
+        (0..4_500, 3),
+        (4_400..5_000, 2),
+        (0..5_000, 4),
+        (0..5_000, 1),
+        (7..9, 5),
+        (0..4_990, 5),
+    ];
+    for (number, (range, days)) in puts.into_iter().enumerate() {
+        let store = AggregateStore::open(keep.path(), Retention::default()).unwrap();
+        let rows: Vec<_> = range
+            .clone()
+            .map(|series| row(series, START + days * DAY, 1.0, 0))
+            .collect();
+        let end = NextOffset(number as u64 + 1);
+        // Twice: the second time all are remembered.
+        for _ in 0..2 {
+            store.put(0, &directory, &rows, end).await.unwrap();
+        }
+        for index in range {
+            let day = expected.entry(directory[index as usize].id.0).or_insert(0);
+            *day = names::day(START + days * DAY).max(*day);
+        }
+        assert!(stored_names(&store) == expected, "put {number}");
+        // The database refuses to be opened while its threads end.
+        drop(store);
+    }
+    let store = AggregateStore::open(keep.path(), Retention::default()).unwrap();
+    let found = seen(&store, None, 6).await;
+    assert_eq!(found.len(), 4_990);
+    let hosts: std::collections::BTreeSet<_> = found.iter().map(|row| &row.2).collect();
+    assert_eq!(hosts.len(), 4_990);
+}
+
+#[tokio::test]
+async fn names_are_looked_through_once_a_day_across_starts() {
     let keep = tempfile::tempdir().unwrap();
     let directory = directory();
     let now = START + 800 * DAY;
-    let days = [(0, 5), (1, 0), (2, 1)];
+    let put = async |store: &AggregateStore, series, days_ago| {
+        let rows = [row(series, now - days_ago * DAY, 1.0, 0)];
+        store
+            .put(0, &directory, &rows, NextOffset(1))
+            .await
+            .unwrap();
+    };
+    let names_after = async |now| {
+        let store = AggregateStore::open(keep.path(), Retention::default()).unwrap();
+        store.expire(now).await.unwrap();
+        stored_names(&store).len()
+    };
     {
         let store = AggregateStore::open(keep.path(), Retention::default()).unwrap();
-        for (series, days_ago) in days {
-            let rows = [row(series, now - days_ago * DAY, 1.0, 0)];
-            store
-                .put(0, &directory, &rows, NextOffset(1))
-                .await
-                .unwrap();
-        }
-        store.sync().await.unwrap();
+        put(&store, 0, 0).await;
+        put(&store, 1, 731).await;
+        store.expire(now).await.unwrap();
+        assert_eq!(stored_names(&store).len(), 1, "731 days are too many");
+        put(&store, 2, 731).await;
     }
-    let store = AggregateStore::open(keep.path(), Retention::default()).unwrap();
-    store.expire(now).await.unwrap();
-    let inner = store.shared.open().unwrap();
-    let known = inner.known.lock().unwrap().clone();
-    let expected = days[1..].iter().map(|(series, days_ago)| {
-        let id = directory.get(*series as usize).unwrap().id.0;
-        (id, names::day(now - days_ago * DAY))
-    });
-    assert_eq!(known, expected.collect());
-    assert_eq!(inner.series.iter().count(), 3);
+    assert_eq!(names_after(now).await, 2, "not again on the same day");
+    assert_eq!(names_after(now + DAY).await, 1);
 }
 
 /// What a failed write leads to, told by a work that fails as one: the database's own failures need a broken disk (`full_disk` has one).
@@ -347,7 +402,7 @@ async fn what_is_old_expires_and_the_rest_survives_a_reopening() {
     assert_eq!(
         (
             store.shared.open().unwrap().blocks.iter().count(),
-            store.shared.open().unwrap().series.iter().count()
+            stored_names(&store).len()
         ),
         (0, 0)
     );
