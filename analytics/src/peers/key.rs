@@ -29,6 +29,18 @@ pub struct GroupKey(pub SeriesId);
 
 /// The group that a series belongs to; `None` if no label names an instance, so that it has no siblings.
 pub fn group_key(metric: &str, labels: &Labels) -> Option<GroupKey> {
+    let shared = shared_labels(labels)?;
+    Some(GroupKey(SeriesId::of(metric, &shared)))
+}
+
+/// Decides where a group meets whose members are in several partitions: the low 64 bits of XXH3-128 of its shared labels' canonical bytes. Without
+/// the metric, so that what a label set tells goes to one place. `None` as of [`group_key`].
+pub fn meeting_hash(labels: &Labels) -> Option<u64> {
+    shared_labels(labels).map(|shared| shared.hash128() as u64)
+}
+
+/// The labels that siblings have in common; `None` if those are all.
+fn shared_labels(labels: &Labels) -> Option<Labels> {
     let names_instance = |key: &str| INSTANCE_LABELS.contains(&key);
     let shared: Vec<(&str, &str)> = labels
         .iter()
@@ -38,6 +50,5 @@ pub fn group_key(metric: &str, labels: &Labels) -> Option<GroupKey> {
         return None;
     }
     // A subset of a valid set is valid.
-    let shared = Labels::try_new(shared).ok()?;
-    Some(GroupKey(SeriesId::of(metric, &shared)))
+    Labels::try_new(shared).ok()
 }
