@@ -15,11 +15,11 @@ schemas::error_codes! {
         fix: "Send smaller batches (Prometheus: `max_samples_per_send`; Telegraf: `metric_batch_size`), or raise the setting that the message names.";
     TIMEOUT = "TW-INGEST-004", "The body of a request did not come in time",
         means: "The connection stalled; nothing was stored.",
-        expected: "The whole body within 30 s.",
+        expected: "The whole body within 60 s.",
         fix: "Look at the network and at the sender's load; send smaller batches.";
     BUSY = "TW-INGEST-005", "Too many requests are being worked on",
         means: "Memory is bounded: this request was not begun. The sender keeps it and comes again, as the header `retry-after` says.",
-        expected: "Bodies within `limits.in_flight_max`, those of one sender within `limits.sender.in_flight_max`; and so with the number of requests.",
+        expected: "Bodies within `limits.in_flight_max`, those of one sender within `limits.sender.in_flight_max` or its own `in_flight_max`; and so with the number of requests.",
         fix: "Nothing if it passes. If it stays, the log is slower than the senders: look at its disk or broker, or raise the setting that the message names if there is memory.";
     PARTIAL = "TW-INGEST-006", "Some samples of a request were rejected",
         means: "All others were stored. The message counts both and tells where the first rejected ones stood and why.",

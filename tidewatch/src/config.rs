@@ -18,6 +18,8 @@ use sinks::compaction::CompactionPolicy;
 
 mod doubts;
 mod layers;
+mod limits;
+mod named;
 mod read;
 mod scrape;
 mod security;
@@ -26,12 +28,14 @@ mod template;
 #[cfg(test)]
 mod tests;
 mod texts;
+mod token_limits;
 mod units;
 
 pub use layers::FlagValue;
 use layers::{Layers, Leaf, Origin, Overridden};
 pub use sources::{ClusterConfig, SourceConfig};
 pub use template::template;
+pub use token_limits::TokenLimits;
 pub(crate) use units::parse_duration;
 
 use crate::error_codes;
@@ -196,6 +200,8 @@ pub struct ArchiveConfig {
     pub rollups: Vec<Resolution>,
     /// How small files are merged.
     pub compaction: CompactionPolicy,
+    /// Whether saved states that are damaged or gone are made anew.
+    pub rebuild_damaged_states: bool,
 }
 
 /// How logs are written.
@@ -256,6 +262,8 @@ pub struct Config {
     pub archive: ArchiveConfig,
     /// What is taken at most of requests, senders and series.
     pub limits: ingest::http::Limits,
+    /// The same of one token alone.
+    pub token_limits: TokenLimits,
     /// Further receivers.
     pub receivers: ReceiversConfig,
     /// What is scraped.
@@ -422,12 +430,7 @@ impl Config {
                     if text.is_empty() { "" } else { "\n" }
                 );
             }
-            let is_bare = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
-            let key = if key.is_empty() || !key.bytes().all(is_bare) {
-                toml::Value::from(key).to_string()
-            } else {
-                key.to_owned()
-            };
+            let key = texts::toml_key(key);
             let value = if is_secret(&key) {
                 toml::Value::from(MASK)
             } else {

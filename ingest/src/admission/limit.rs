@@ -6,6 +6,8 @@ use std::sync::Arc;
 use schemas::time::{HOUR, Micros};
 use schemas::{LABEL_BYTES_MAX, LABELS_MAX};
 
+use super::OwnLimits;
+
 /// A limit that a request, a series or a sender can meet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Limit {
@@ -67,7 +69,23 @@ impl Limit {
         Limit::SenderFirstSeries,
     ];
 
-    /// The setting that moves it.
+    /// Those that a sender may have of its own, see [`OwnLimits`].
+    pub const OF_SENDER: [Limit; 12] = [
+        Limit::Body,
+        Limit::Decompressed,
+        Limit::Ratio,
+        Limit::Samples,
+        Limit::SenderInFlight,
+        Limit::SenderRequests,
+        Limit::Labels,
+        Limit::LabelName,
+        Limit::LabelValue,
+        Limit::SenderSeries,
+        Limit::SenderNewSeries,
+        Limit::SenderFirstSeries,
+    ];
+
+    /// The setting that moves it, for every sender that has no value of its own.
     pub fn setting(self) -> &'static str {
         match self {
             Limit::Body => "limits.body_max",
@@ -90,7 +108,13 @@ impl Limit {
         }
     }
 
-    /// The stable name used as the label of a metric: the setting's, without its section.
+    /// The setting's name without its section.
+    pub fn key(self) -> &'static str {
+        let setting = self.setting();
+        setting.rsplit_once('.').map_or(setting, |(_, key)| key)
+    }
+
+    /// The stable name used as the label of a metric: the setting's, without `limits.`.
     pub fn name(self) -> &'static str {
         let setting = self.setting();
         setting.strip_prefix("limits.").unwrap_or(setting)
@@ -108,6 +132,8 @@ pub struct Hit {
     pub found: u64,
     /// Of whom or what: a label's name, a sender; empty where there is nothing to name.
     pub of: Arc<str>,
+    /// What the sender that met it has, or may have, of its own.
+    pub own: Option<Arc<OwnLimits>>,
 }
 
 impl Hit {
@@ -123,6 +149,42 @@ impl Hit {
             max: max as u64,
             found: found as u64,
             of: of.into(),
+            own: None,
+        }
+    }
+
+    /// The same, met by a sender that has, or may have, limits of its own.
+    pub(crate) fn by(self, own: &Option<Arc<OwnLimits>>) -> Self {
+        Hit {
+            own: own.clone(),
+            ..self
+        }
+    }
+
+    /// The setting at which a limit stands for who met this one.
+    fn setting_of(&self, limit: Limit) -> String {
+        match &self.own {
+            Some(own) => own.setting_in_force(limit),
+            None => limit.setting().to_owned(),
+        }
+    }
+
+    /// The setting that moves the limit.
+    pub fn setting(&self) -> String {
+        self.setting_of(self.limit)
+    }
+
+    /// Where the limit is inherited, that it may be set for the sender alone; to stand behind a message.
+    pub(crate) fn advice(&self) -> String {
+        let may_own = |own: &&Arc<OwnLimits>| {
+            Limit::OF_SENDER.contains(&self.limit) && own.get(self.limit).is_none()
+        };
+        match self.own.as_ref().filter(may_own) {
+            Some(own) => format!(
+                "; `{}` sets it for this sender alone",
+                own.setting(self.limit)
+            ),
+            None => String::new(),
         }
     }
 }
@@ -134,8 +196,9 @@ impl fmt::Display for Hit {
             max,
             found,
             of,
+            own: _,
         } = self;
-        let setting = limit.setting();
+        let setting = self.setting();
         match limit {
             Limit::Body => write!(
                 f,
@@ -203,15 +266,18 @@ impl fmt::Display for Hit {
             Limit::FirstSeries => write!(
                 f,
                 "a new series: {max} have begun since this first start, which is all that `{setting}` allows, and as many as may in any minute, {found} \
-                 (`limits.series_new_max`); known ones are taken, this one if it comes again in a minute; raise the setting before a first start if more are to come at once"
+                 (`limits.series_new_max`); known ones are taken, the others follow by themselves, {found} a minute; raise the first of these settings before a first start, or the \
+                 second one later, if more are to come at once"
             ),
             Limit::SenderFirstSeries => write!(
                 f,
                 "a new series: {max} of {of} have begun since this first start, which is all that `{setting}` allows, and as many as may in any minute, {found} \
-                 (`limits.sender.series_new_max`); known ones are taken, this one if it comes again in a minute; raise the setting before a first start if more are to \
-                 come at once"
+                 (`{}`); known ones are taken, the others follow by themselves, {found} a minute; raise the first of these settings before a first start, or the \
+                 second one later, if more are to come at once",
+                self.setting_of(Limit::SenderNewSeries)
             ),
-        }
+        }?;
+        f.write_str(&self.advice())
     }
 }
 
@@ -295,5 +361,40 @@ mod tests {
             assert!(told.contains(limit.setting()), "{told}");
             assert!(told.contains(';'), "{told}");
         }
+    }
+
+    #[test]
+    fn who_has_a_value_of_its_own_is_told_of_its_own_setting() {
+        let told = |limit, own: OwnLimits| {
+            let hit = Hit::of(limit, 4_711, 5_000, "someone");
+            hit.by(&Some(Arc::new(own))).to_string()
+        };
+        for limit in Limit::ALL {
+            let own = format!("`limits.tokens.a.{}`", limit.key());
+            let general = format!("`{}`", limit.setting());
+            let set = told(limit, OwnLimits::new("limits.tokens.a", [(limit, 4_711)]));
+            let inherited = told(limit, OwnLimits::new("limits.tokens.a", []));
+            let is_of_sender = Limit::OF_SENDER.contains(&limit);
+            assert_eq!(set.contains(&own), is_of_sender, "{set}");
+            assert_eq!(set.contains(&general), !is_of_sender, "{set}");
+            assert!(inherited.contains(&general), "{inherited}");
+            let advice = format!("; {own} sets it for this sender alone");
+            assert_eq!(inherited.ends_with(&advice), is_of_sender, "{inherited}");
+        }
+    }
+
+    #[test]
+    fn a_first_start_names_the_setting_of_each_minute_too() {
+        let own = OwnLimits::new("limits.tokens.a", [(Limit::SenderNewSeries, 20)]);
+        let hit = Hit::of(Limit::SenderFirstSeries, 10, 20, "someone").by(&Some(Arc::new(own)));
+        let told = hit.to_string();
+        assert!(
+            told.contains("in any minute, 20 (`limits.tokens.a.series_new_max`)"),
+            "{told}"
+        );
+        assert!(
+            told.ends_with("`limits.tokens.a.series_first_max` sets it for this sender alone"),
+            "{told}"
+        );
     }
 }

@@ -13,6 +13,7 @@ mod cardinality;
 mod event;
 mod known;
 mod limit;
+mod own;
 mod places;
 mod register;
 mod report;
@@ -33,6 +34,7 @@ use senders::Senders;
 
 pub use cardinality::{EXAMPLES, FoldedLabel, WideLabel};
 pub use limit::{Hit, Limit, SeriesLimits};
+pub use own::OwnLimits;
 pub use report::{AdmissionReport, SenderReport};
 pub use saved::Unreadable;
 pub use senders::Sender;
@@ -135,8 +137,7 @@ impl Admission {
 
     /// What a sender has in hand; while it is held, the sender has a place.
     pub(crate) fn sender(&self, sender: &Sender) -> Arc<Load> {
-        let name = Arc::<str>::from(sender.name());
-        self.state().senders.load(&name)
+        self.state().senders.load(sender)
     }
 
     /// Counts that a limit was met.
@@ -184,7 +185,7 @@ impl Admission {
         labels: &Labels,
         now: Micros,
     ) -> Decision {
-        if let Some(hit) = self.shape(labels) {
+        if let Some(hit) = self.shape(sender, labels) {
             self.count(hit.limit);
             return Decision::Refuse(hit);
         }
@@ -250,22 +251,25 @@ impl Admission {
     }
 
     /// What of a label set is beyond the limits.
-    fn shape(&self, labels: &Labels) -> Option<Hit> {
+    fn shape(&self, sender: &Load, labels: &Labels) -> Option<Hit> {
         let limits = &self.limits;
+        let name_max = sender.max(Limit::LabelName, limits.label_name_bytes_max);
+        let value_max = sender.max(Limit::LabelValue, limits.label_value_bytes_max);
+        let labels_max = sender.max(Limit::Labels, limits.labels_max);
         let mut count = 0;
         for (name, value) in labels.iter() {
             count += 1;
             let beginning = || &name[..name.floor_char_boundary(64)];
-            let (limit, max, found) = if name.len() > limits.label_name_bytes_max {
-                (Limit::LabelName, limits.label_name_bytes_max, name.len())
-            } else if value.len() > limits.label_value_bytes_max {
-                (Limit::LabelValue, limits.label_value_bytes_max, value.len())
+            let (limit, max, found) = if name.len() > name_max {
+                (Limit::LabelName, name_max, name.len())
+            } else if value.len() > value_max {
+                (Limit::LabelValue, value_max, value.len())
             } else {
                 continue;
             };
-            return Some(Hit::of(limit, max, found, beginning()));
+            return Some(Hit::of(limit, max, found, beginning()).by(&sender.own));
         }
-        (count > limits.labels_max).then(|| Hit::new(Limit::Labels, limits.labels_max, count))
+        (count > labels_max).then(|| Hit::new(Limit::Labels, labels_max, count).by(&sender.own))
     }
 
     /// Lets a series that is not active in, with some labels folded, if the limits of series allow it.
@@ -316,10 +320,13 @@ impl Admission {
         let limits = &self.limits;
         let active = state.register.len();
         let sender = state.senders.get_mut(load.place)?;
-        let of = || Arc::clone(&load.name);
-        if sender.series >= limits.sender_series_max {
-            let (max, found) = (limits.sender_series_max, sender.series);
-            return Some(Hit::of(Limit::SenderSeries, max, found, of()));
+        let hit = |limit, max, found| {
+            let of = Arc::clone(&load.name);
+            Some(Hit::of(limit, max, found, of).by(&load.own))
+        };
+        let max = load.max(Limit::SenderSeries, limits.sender_series_max);
+        if sender.series >= max {
+            return hit(Limit::SenderSeries, max, sender.series);
         }
         if active >= limits.series_max {
             return Some(Hit::new(Limit::Series, limits.series_max, active));
@@ -327,15 +334,18 @@ impl Admission {
         if !comes_back {
             let all_are_new = !state.known.is_told() && now - self.started < GRACE;
             let (mine, ours) = match all_are_new {
-                true => (limits.sender_series_first_max, limits.series_first_max),
+                true => (
+                    load.max(Limit::SenderFirstSeries, limits.sender_series_first_max),
+                    limits.series_first_max,
+                ),
                 false => (0, 0),
             };
-            let max = limits.sender_series_new_max;
+            let max = load.max(Limit::SenderNewSeries, limits.sender_series_new_max);
             if !sender.begun.has_room(now, max, mine) {
-                return Some(match all_are_new {
-                    true => Hit::of(Limit::SenderFirstSeries, mine, max, of()),
-                    false => Hit::of(Limit::SenderNewSeries, max, max, of()),
-                });
+                return match all_are_new {
+                    true => hit(Limit::SenderFirstSeries, mine, max),
+                    false => hit(Limit::SenderNewSeries, max, max),
+                };
             }
             let max = limits.series_new_max;
             if !state.begun.has_room(now, max, ours) {

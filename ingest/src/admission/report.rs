@@ -1,8 +1,12 @@
-//! What an admission tells of itself: active series by sender, folded labels, wide ones.
+//! What an admission tells of itself: what each sender has and may have, folded labels, wide ones.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Admission, FoldedLabel, WideLabel};
+use super::senders::Place;
+use super::{Admission, FoldedLabel, Limit, OwnLimits, WideLabel};
 
 /// Labels that a report names for their many values.
 const WIDEST: usize = 20;
@@ -12,7 +16,7 @@ const WIDEST: usize = 20;
 pub struct AdmissionReport {
     /// Series that are active.
     pub active_series: usize,
-    /// Active series by who brought them first, the most first.
+    /// Who has active series or limits of their own, the most series first.
     pub senders: Vec<SenderReport>,
     /// The folded labels, the latest first.
     pub folded: Vec<FoldedLabel>,
@@ -31,6 +35,39 @@ pub struct SenderReport {
     pub sender: String,
     /// Active series that it brought first.
     pub active_series: usize,
+    /// How many it may have.
+    pub series_max: usize,
+    /// Its requests being worked on.
+    pub requests: usize,
+    /// Their bytes, as sent and decompressed.
+    pub in_flight_bytes: usize,
+    /// The section of the settings that holds limits for it alone, where one does.
+    pub section: Option<String>,
+    /// What is set there, by the names of the settings; sizes in bytes.
+    pub own_limits: BTreeMap<String, usize>,
+}
+
+impl SenderReport {
+    fn of(place: &Place, series_max: usize) -> Self {
+        let load = &place.load;
+        let own = load.own.as_deref();
+        let own_limits: BTreeMap<String, usize> = own
+            .into_iter()
+            .flat_map(OwnLimits::iter)
+            .map(|(limit, max)| (limit.key().to_owned(), max))
+            .collect();
+        SenderReport {
+            sender: load.name.to_string(),
+            active_series: place.series,
+            series_max: load.max(Limit::SenderSeries, series_max),
+            requests: load.in_hand.requests.load(Ordering::Relaxed),
+            in_flight_bytes: load.in_hand.bytes.load(Ordering::Relaxed),
+            section: own
+                .filter(|_| !own_limits.is_empty())
+                .map(|own| own.section().to_owned()),
+            own_limits,
+        }
+    }
 }
 
 impl Admission {
@@ -40,11 +77,8 @@ impl Admission {
         let mut senders: Vec<SenderReport> = state
             .senders
             .iter()
-            .filter(|place| place.series > 0)
-            .map(|place| SenderReport {
-                sender: place.load.name.to_string(),
-                active_series: place.series,
-            })
+            .map(|place| SenderReport::of(place, self.limits.sender_series_max))
+            .filter(|sender| sender.active_series > 0 || sender.section.is_some())
             .collect();
         senders.sort_by(|a, b| (b.active_series, &a.sender).cmp(&(a.active_series, &b.sender)));
         AdmissionReport {

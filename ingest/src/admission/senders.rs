@@ -9,7 +9,10 @@ use axum::http::request::Parts;
 use hashbrown::HashMap;
 use schemas::time::{MINUTE, Micros};
 
-/// Senders known at once. 1,024: tokens, or addresses where nobody needs a token; those that come when all places are taken share one.
+use super::{Limit, OwnLimits};
+
+/// Senders known at once. 1,024: tokens, or addresses where nobody needs a token; those that come when all places are taken share one. Who has limits of
+/// its own gets a place all the same: as many as the settings and the tokens make.
 const SENDERS_MAX: usize = 1024;
 /// The place that is shared.
 const OTHERS: &str = "other senders";
@@ -18,17 +21,36 @@ const UNNAMED: &str = "an unnamed sender";
 
 /// Who brings a request. The server that knows it puts it into the request's extensions.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Sender(Arc<str>);
+pub struct Sender {
+    name: Arc<str>,
+    own: Option<Arc<OwnLimits>>,
+}
 
 impl Sender {
     /// A sender by a name for people, such as `token 3f9c01ab` or `address 192.0.2.7`. Who has the same name shares limits.
     pub fn new(name: impl Into<Arc<str>>) -> Self {
-        Sender(name.into())
+        Sender {
+            name: name.into(),
+            own: None,
+        }
+    }
+
+    /// The same with limits of its own, or with none yet and the section where they may be set.
+    pub fn with_limits(self, own: Arc<OwnLimits>) -> Self {
+        Sender {
+            own: Some(own),
+            ..self
+        }
     }
 
     /// The name.
     pub fn name(&self) -> &str {
-        &self.0
+        &self.name
+    }
+
+    /// Its own limits, or where they may be set.
+    pub fn own(&self) -> Option<&OwnLimits> {
+        self.own.as_deref()
     }
 }
 
@@ -46,15 +68,41 @@ impl<S: Sync> FromRequestParts<S> for Sender {
     }
 }
 
-/// What a sender has in hand. Held by each of its requests.
+/// A sender as its requests know it; held by each of them.
 pub(crate) struct Load {
     pub(crate) name: Arc<str>,
+    /// Limits of its own.
+    pub(crate) own: Option<Arc<OwnLimits>>,
     /// Its place among the senders, while this is held.
     pub(crate) place: u32,
+    pub(crate) in_hand: Arc<InHand>,
+}
+
+/// What a sender has in hand.
+#[derive(Debug, Default)]
+pub(crate) struct InHand {
     /// Bytes of its requests being worked on.
     pub(crate) bytes: AtomicUsize,
     /// Its requests being worked on.
     pub(crate) requests: AtomicUsize,
+}
+
+impl Load {
+    /// Whether this is a sender with the limits that it has now.
+    pub(crate) fn is_of(&self, sender: &Sender) -> bool {
+        self.name == sender.name && self.own == sender.own
+    }
+
+    /// Where a limit stands for this sender; `general` is where it stands for those without a value of their own.
+    pub(crate) fn max(&self, limit: Limit, general: usize) -> usize {
+        let own = self.own.as_ref().and_then(|own| own.get(limit));
+        own.unwrap_or(general)
+    }
+
+    /// Tells senders whose labels are bounded otherwise than all others' from these and from each other.
+    pub(crate) fn label_rules(&self) -> u32 {
+        self.own.as_ref().map_or(0, |own| own.label_rules())
+    }
 }
 
 impl fmt::Debug for Load {
@@ -121,21 +169,29 @@ pub(super) struct Senders {
 
 impl Senders {
     /// What a sender has in hand; a sender not seen before gets a place.
-    pub(super) fn load(&mut self, name: &Arc<str>) -> Arc<Load> {
-        let name = match self.by_name.get(name) {
-            Some(_) => Arc::clone(name),
-            None if self.by_name.len() + 1 < SENDERS_MAX => Arc::clone(name),
-            None => {
-                self.forget_idle();
-                match self.by_name.len() + 1 < SENDERS_MAX {
-                    true => Arc::clone(name),
-                    false => Arc::from(OTHERS),
-                }
-            }
+    pub(super) fn load(&mut self, sender: &Sender) -> Arc<Load> {
+        let has_own = |own: &OwnLimits| own.iter().next().is_some();
+        let is_told_apart =
+            self.by_name.contains_key(&sender.name) || sender.own().is_some_and(has_own);
+        if !is_told_apart && self.by_name.len() + 1 >= SENDERS_MAX {
+            self.forget_idle();
+        }
+        let (name, own) = match is_told_apart || self.by_name.len() + 1 < SENDERS_MAX {
+            true => (Arc::clone(&sender.name), sender.own.clone()),
+            false => (Arc::from(OTHERS), None),
         };
         if let Some(place) = self.by_name.get(&name)
-            && let Some(Some(known)) = self.places.get(*place as usize)
+            && let Some(Some(known)) = self.places.get_mut(*place as usize)
         {
+            // A token that was given another name has other limits from now on.
+            if known.load.own != own {
+                known.load = Arc::new(Load {
+                    name,
+                    own,
+                    place: *place,
+                    in_hand: Arc::clone(&known.load.in_hand),
+                });
+            }
             return Arc::clone(&known.load);
         }
         let free = self.places.iter().position(Option::is_none);
@@ -145,9 +201,9 @@ impl Senders {
         }
         let load = Arc::new(Load {
             name: Arc::clone(&name),
+            own,
             place: place as u32,
-            bytes: AtomicUsize::new(0),
-            requests: AtomicUsize::new(0),
+            in_hand: Arc::default(),
         });
         self.places[place] = Some(Place {
             load: Arc::clone(&load),
@@ -171,9 +227,12 @@ impl Senders {
     /// Frees the places of senders that have no active series and no request.
     pub(super) fn forget_idle(&mut self) {
         for place in &mut self.places {
+            let is_held = |load: &Arc<Load>| {
+                Arc::strong_count(load) > 1 || Arc::strong_count(&load.in_hand) > 1
+            };
             let idle = place
                 .as_ref()
-                .is_some_and(|known| known.series == 0 && Arc::strong_count(&known.load) == 1);
+                .is_some_and(|known| known.series == 0 && !is_held(&known.load));
             if idle && let Some(gone) = place.take() {
                 self.by_name.remove(&gone.load.name);
             }
@@ -226,14 +285,36 @@ mod tests {
     fn senders_beyond_the_places_share_one_until_places_are_free() {
         let mut senders = Senders::default();
         let held: Vec<_> = (0..SENDERS_MAX + 10)
-            .map(|number| senders.load(&Arc::from(format!("sender {number}"))))
+            .map(|number| senders.load(&Sender::new(format!("sender {number}"))))
             .collect();
         assert_eq!(&*held[0].name, "sender 0");
         assert_eq!(&*held[SENDERS_MAX + 9].name, OTHERS);
         assert_eq!(senders.iter().count(), SENDERS_MAX);
-        drop(held);
-        let late = senders.load(&Arc::from("late"));
+        // Who has limits of its own is told apart all the same, and nobody else.
+        let own = |limits: &[(Limit, usize)]| {
+            let own = OwnLimits::new("limits.tokens.a", limits.iter().copied());
+            Sender::new("token a").with_limits(Arc::new(own))
+        };
+        assert_eq!(&*senders.load(&own(&[])).name, OTHERS);
+        let load = senders.load(&own(&[(Limit::SenderSeries, 7)]));
+        assert_eq!(&*load.name, "token a");
+        assert_eq!(load.max(Limit::SenderSeries, 5), 7);
+        assert_eq!(load.max(Limit::SenderRequests, 5), 5);
+        // Its limits change, what it has in hand stays.
+        assert!(take_up_to(&load.in_hand.requests, 3, 5));
+        let other = senders.load(&own(&[(Limit::SenderSeries, 9)]));
+        assert_eq!(
+            (other.place, other.max(Limit::SenderSeries, 5)),
+            (load.place, 9)
+        );
+        assert!(!take_up_to(&other.in_hand.requests, 3, 5));
+        // All others make room; a request of the former limits holds its sender's place.
+        drop((held, other));
+        let late = senders.load(&Sender::new("late"));
         assert_eq!(&*late.name, "late");
+        assert_eq!(senders.iter().count(), 2);
+        drop(load);
+        senders.forget_idle();
         assert_eq!(senders.iter().count(), 1);
     }
 

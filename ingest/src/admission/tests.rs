@@ -10,6 +10,8 @@ use super::*;
 use crate::door::{Batcher, Place, TimeUnit};
 use crate::memory_bus::{Row, rows_of_all};
 
+mod own;
+
 /// The time at which the tests' admissions have been running for a day.
 const NOW: Micros = 1_700_000_000 * SECOND;
 const STARTED: Micros = NOW - 86_400 * SECOND;
@@ -40,7 +42,17 @@ fn send(
     now: Micros,
     samples: &[Sample<'_>],
 ) -> (Vec<Row>, Vec<String>) {
-    door.begin(&Sender::new(sender), now);
+    send_as(door, &Sender::new(sender), now, samples)
+}
+
+/// The same of a sender that may have limits of its own.
+fn send_as(
+    door: &mut Batcher,
+    sender: &Sender,
+    now: Micros,
+    samples: &[Sample<'_>],
+) -> (Vec<Row>, Vec<String>) {
+    door.begin(sender, now);
     for (metric, labels, time, value) in samples {
         let metric = door.metric(metric).unwrap();
         let labels = Labels::try_new(labels.iter().cloned()).unwrap();

@@ -64,8 +64,15 @@ impl TimeUnit {
 
 /// A request carries more samples than one may.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("{}", Hit::new(Limit::Samples, *.0, *.0 + 1))]
+#[error("{}", self.hit())]
 pub struct TooManySamples(pub usize);
+
+impl TooManySamples {
+    /// As the limit that was met.
+    pub(crate) fn hit(self) -> Hit {
+        Hit::new(Limit::Samples, self.0, self.0 + 1)
+    }
+}
 
 /// One record to append to one partition.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -114,7 +121,10 @@ pub struct Batcher {
     closed: Vec<PartitionRecord>,
     failed: Option<BatchError>,
     samples: usize,
+    /// Of this request.
     samples_max: usize,
+    /// Of the requests of a sender that has no limit of its own.
+    samples_max_general: usize,
     rejections: Rejections,
     gate: Option<Gate>,
 }
@@ -144,6 +154,7 @@ impl Batcher {
             failed: None,
             samples: 0,
             samples_max,
+            samples_max_general: samples_max,
             rejections: Rejections::default(),
             gate: None,
         }
@@ -170,12 +181,13 @@ impl Batcher {
     /// Says who sends what comes from now on, and when. To be called before each request where there is an admission; without one it does nothing.
     pub fn begin(&mut self, sender: &Sender, now: Micros) {
         if let Some(gate) = &mut self.gate {
-            if *gate.sender.name != *sender.name() {
+            if !gate.sender.is_of(sender) {
                 gate.sender = gate.admission.sender(sender);
             }
+            self.samples_max = gate.sender.max(Limit::Samples, self.samples_max_general);
             gate.now = now;
             gate.told = Told {
-                epoch: gate.admission.epoch(),
+                epoch: gate.admission.epoch() ^ gate.sender.label_rules(),
                 request: gate.told.request.wrapping_add(1),
             };
             gate.refusals.clear();

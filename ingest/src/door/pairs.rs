@@ -31,6 +31,7 @@ pub(super) struct Fold {
 /// When an outcome was told: it holds for its epoch, a refusal for its request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Told {
+    /// Another one for who has other rules of labels: what passes from one sender may be too long from the next.
     pub(super) epoch: u32,
     pub(super) request: u32,
 }

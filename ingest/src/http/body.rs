@@ -1,6 +1,7 @@
 //! Reads a body within limits and undoes its content encoding. Every byte held is first taken from the budget of bytes in flight.
 
 use std::io::Read;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -15,8 +16,9 @@ use crate::admission::{Hit, Limit, Load, take_up_to};
 
 /// How long a body may take to arrive. 60 s: 16 MiB at 2.2 Mbit/s; longer holds a share of the budget for a stalled client.
 const BODY_TIME_MAX: Duration = Duration::from_secs(60);
-/// Bytes decompressed, and taken from the budget, at a time.
-const CHUNK_BYTES: usize = 256 * 1024;
+/// Bytes decompressed, and taken from the budget, at a time: as many as there are already, within these. 4 KiB: a sender with a small budget must not be
+/// refused a small body for what it does not need; 256 KiB: large ones ask for the budget a hundred times and no more.
+const CHUNK_BYTES: RangeInclusive<usize> = 4 * 1024..=256 * 1024;
 /// The largest zstd window, as a power of two: 8 MiB, what RFC 8878 asks every decoder to take and no more.
 const ZSTD_WINDOW_LOG_MAX: u32 = 23;
 /// Bytes up to which nobody asks how far a body has grown: they hurt no one.
@@ -107,7 +109,7 @@ impl Share {
     pub(super) fn grow(&mut self, bytes: usize) -> Result<(), Refusal> {
         let of_sender = |bytes| {
             let of = Arc::clone(&self.load.name);
-            Hit::of(Limit::SenderInFlight, self.load_max, bytes, of)
+            Hit::of(Limit::SenderInFlight, self.load_max, bytes, of).by(&self.load.own)
         };
         let of_all = |bytes| Hit::new(Limit::InFlight, self.total_max, bytes);
         // What would not fit if nothing else were there must not be sent again and again.
@@ -121,7 +123,7 @@ impl Share {
         if !take_up_to(&self.total, bytes, self.total_max) {
             return Err(Refusal::busy(of_all(bytes)));
         }
-        if !take_up_to(&self.load.bytes, bytes, self.load_max) {
+        if !take_up_to(&self.load.in_hand.bytes, bytes, self.load_max) {
             self.total.fetch_sub(bytes, Ordering::Relaxed);
             return Err(Refusal::busy(of_sender(bytes)));
         }
@@ -132,12 +134,20 @@ impl Share {
     pub(super) fn bytes(&self) -> usize {
         self.held
     }
+
+    /// The refusal of a request of this sender that is too large by a limit.
+    fn refuse(&self, hit: Hit) -> Refusal {
+        Refusal::limit(hit.by(&self.load.own))
+    }
 }
 
 impl Drop for Share {
     fn drop(&mut self) {
         self.total.fetch_sub(self.held, Ordering::Relaxed);
-        self.load.bytes.fetch_sub(self.held, Ordering::Relaxed);
+        self.load
+            .in_hand
+            .bytes
+            .fetch_sub(self.held, Ordering::Relaxed);
     }
 }
 
@@ -148,12 +158,12 @@ pub(super) async fn read(
     bytes_max: usize,
     share: &mut Share,
 ) -> Result<Bytes, Refusal> {
-    let too_large = |found| Refusal::limit(Hit::new(Limit::Body, bytes_max, found));
+    let too_large = |found, share: &Share| share.refuse(Hit::new(Limit::Body, bytes_max, found));
     let announced = headers
         .get(header::CONTENT_LENGTH)
         .and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
     if let Some(bytes) = announced.filter(|bytes| *bytes > bytes_max) {
-        return Err(too_large(bytes));
+        return Err(too_large(bytes, share));
     }
     share.grow(announced.unwrap_or(0))?;
     let collect = async {
@@ -167,7 +177,7 @@ pub(super) async fn read(
                 ))
             })?;
             if bytes.len() + chunk.len() > bytes_max {
-                return Err(too_large(bytes.len() + chunk.len()));
+                return Err(too_large(bytes.len() + chunk.len(), share));
             }
             let needed = bytes.len() + chunk.len();
             if needed > share.bytes() {
@@ -200,7 +210,7 @@ pub(super) fn decompress(
         ratio_max,
     };
     match encoding {
-        Encoding::Identity => bounds.check(body.len()).map(|()| body),
+        Encoding::Identity => bounds.check(body.len(), share).map(|()| body),
         Encoding::Snappy => unsnap(&body, bounds, share),
         Encoding::Gzip => {
             let mut decoder = flate2::bufread::GzDecoder::new(&body[..]);
@@ -245,14 +255,10 @@ struct Bounds {
 
 impl Bounds {
     /// Refuses a body that has, or says that it will have, so many bytes.
-    fn check(&self, bytes: usize) -> Result<(), Refusal> {
+    fn check(&self, bytes: usize, share: &Share) -> Result<(), Refusal> {
         let hit = |limit, max, found| {
-            Err(Refusal::limit(Hit::of(
-                limit,
-                max,
-                found,
-                self.encoding.name(),
-            )))
+            let hit = Hit::of(limit, max, found, self.encoding.name());
+            Err(share.refuse(hit))
         };
         let ratio = bytes / self.sent.max(1);
         if bytes > self.bytes_max {
@@ -284,12 +290,10 @@ fn read_all<D: Read>(
 ) -> Result<Bytes, Refusal> {
     let mut bytes = Vec::new();
     loop {
-        share.grow(CHUNK_BYTES)?;
         let before = bytes.len();
-        let read = decoder
-            .by_ref()
-            .take(CHUNK_BYTES as u64)
-            .read_to_end(&mut bytes);
+        let chunk = before.clamp(*CHUNK_BYTES.start(), *CHUNK_BYTES.end());
+        share.grow(chunk)?;
+        let read = decoder.by_ref().take(chunk as u64).read_to_end(&mut bytes);
         if let Err(error) = read {
             return Err(Refusal::malformed(format!(
                 "{} body at compressed byte {}: {error}; {} bytes were decompressed before",
@@ -298,7 +302,7 @@ fn read_all<D: Read>(
                 bytes.len()
             )));
         }
-        bounds.check(bytes.len())?;
+        bounds.check(bytes.len(), share)?;
         if bytes.len() == before {
             return Ok(Bytes::from(bytes));
         }
@@ -310,7 +314,7 @@ fn unsnap(body: &[u8], bounds: Bounds, share: &mut Share) -> Result<Bytes, Refus
         Refusal::malformed(format!("snappy body (block format expected): {problem}"))
     };
     let claimed = snap::raw::decompress_len(body).map_err(|error| malformed(error.to_string()))?;
-    bounds.check(claimed)?;
+    bounds.check(claimed, share)?;
     let length = snappy_length(body, bounds.bytes_max)
         .map_err(malformed)?
         .unwrap_or(claimed);

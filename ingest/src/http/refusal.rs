@@ -1,6 +1,7 @@
 //! Why a request was not taken, and the answer that says so.
 
 use std::fmt;
+use std::sync::Arc;
 
 use axum::Json;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
@@ -9,7 +10,7 @@ use bus::BusError;
 use schemas::{ErrorCode, Fault, HasCode, HasFault};
 use serde_json::json;
 
-use crate::admission::{Hit, Limit};
+use crate::admission::{Hit, Limit, OwnLimits};
 use crate::door::{Rejections, TooManySamples};
 use crate::error_codes;
 
@@ -47,7 +48,9 @@ pub enum Undecodable {
     #[error(transparent)]
     TooManySamples(#[from] TooManySamples),
     /// The body is too large in the form that it is decoded from.
-    #[error("the body has more than {0} bytes in its binary form; send it in several requests, or raise `{setting}`", setting = Limit::Decompressed.setting())]
+    #[error(
+        "the body has more than {0} bytes in its binary form, and no setting allows more; send it in several requests"
+    )]
     TooLarge(usize),
 }
 
@@ -128,6 +131,15 @@ impl Refusal {
         )
     }
 
+    /// A body that could not be decoded, of a sender that has, or may have, limits of its own.
+    pub(super) fn undecodable(error: Undecodable, own: &Option<Arc<OwnLimits>>) -> Self {
+        match error {
+            Undecodable::Malformed(malformed) => Refusal::malformed(malformed),
+            Undecodable::TooManySamples(too_many) => Refusal::limit(too_many.hit().by(own)),
+            Undecodable::TooLarge(_) => Refusal::too_large(error),
+        }
+    }
+
     pub(super) fn timeout(message: impl fmt::Display) -> Self {
         Refusal::new(
             StatusCode::REQUEST_TIMEOUT,
@@ -147,12 +159,12 @@ impl Refusal {
 
     /// A request that needs more than may be in flight at all: told as too large, for it would be sent for ever.
     pub(super) fn never_fits(hit: &Hit) -> Self {
-        let (found, max, setting) = (hit.found, hit.max, hit.limit.setting());
+        let (found, max, setting, advice) = (hit.found, hit.max, hit.setting(), hit.advice());
         Refusal {
             limit: Some(hit.limit),
             ..Refusal::too_large(format!(
                 "the request needs {found} bytes or more, as sent and decompressed, and `{setting}` allows {max} for all that is being worked on; \
-                 send it in several requests, or raise the setting"
+                 send it in several requests, or raise the setting{advice}"
             ))
         }
     }
@@ -254,22 +266,6 @@ impl From<BusError> for Refusal {
                 error.code(),
                 error,
             ),
-        }
-    }
-}
-
-impl From<Undecodable> for Refusal {
-    fn from(error: Undecodable) -> Self {
-        match error {
-            Undecodable::Malformed(malformed) => Refusal::malformed(malformed),
-            Undecodable::TooManySamples(_) => Refusal {
-                limit: Some(Limit::Samples),
-                ..Refusal::too_large(error)
-            },
-            Undecodable::TooLarge(_) => Refusal {
-                limit: Some(Limit::Decompressed),
-                ..Refusal::too_large(error)
-            },
         }
     }
 }

@@ -13,7 +13,7 @@ use super::body::{Encoding, Share, decompress, read};
 use super::refusal::{Refusal, Undecodable};
 use crate::admission::{Admission, Hit, Limit, Load, Sender, SeriesLimits, take_up_to};
 use crate::counters::{IngestCounters, Intake, add, subtract};
-use crate::door::{Batcher, Publisher, Rejections};
+use crate::door::{Batcher, PartitionRecord, Publisher, Rejections};
 
 /// What is taken at most. Beyond: 413 for one request, 429 for all together, and a rejection for a series.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -255,8 +255,10 @@ where
 {
     let limits = receivers.limits;
     let mut in_flight = InFlight::begin(Arc::clone(receivers), &sender)?;
+    let load = Arc::clone(&in_flight.load);
     let now = jiff::Timestamp::now().as_microsecond();
-    let body = read(headers, body, limits.body_bytes_max, &mut in_flight.share).await?;
+    let bytes_max = load.max(Limit::Body, limits.body_bytes_max);
+    let body = read(headers, body, bytes_max, &mut in_flight.share).await?;
     in_flight.count();
     add(&receivers.counters.of(ask.intake).body_bytes, body.len());
 
@@ -271,13 +273,16 @@ where
         let body = decompress(
             encoding,
             body,
-            (limits.decompressed_bytes_max, limits.ratio_max),
+            (
+                load.max(Limit::Decompressed, limits.decompressed_bytes_max),
+                load.max(Limit::Ratio, limits.ratio_max),
+            ),
             &mut in_flight.share,
         )?;
         in_flight.count();
         let mut batcher = at_work.batcher();
         batcher.begin(&sender, now);
-        let decoded = decode(&body, now, &mut batcher, ask.partial, ask.decode);
+        let decoded = decode(&body, now, &mut batcher, &load, ask.partial, ask.decode);
         at_work.rest(batcher);
         let (records, mut taken) = decoded?;
         if !taken.rejections.is_empty() {
@@ -296,9 +301,10 @@ fn decode<D>(
     body: &[u8],
     now: Micros,
     batcher: &mut Batcher,
+    load: &Load,
     partial: bool,
     decode: D,
-) -> Result<(Vec<crate::door::PartitionRecord>, Taken), Refusal>
+) -> Result<(Vec<PartitionRecord>, Taken), Refusal>
 where
     D: FnOnce(&[u8], Micros, &mut Batcher) -> Result<usize, Undecodable>,
 {
@@ -306,7 +312,7 @@ where
         Ok(skipped) => skipped,
         Err(error) => {
             batcher.discard();
-            return Err(error.into());
+            return Err(Refusal::undecodable(error, &load.own));
         }
     };
     let (mut records, rejections) = batcher
@@ -341,23 +347,18 @@ impl InFlight {
         if !take_up_to(&receivers.in_flight_requests, 1, max) {
             return Err(Refusal::busy(Hit::new(Limit::Requests, max, max + 1)));
         }
-        let max = limits.sender_requests_max;
-        if !take_up_to(&load.requests, 1, max) {
+        let max = load.max(Limit::SenderRequests, limits.sender_requests_max);
+        if !take_up_to(&load.in_hand.requests, 1, max) {
             receivers.in_flight_requests.fetch_sub(1, Ordering::Relaxed);
-            let of = Arc::clone(&load.name);
-            return Err(Refusal::busy(Hit::of(
-                Limit::SenderRequests,
-                max,
-                max + 1,
-                of,
-            )));
+            let hit = Hit::of(Limit::SenderRequests, max, max + 1, Arc::clone(&load.name));
+            return Err(Refusal::busy(hit.by(&load.own)));
         }
         add(&receivers.counters.in_flight_requests, 1);
         let share = Share::new(
             Arc::clone(&receivers.in_flight_bytes),
             limits.in_flight_bytes_max,
             Arc::clone(&load),
-            limits.sender_in_flight_bytes_max,
+            load.max(Limit::SenderInFlight, limits.sender_in_flight_bytes_max),
         );
         Ok(InFlight {
             receivers,
@@ -380,7 +381,7 @@ impl Drop for InFlight {
     fn drop(&mut self) {
         subtract(&self.receivers.counters.in_flight_bytes, self.counted);
         subtract(&self.receivers.counters.in_flight_requests, 1);
-        self.load.requests.fetch_sub(1, Ordering::Relaxed);
+        self.load.in_hand.requests.fetch_sub(1, Ordering::Relaxed);
         self.receivers
             .in_flight_requests
             .fetch_sub(1, Ordering::Relaxed);

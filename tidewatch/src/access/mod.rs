@@ -21,6 +21,7 @@ use jiff::Timestamp;
 use schemas::{ErrorCode, Fault, HasCode, HasFault};
 use serde::{Deserialize, Serialize};
 
+use crate::config::TokenLimits;
 use crate::error_codes;
 use crate::http::problem::problem_of;
 use crate::telemetry::{self, Metric};
@@ -105,6 +106,8 @@ pub(crate) struct Access {
     registry: Arc<Registry>,
     /// The token of this run, which whoever can read the data directory's files may use.
     local: Option<Issued>,
+    /// What single tokens may send.
+    limits: TokenLimits,
 }
 
 /// Why a request is not let through.
@@ -149,11 +152,29 @@ impl HasCode for Refusal {
 
 impl Access {
     /// Rules over a registry. `local` is a token besides, with all scopes, for this process's life.
-    pub(crate) fn new(anonymous: bool, registry: Arc<Registry>, local: Option<Issued>) -> Self {
+    pub(crate) fn new(
+        anonymous: bool,
+        registry: Arc<Registry>,
+        local: Option<Issued>,
+        limits: TokenLimits,
+    ) -> Self {
         Access {
             anonymous,
             registry,
             local,
+            limits,
+        }
+    }
+
+    /// As what the limits of senders hold for who sends from an address.
+    fn sender(&self, who: Who, from: Option<IpAddr>) -> Sender {
+        match (who, from) {
+            (Who::Token { id, name }, _) => {
+                Sender::new(format!("token {id}")).with_limits(self.limits.of(&id, &name))
+            }
+            (Who::Local, _) => Sender::new("the local token"),
+            (Who::Anybody, Some(address)) => Sender::new(format!("address {address}")),
+            (Who::Anybody, None) => Sender::default(),
         }
     }
 
@@ -184,7 +205,10 @@ impl Access {
             return Err(Refusal::Expired);
         }
         if entry.allows(scope) {
-            Ok(Who::Token(entry.id))
+            Ok(Who::Token {
+                id: entry.id,
+                name: entry.name,
+            })
         } else {
             Err(Refusal::Scope(scope))
         }
@@ -202,20 +226,25 @@ pub(crate) enum Who {
     Anybody,
     /// Who can read the data directory's files.
     Local,
-    /// The owner of the token with this id.
-    Token(String),
+    /// The owner of the token with this id, and the name that its maker gave it.
+    Token { id: String, name: String },
 }
 
-impl Who {
-    /// As what the limits of senders hold for.
-    fn sender(self, from: Option<IpAddr>) -> Sender {
-        match (self, from) {
-            (Who::Token(id), _) => Sender::new(format!("token {id}")),
-            (Who::Local, _) => Sender::new("the local token"),
-            (Who::Anybody, Some(address)) => Sender::new(format!("address {address}")),
-            (Who::Anybody, None) => Sender::default(),
-        }
-    }
+/// The sections of limits that belong to none of these tokens, or only to such as have ended.
+pub(crate) fn sections_without_token<'a>(
+    limits: &'a TokenLimits,
+    tokens: &[Entry],
+    now: Timestamp,
+) -> Vec<&'a str> {
+    let is_of = |token: &Entry, name: &str| token.id == name || token.name == name;
+    limits
+        .iter()
+        .filter(|(name, _)| {
+            let mut of_it = tokens.iter().filter(|token| is_of(token, name));
+            !of_it.any(|token| token.is_valid(now))
+        })
+        .map(|(_, own)| own.section())
+        .collect()
 }
 
 /// The file in which an instance leaves its local token.
@@ -232,7 +261,7 @@ async fn guard(
     match access.check(scope, request.headers(), Timestamp::now()) {
         Ok(who) => {
             let from = request.extensions().get::<Peer>().map(|peer| peer.0);
-            request.extensions_mut().insert(who.sender(from));
+            request.extensions_mut().insert(access.sender(who, from));
             next.run(request).await
         }
         Err(refusal) => refused(refusal),

@@ -50,6 +50,11 @@ impl Entry {
     pub(crate) fn allows(&self, scope: Scope) -> bool {
         self.scopes.contains(&scope) || self.scopes.contains(&Scope::Admin)
     }
+
+    /// Whether it has neither ended nor been revoked.
+    pub(crate) fn is_valid(&self, now: Timestamp) -> bool {
+        self.revoked.is_none() && self.expires.is_none_or(|expires| expires > now)
+    }
 }
 
 #[derive(Debug, Serialize, Deserialize)]

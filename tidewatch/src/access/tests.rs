@@ -51,6 +51,7 @@ impl Rig {
             anonymous,
             Arc::new(Registry::open(&self.path()).unwrap()),
             None,
+            TokenLimits::default(),
         )
     }
 }
@@ -242,7 +243,8 @@ fn a_token_comes_in_any_of_three_forms(
         .access(false)
         .check(Scope::Query, &headers(&header), Timestamp::now());
     let id = Token::parse(&text).unwrap().id().to_owned();
-    let expected = expected.map(|()| Who::Token(id));
+    let name = String::new();
+    let expected = expected.map(|()| Who::Token { id, name });
     assert_eq!(answer, expected, "{header}");
 }
 
@@ -301,4 +303,63 @@ fn tokens_made_at_once_are_all_kept() {
         }
     });
     assert_eq!(Registry::open(&rig.path()).unwrap().entries().len(), 8);
+}
+
+#[test]
+fn a_token_sends_within_the_section_of_its_id_or_name() {
+    use ingest::admission::Limit;
+    let file = "[limits.tokens.fleet]\nseries_max = 7\n[limits.tokens.00c0ffee]\nbody_max = \"2KiB\"\n\
+        [limits.tokens.late]\nsamples_max = 5\n";
+    let config = crate::config::Config::from_layers(Some(("t.toml", file)), [], &[]).unwrap();
+    let access = Access {
+        limits: config.token_limits.clone(),
+        ..Rig::new().access(false)
+    };
+    let sender = |id: &str, name: &str| {
+        let (id, name) = (id.to_owned(), name.to_owned());
+        access.sender(Who::Token { id, name }, None)
+    };
+    for (id, name, limit, max) in [
+        ("00000001", "fleet", Limit::SenderSeries, Some(7)),
+        ("00000002", "fleet", Limit::SenderSeries, Some(7)),
+        ("00c0ffee", "fleet", Limit::Body, Some(2048)),
+        ("00c0ffee", "fleet", Limit::SenderSeries, None),
+        ("00000003", "", Limit::SenderSeries, None),
+    ] {
+        let sender = sender(id, name);
+        assert_eq!(sender.name(), format!("token {id}"));
+        let own = sender.own().unwrap();
+        assert_eq!(own.get(limit), max, "{id} {name}");
+    }
+    let local = access.sender(Who::Local, None);
+    assert_eq!(local.own(), None);
+
+    let now = Timestamp::now();
+    let entry = |id: &str, name: &str| Entry {
+        id: id.to_owned(),
+        name: name.to_owned(),
+        scopes: vec![Scope::Ingest],
+        sha256: String::new(),
+        created: now,
+        expires: None,
+        revoked: None,
+    };
+    let ended = Entry {
+        expires: Some(now - SignedDuration::from_secs(1)),
+        ..entry("00000005", "late")
+    };
+    let revoked = Entry {
+        revoked: Some(now),
+        ..entry("00000006", "late")
+    };
+    let without = |tokens: &[Entry]| sections_without_token(&config.token_limits, tokens, now);
+    let tokens = [
+        entry("00c0ffee", ""),
+        entry("00000004", "fleet"),
+        ended,
+        revoked,
+    ];
+    assert_eq!(without(&tokens), ["limits.tokens.late"]);
+    assert_eq!(without(&tokens[..1]).len(), 2);
+    assert_eq!(without(&[]).len(), 3);
 }

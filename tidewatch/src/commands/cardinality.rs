@@ -21,7 +21,7 @@ const SENDERS_SHOWN: usize = 20;
 /// Commands of `cardinality`.
 #[derive(Debug, Subcommand)]
 pub enum CardinalityCommand {
-    /// Show the labels that are folded, those with the most values, and how many series each sender has.
+    /// Show the labels that are folded, those with the most values, and how many series each sender has and may have.
     #[command(after_help = "Example:\n  tidewatch cardinality list")]
     List {
         /// As JSON.
@@ -136,10 +136,20 @@ fn page(report: &AdmissionReport) -> String {
     line(format!("\nActive series: {}", report.active_series));
     for sender in report.senders.iter().take(SENDERS_SHOWN) {
         line(format!(
-            "  {:>9}  {}",
+            "  {:>9}  {}, which may have {}",
             sender.active_series,
-            clean(&sender.sender)
+            clean(&sender.sender),
+            sender.series_max
         ));
+        if let Some(section) = &sender.section {
+            let limits = sender.own_limits.iter();
+            let limits: Vec<String> = limits.map(|(key, max)| format!("{key} = {max}")).collect();
+            line(format!(
+                "             limits of its own: [{}] {}",
+                clean(section),
+                limits.join(", ")
+            ));
+        }
     }
     if let Some(more) = report
         .senders
@@ -182,6 +192,11 @@ mod tests {
                 .map(|number| SenderReport {
                     sender: format!("token {number}"),
                     active_series: 3,
+                    series_max: 500,
+                    requests: 0,
+                    in_flight_bytes: 0,
+                    section: (number == 1).then(|| "limits.tokens.a".into()),
+                    own_limits: [("body_max".into(), 1024), ("series_max".into(), 500)].into(),
                 })
                 .collect(),
             folded: vec![FoldedLabel {
@@ -206,6 +221,7 @@ mod tests {
             "9 samples",
             "        5  requests user",
             "Active series: 12",
+            "        3  token 0, which may have 500\n          3  token 1, which may have 500\n             limits of its own: [limits.tokens.a] body_max = 1024, series_max = 500\n",
             "and 2 other senders",
             "1 values could not be counted",
         ] {

@@ -22,6 +22,7 @@ mod kafka;
 mod log;
 mod machine;
 mod report;
+mod tokens;
 
 /// How long one question may take; a store's own client would try for minutes.
 const QUESTION_MAX: Duration = Duration::from_secs(20);
@@ -39,6 +40,7 @@ pub struct DoctorArgs {
 /// Checks everything. Fails if one check did.
 pub(crate) async fn run(config: &Config, args: &DoctorArgs) -> Result<(), CommandError> {
     let mut checks = vec![settings(config)];
+    checks.extend(tokens::limits(config));
     let overview = find(config).await;
     checks.extend(instance::check(config, &overview));
     let running = overview.ok();

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bus::kafka::Mechanism;
+use ingest::admission::{Limit, OwnLimits};
 
 use super::layers::{ENV_PREFIX, Origin};
 use super::{BusKind, Config, DEFAULTS, SourceConfig};
@@ -104,6 +105,15 @@ impl Config {
                 "collectors.host.enabled is false",
             ));
         }
+        let mut addresses = self.receivers.otlp_listen.iter();
+        if self.is_anonymous_at(self.server.listen)
+            && addresses.all(|address| self.is_anonymous_at(*address))
+        {
+            rules.push((
+                "limits.tokens.",
+                "nobody is asked for a token here (docs/access.md)",
+            ));
+        }
         if self.receivers.statsd_listen.is_empty() {
             let reason = "receivers.statsd.listen names no address";
             rules.push(("receivers.statsd.flush_interval", reason));
@@ -195,6 +205,11 @@ impl Config {
             &["limits.decompressed_max", "limits.in_flight_max"],
             "`limits.decompressed_max` is above `limits.in_flight_max`, so a body of that size is never taken".to_owned(),
         );
+        for (_, own) in self.token_limits.iter() {
+            for (settings, text) in self.contradictions_of_token(own) {
+                doubt(true, &settings.each_ref().map(String::as_str), text);
+            }
+        }
         let (limits, series) = (&self.limits, &self.limits.series);
         for (of_sender, of_all, key) in [
             (
@@ -261,5 +276,67 @@ impl Config {
             "`collectors.host.interval` is longer than `processing.lateness`: windows close before their samples come".to_owned(),
         );
         doubts
+    }
+
+    /// What of one token's limits goes beyond others that bound it: both settings, the smaller one last, and what to say.
+    fn contradictions_of_token(&self, own: &OwnLimits) -> Vec<([String; 2], String)> {
+        let (limits, series) = (&self.limits, &self.limits.series);
+        let body = own.get(Limit::Body).unwrap_or(limits.body_bytes_max);
+        let decompressed = own
+            .get(Limit::Decompressed)
+            .unwrap_or(limits.decompressed_bytes_max);
+        let in_flight = own
+            .get(Limit::SenderInFlight)
+            .unwrap_or(limits.sender_in_flight_bytes_max);
+        let never_taken = [
+            (Limit::Body, body, Limit::Decompressed, decompressed),
+            (
+                Limit::Decompressed,
+                decompressed,
+                Limit::SenderInFlight,
+                in_flight,
+            ),
+        ];
+        let mut found = Vec::new();
+        for (limit, max, other, bound) in never_taken {
+            let is_own = own.get(limit).is_some() || own.get(other).is_some();
+            if is_own && max > bound {
+                let settings = [limit, other].map(|limit| own.setting_in_force(limit));
+                let [above, below] = &settings;
+                let text = format!(
+                    "`{above}` is above `{below}`, so a body of that size is never taken from this token"
+                );
+                found.push((settings, text));
+            }
+        }
+        for (limit, total, bound) in [
+            (
+                Limit::SenderInFlight,
+                Limit::InFlight,
+                limits.in_flight_bytes_max,
+            ),
+            (Limit::SenderRequests, Limit::Requests, limits.requests_max),
+            (Limit::SenderSeries, Limit::Series, series.series_max),
+            (
+                Limit::SenderNewSeries,
+                Limit::NewSeries,
+                series.series_new_max,
+            ),
+            (
+                Limit::SenderFirstSeries,
+                Limit::FirstSeries,
+                series.series_first_max,
+            ),
+        ] {
+            if own.get(limit).is_some_and(|max| max > bound) {
+                let settings = [own.setting(limit), total.setting().to_owned()];
+                let [above, below] = &settings;
+                let text = format!(
+                    "`{above}` is above `{below}`, which bounds all senders together and so this token, too"
+                );
+                found.push((settings, text));
+            }
+        }
+        found
     }
 }

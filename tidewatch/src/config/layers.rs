@@ -8,6 +8,7 @@ use schemas::{ErrorCode, HasCode};
 use toml::de::{DeTable, DeValue};
 use toml::{Spanned, Table, Value};
 
+use super::named::{self, general, join};
 use super::texts::{self, describe};
 use super::units::{parse_duration, parse_size};
 use super::{ConfigProblem, MASK, is_secret};
@@ -16,36 +17,8 @@ use crate::error_codes;
 /// Tables whose keys are free: what they hold goes on to a library. With each: what stands for `_` of an environment variable.
 const OPEN_TABLES: [(&str, &str); 2] = [("bus.settings", "."), ("archive.options", "_")];
 
-/// Sections that hold further ones under names of the user's own, each with the same keys: `sources.kafka.NAME.topics` is `sources.kafka.topics` for NAME.
-const NAMED_SECTIONS: [&str; 1] = ["sources.kafka"];
-
 /// Sections that had another name in an earlier version: that, and the present one.
 const RENAMED_SECTIONS: [(&str, &str); 1] = [("ingest", "limits")];
-
-/// The section, the name and the key of a path below a named section.
-fn named(path: &str) -> Option<(&'static str, &str, &str)> {
-    NAMED_SECTIONS.into_iter().find_map(|section| {
-        let (name, key) = path
-            .strip_prefix(section)?
-            .strip_prefix('.')?
-            .split_once('.')?;
-        Some((section, name, key))
-    })
-}
-
-/// Whether a path stands right below a section that holds named ones.
-fn is_below_named_sections(path: &str) -> bool {
-    path.rsplit_once('.')
-        .is_some_and(|(parent, _)| NAMED_SECTIONS.contains(&parent))
-}
-
-/// The path whose default holds for a path.
-fn general(path: &str) -> String {
-    named(path).map_or_else(
-        || path.to_owned(),
-        |(section, _, key)| format!("{section}.{key}"),
-    )
-}
 
 /// Prefix of the environment variables that are settings.
 pub(super) const ENV_PREFIX: &str = "TIDEWATCH__";
@@ -204,7 +177,7 @@ impl Layers {
                     }
                     self.add_table(&path, name, text, inner, plain)
                 }
-                (_, Value::Table(_)) if is_below_named_sections(&path) => {
+                (_, Value::Table(_)) if named::is_right_below(&path) => {
                     let text = format!(
                         "{origin}: `{path}`: expected a value of this key, or a section of another name, one that is no key of `[{prefix}]`, found a table"
                     );
@@ -236,8 +209,7 @@ impl Layers {
             let path = name[ENV_PREFIX.len()..]
                 .split("__")
                 .map(str::to_ascii_lowercase)
-                .collect::<Vec<_>>()
-                .join(".");
+                .fold(String::new(), |path, part| join(&path, &part));
             let path = match OPEN_TABLES
                 .iter()
                 .find(|(table, _)| path.starts_with(&format!("{table}.")))
@@ -298,8 +270,9 @@ impl Layers {
             let rest = path.strip_prefix(before)?;
             (rest.is_empty() || rest.starts_with('.')).then(|| format!("{now}{rest}"))
         });
-        let mut nearest = self.nearest(&general(path), matches!(value, Value::Table(_)));
-        if let Some((section, name, _)) = named(path)
+        let is_table = matches!(value, Value::Table(_));
+        let mut nearest = self.nearest(path, is_table);
+        if let Some((section, name, _)) = named::parts(path)
             && let Some(key) = nearest.strip_prefix(section)
         {
             nearest = format!("{section}.{name}{key}");
@@ -311,17 +284,14 @@ impl Layers {
             ),
             _ => path.to_owned(),
         };
-        let what = if matches!(value, Value::Table(_)) {
-            "section"
-        } else {
-            "key"
-        };
+        let what = if is_table { "section" } else { "key" };
         let found = match origin {
             Origin::Env(name) => name,
             _ => path,
         };
-        let instead = match renamed {
-            Some(now) => format!("it is called `{}` now", as_written(&now)),
+        let renamed = renamed.map(|now| format!("it is called `{}` now", as_written(&now)));
+        let instead = match renamed.or_else(|| named::meant(path, is_table)) {
+            Some(told) => told,
             None if texts::is_unlike(path, &nearest) => texts::ALL_SETTINGS.to_owned(),
             None => format!("the nearest valid one is `{}`", as_written(&nearest)),
         };
@@ -335,8 +305,12 @@ impl Layers {
     fn nearest(&self, path: &str, section: bool) -> String {
         let candidates: BTreeSet<String> = match section {
             true => self.sections(),
-            false => self.defaults.keys().cloned().collect(),
+            false => {
+                let further = named::further_keys(path);
+                self.defaults.keys().cloned().chain(further).collect()
+            }
         };
+        let path = &general(path);
         let own_section = path.rsplit_once('.').map_or("", |(section, _)| section);
         let own_key = path.rsplit('.').next().unwrap_or(path);
         let distance = |candidate: &String| {
@@ -364,7 +338,9 @@ impl Layers {
     fn sections(&self) -> BTreeSet<String> {
         let mut sections: BTreeSet<String> = OPEN_TABLES
             .iter()
-            .map(|(table, _)| (*table).to_owned())
+            .map(|(table, _)| *table)
+            .chain(named::SECTIONS)
+            .map(str::to_owned)
             .collect();
         for path in self.defaults.keys() {
             let mut rest = path.as_str();
@@ -382,7 +358,7 @@ impl Layers {
 
     /// Whether a path is a section of the user's own: not a key, and right below a section that holds such.
     fn is_named_section(&self, path: &str) -> bool {
-        is_below_named_sections(path) && !self.is_key(path)
+        named::is_right_below(path) && !self.is_key(path)
     }
 
     /// Whether a path is a key of ours.
@@ -390,12 +366,17 @@ impl Layers {
         self.defaults.contains_key(path)
     }
 
-    /// The names below a section that holds named ones, in order.
+    /// Whether a key has a value of its own, be it the default.
+    pub(super) fn is_set(&self, path: &str) -> bool {
+        self.leaves.contains_key(path)
+    }
+
+    /// The names below a section that holds named ones, in order, as TOML writes them.
     pub(super) fn names(&self, section: &str) -> Vec<String> {
         let names: BTreeSet<&str> = self
             .leaves
             .keys()
-            .filter_map(|path| named(path))
+            .filter_map(|path| named::parts(path))
             .filter(|(of, _, _)| *of == section)
             .map(|(_, name, _)| name)
             .collect();
@@ -651,7 +632,8 @@ fn from_text(default: Option<&Value>, text: &str) -> Value {
 
 /// The value of a key, as a message may show it.
 fn describe_at(path: &str, value: &Value) -> String {
-    if is_secret(path) {
+    // No limit is a secret, whatever the token is called.
+    if is_secret(path) && !path.starts_with("limits.") {
         return format!("another value ({MASK})");
     }
     describe(value)
@@ -675,14 +657,6 @@ fn flatten(prefix: &str, table: &Table, into: &mut BTreeMap<String, Value>) {
                 into.insert(path, value.clone());
             }
         }
-    }
-}
-
-fn join(prefix: &str, key: &str) -> String {
-    if prefix.is_empty() {
-        key.to_owned()
-    } else {
-        format!("{prefix}.{key}")
     }
 }
 

@@ -8,20 +8,21 @@ use std::time::Duration;
 use analytics::calendar::Zone;
 use analytics::peers::PeersConfig;
 use analytics::{DetectorConfig, Watch};
-use ingest::admission::SeriesLimits;
 use ingest::sockets::graphite::Template;
 use ingest::sockets::statsd::StatsdOptions;
 use pipeline::CheckpointPolicy;
 use processors::{ForecastingConfig, HORIZON_H_MAX, ProcessingConfig};
-use schemas::{LABEL_BYTES_MAX, LABELS_MAX, Micros, Resolution};
+use schemas::{Micros, Resolution};
 use sinks::aggregates::Retention;
 use sinks::compaction::CompactionPolicy;
 
 use super::layers::{Layers, Size};
+use super::limits::take_limits;
 use super::scrape::take_scrape;
 use super::security::{SecuritySection, take_security};
 use super::sources::take_sources;
 use super::texts::{BROKERS, NAME, are_brokers, is_name};
+use super::token_limits::take_token_limits;
 use super::units::parse_duration;
 use super::{
     AccessConfig, ArchiveConfig, BusConfig, BusKind, CalendarConfig, Config, LogConfig, LogFormat,
@@ -47,6 +48,7 @@ pub(super) fn take_all(layers: &mut Layers) -> Config {
         bus: take_bus(layers),
         archive: take_archive(layers),
         limits: take_limits(layers),
+        token_limits: take_token_limits(layers),
         receivers: take_receivers(layers),
         scrape: take_scrape(layers),
         host_interval: {
@@ -74,7 +76,7 @@ pub(super) fn take_all(layers: &mut Layers) -> Config {
 }
 
 /// Whether a duration lies within bounds, milliseconds, both inclusive.
-fn within(least_ms: u64, most_ms: u64) -> impl Fn(&Duration) -> bool {
+pub(super) fn within(least_ms: u64, most_ms: u64) -> impl Fn(&Duration) -> bool {
     move |duration| {
         (Duration::from_millis(least_ms)..=Duration::from_millis(most_ms)).contains(duration)
     }
@@ -200,7 +202,7 @@ fn take_open_addresses(layers: &mut Layers, path: &str) -> Vec<SocketAddr> {
 }
 
 /// A count within limits, both inclusive.
-fn take_count(layers: &mut Layers, path: &str, least: u64, most: u64) -> usize {
+pub(super) fn take_count(layers: &mut Layers, path: &str, least: u64, most: u64) -> usize {
     let count = layers.take_if(
         path,
         &format!("a whole number from {least} to {most}"),
@@ -220,7 +222,7 @@ fn take_bytes(layers: &mut Layers, path: &str, least: u64) -> u64 {
         .0
 }
 
-fn take_memory(layers: &mut Layers, path: &str, least: u64) -> usize {
+pub(super) fn take_memory(layers: &mut Layers, path: &str, least: u64) -> usize {
     usize::try_from(take_bytes(layers, path, least)).unwrap_or(usize::MAX)
 }
 
@@ -307,62 +309,11 @@ fn take_archive(layers: &mut Layers) -> ArchiveConfig {
             target_bytes: take_bytes(layers, "archive.compaction_target", 1 << 10),
             files_max: take_count(layers, "archive.compaction_files_max", 2, 10_000),
         },
+        rebuild_damaged_states: layers.take("archive.rebuild_damaged_states"),
     }
 }
 
-fn take_limits(layers: &mut Layers) -> ingest::http::Limits {
-    const SERIES_MAX: u64 = 1 << 32;
-    let label = |layers: &mut Layers, path: &str| {
-        let size = layers.take_if(
-            path,
-            &format!("a size from 1 to {LABEL_BYTES_MAX} bytes"),
-            |size: &Size| (1..=LABEL_BYTES_MAX as u64).contains(&size.0),
-        );
-        usize::try_from(size.0).unwrap_or(LABEL_BYTES_MAX)
-    };
-    ingest::http::Limits {
-        body_bytes_max: take_memory(layers, "limits.body_max", 1 << 10),
-        decompressed_bytes_max: take_memory(layers, "limits.decompressed_max", 1 << 10),
-        ratio_max: take_count(layers, "limits.ratio_max", 1, 1_000_000),
-        samples_max: take_count(layers, "limits.samples_max", 1, 100_000_000),
-        in_flight_bytes_max: take_memory(layers, "limits.in_flight_max", 1 << 10),
-        sender_in_flight_bytes_max: take_memory(layers, "limits.sender.in_flight_max", 1 << 10),
-        requests_max: take_count(layers, "limits.requests_max", 1, 1_000_000),
-        sender_requests_max: take_count(layers, "limits.sender.requests_max", 1, 1_000_000),
-        memo_bytes_max: take_memory(layers, "limits.label_memory_max", 1 << 10),
-        series: SeriesLimits {
-            labels_max: take_count(layers, "limits.labels_max", 1, LABELS_MAX as u64),
-            label_name_bytes_max: label(layers, "limits.label_name_max"),
-            label_value_bytes_max: label(layers, "limits.label_value_max"),
-            series_max: take_count(layers, "limits.series_max", 1, SERIES_MAX),
-            sender_series_max: take_count(layers, "limits.sender.series_max", 1, SERIES_MAX),
-            series_new_max: take_count(layers, "limits.series_new_max", 1, SERIES_MAX),
-            sender_series_new_max: take_count(
-                layers,
-                "limits.sender.series_new_max",
-                1,
-                SERIES_MAX,
-            ),
-            series_first_max: take_count(layers, "limits.series_first_max", 0, SERIES_MAX),
-            sender_series_first_max: take_count(
-                layers,
-                "limits.sender.series_first_max",
-                0,
-                SERIES_MAX,
-            ),
-            idle: micros(layers.take_if(
-                "limits.series_idle",
-                "a duration from \"1m\" to \"30d\"",
-                within(60_000, 30 * 86_400_000),
-            )),
-            values_max: take_count(layers, "limits.values_max", 1, 1_000_000),
-            resource_values_max: take_count(layers, "limits.resource_values_max", 1, 1_000_000),
-        },
-        ..ingest::http::Limits::default()
-    }
-}
-
-fn micros(duration: Duration) -> Micros {
+pub(super) fn micros(duration: Duration) -> Micros {
     // Settings reach at most a century: 3e15 microseconds.
     Micros::try_from(duration.as_micros()).unwrap_or(Micros::MAX)
 }

@@ -11,6 +11,7 @@ mod changed;
 mod every_key;
 mod security;
 mod sources;
+mod token_limits;
 
 fn env(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
     pairs

@@ -119,7 +119,8 @@ pub(crate) fn receivers(context: &Arc<Context>) -> Vec<(&'static str, MethodRout
 /// The router of an instance where everybody may do everything.
 fn everybody(context: &Arc<Context>) -> Router {
     let registry = crate::access::Registry::open(Path::new("/nonexistent/tokens.json")).unwrap();
-    let access = Arc::new(Access::new(true, Arc::new(registry), None));
+    let access = Access::new(true, Arc::new(registry), None, Default::default());
+    let access = Arc::new(access);
     router(Arc::clone(context), &access, routes(context, Vec::new()))
 }
 

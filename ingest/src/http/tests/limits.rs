@@ -231,7 +231,7 @@ async fn too_many_samples_are_413_and_store_nothing() {
 }
 
 /// A request as a sender brings it.
-fn from_sender(name: &str, body: &str) -> Request<Body> {
+pub(super) fn from_sender(name: &str, body: &str) -> Request<Body> {
     let mut request = Request::post("/write")
         .body(Body::from(body.to_owned()))
         .unwrap();

@@ -1,7 +1,8 @@
-//! Tests of the routes: what each answers, and what is in the log then. Limits, compression and outages are in `limits.rs`, OpenTelemetry in `otlp.rs`.
+//! Tests of the routes: what each answers, and what is in the log then. Limits, compression and outages are in `limits.rs`, limits of one sender in `own_limits.rs`, OpenTelemetry in `otlp.rs`.
 
 mod limits;
 mod otlp;
+mod own_limits;
 
 use std::io::Write;
 use std::sync::Arc;

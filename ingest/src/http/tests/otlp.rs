@@ -7,7 +7,7 @@ use super::*;
 use crate::http::{EXPORT_PATH, METRICS_PATH};
 
 /// Data points at 1 ms of metrics with these names, as protobuf.
-fn points(names: &[&str]) -> Vec<u8> {
+pub(super) fn points(names: &[&str]) -> Vec<u8> {
     let metrics = names.iter().flat_map(|name| {
         let time = [0x19]
             .into_iter()
@@ -23,10 +23,10 @@ fn points(names: &[&str]) -> Vec<u8> {
     field(1, &field(2, &metrics.collect::<Vec<u8>>()))
 }
 
-const JSON_POINT: &str = r#"{"resourceMetrics":[{"scopeMetrics":[{"metrics":[{"name":"up","gauge":{"dataPoints":[{"timeUnixNano":"1000000","asDouble":1.5}]}}]}]}]}"#;
+pub(super) const JSON_POINT: &str = r#"{"resourceMetrics":[{"scopeMetrics":[{"metrics":[{"name":"up","gauge":{"dataPoints":[{"timeUnixNano":"1000000","asDouble":1.5}]}}]}]}]}"#;
 
 /// A message of gRPC.
-fn framed(flag: u8, message: &[u8]) -> Vec<u8> {
+pub(super) fn framed(flag: u8, message: &[u8]) -> Vec<u8> {
     let length = u32::try_from(message.len()).unwrap().to_be_bytes();
     [&[flag], &length[..], message].concat()
 }
