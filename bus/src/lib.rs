@@ -75,7 +75,7 @@ pub struct Record {
 pub struct LogRecord {
     /// Its place in the partition.
     pub offset: Offset,
-    /// When it was appended, by the log's clock, milliseconds since 1970.
+    /// When it was appended, by the log's clock, milliseconds since 1970. It goes back where that clock is set back; times that the appender gave never do.
     pub append_time_ms: i64,
     /// Key.
     pub key: Bytes,
@@ -365,7 +365,7 @@ pub trait PartitionReader: Send {
     async fn next(&mut self, bytes_max: usize) -> Result<Vec<LogRecord>, BusError>;
 }
 
-/// Membership in a group. Dropping it leaves the group.
+/// Membership in a group. Dropping it leaves the group, some time later and only if the process lives on so long: at its end, [`Membership::leave`].
 #[async_trait]
 pub trait Membership: Send + Sync {
     /// The next event; waits. Cancel-safe.
@@ -373,4 +373,7 @@ pub trait Membership: Send + Sync {
 
     /// Tells the group how far a partition was processed, for lag tools only.
     async fn report_progress(&self, partition: u32, next: NextOffset);
+
+    /// Leaves the group, and waits until it knows, so that others need not wait for the end of the session. A broker that is away is not waited for.
+    async fn leave(self: Box<Self>) {}
 }

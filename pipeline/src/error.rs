@@ -24,6 +24,11 @@ pub enum PipelineError {
     /// The saved state.
     #[error(transparent)]
     Snapshot(#[from] SnapshotError),
+    /// The saved state can't be used, and nobody said that it may be made anew.
+    #[error(
+        "{0}; without a copy, start once with archive.rebuild_damaged_states = true (`tidewatch run --rebuild-damaged-states`), and the state is made anew from the archive"
+    )]
+    DamagedState(Box<PipelineError>),
     /// A rule that must always hold does not.
     #[error(
         "invariant {invariant} is broken: {detail}; this is a bug, please report it with the log"
@@ -44,6 +49,7 @@ impl HasFault for PipelineError {
             PipelineError::Chain(error) => error.fault(),
             PipelineError::Store(error) => error.fault(),
             PipelineError::Snapshot(error) => error.fault(),
+            PipelineError::DamagedState(cause) => cause.fault(),
             PipelineError::Invariant { .. } => Fault::Bug,
         }
     }
@@ -57,6 +63,7 @@ impl HasCode for PipelineError {
             PipelineError::Chain(error) => error.code(),
             PipelineError::Store(error) => error.code(),
             PipelineError::Snapshot(error) => error.code(),
+            PipelineError::DamagedState(cause) => cause.code(),
             PipelineError::Invariant { .. } => &crate::error_codes::INVARIANT,
         }
     }

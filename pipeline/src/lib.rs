@@ -17,6 +17,7 @@ mod live;
 mod options;
 mod partition;
 mod publish;
+mod rebuild;
 mod recovery;
 mod supervisor;
 mod turns;

@@ -79,6 +79,8 @@ pub struct PipelineOptions {
     pub checkpoint: CheckpointPolicy,
     /// How small files are merged.
     pub compaction: CompactionPolicy,
+    /// Whether a saved state that is damaged or gone is made anew from the archive; else its partition stops.
+    pub rebuild_damaged_states: bool,
     /// After so long without a record, a tick is appended, so that idle windows close.
     pub tick_interval: Duration,
 }

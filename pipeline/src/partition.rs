@@ -21,6 +21,7 @@ use crate::publish::{dead_letter, publish_anomalies, publish_forecasts};
 use crate::recovery::{Recovered, recover};
 use crate::turns::Turns;
 use crate::{PipelineError, PipelineOptions, ScoreSink};
+use said::Said;
 
 /// Bytes of records taken per turn. 2 MiB: some 50,000 samples, about 20 ms of work, so a query or a shutdown never waits long.
 const TURN_BYTES_MAX: usize = 2 * 1024 * 1024;
@@ -28,8 +29,6 @@ const TURN_BYTES_MAX: usize = 2 * 1024 * 1024;
 const HEARTBEAT: Duration = Duration::from_millis(200);
 /// How long a tick may take to be appended. A log that is away must not hold up checkpoints; the next tick says as much as this one.
 const TICK_TIME_MAX: Duration = Duration::from_secs(2);
-/// How long the end of the log may take to be told, and its rest to be read, at a clean end: the process promises to stop within 10 s.
-const LAST_READ_TIME_MAX: Duration = Duration::from_secs(2);
 /// A partition that only hears ticks commits its progress this often, so that the log can be trimmed without a link per tick.
 const IDLE_COMMIT_INTERVAL: Duration = Duration::from_secs(600);
 
@@ -104,6 +103,7 @@ struct PartitionTask<'a> {
     last_record: Instant,
     /// Whether the last tick found no way into the log, so that it is told once.
     tick_failed: bool,
+    said: Said,
     /// Files that a link replaced, kept for a while for those who listed them before.
     replaced: Vec<(Instant, String)>,
 }
@@ -143,6 +143,7 @@ impl<'a> PartitionTask<'a> {
             last_compaction: now,
             last_record: now,
             tick_failed: false,
+            said: Said::default(),
             replaced: Vec::new(),
         }
     }
@@ -166,6 +167,8 @@ impl<'a> PartitionTask<'a> {
         self.last_record = Instant::now();
         for record in &records {
             let log_time = record.append_time_ms.saturating_mul(1000);
+            let log_clock = self.live.lock().state.log_clock();
+            self.said.clock(self.partition, log_clock, log_time);
             match record
                 .header(topics::HEADER_FORMAT)
                 .map(|format| &format[..])
@@ -427,6 +430,7 @@ impl<'a> PartitionTask<'a> {
                 .await?;
         }
         crash_point("checkpoint.after_trim");
+        self.said.left_out(self.partition, &done.counts);
         self.totals.checkpoints.fetch_add(1, Ordering::Relaxed);
         *self
             .totals
@@ -505,42 +509,9 @@ impl<'a> PartitionTask<'a> {
         }
         Ok(())
     }
-
-    /// The clean end: what is already in the log is taken, everything is made final, nothing replaced stays behind.
-    async fn finish(mut self) -> Result<(), PipelineError> {
-        // A log that is away must not keep the process, nor what was taken from being made final: its rest is read at the next start.
-        let topic = self.options.topics.samples();
-        let retained = self.options.bus.retained(&topic, self.partition);
-        let end = match timeout(LAST_READ_TIME_MAX, retained).await {
-            Ok(Ok(retained)) => retained.end,
-            Ok(Err(error)) if error.fault() != Fault::Outage => return Err(error.into()),
-            Ok(Err(_)) | Err(_) => {
-                warn!(
-                    partition = self.partition,
-                    "the log does not answer; what it still holds is read at the next start"
-                );
-                NextOffset(0)
-            }
-        };
-        while self.live.lock().state.next_offset() < end {
-            match timeout(LAST_READ_TIME_MAX, self.reader.next(TURN_BYTES_MAX)).await {
-                Ok(Ok(records)) => self.take(records).await?,
-                Ok(Err(error)) if error.fault() != Fault::Outage => return Err(error.into()),
-                Ok(Err(_)) | Err(_) => break,
-            }
-        }
-        if self.live.lock().state.next_offset() > self.chain.end() {
-            self.commit(true).await?;
-        }
-        self.delete_replaced(Duration::ZERO).await?;
-        info!(
-            partition = self.partition,
-            end_offset = self.chain.end().0,
-            "partition closed"
-        );
-        Ok(())
-    }
 }
 
+mod ending;
+mod said;
 #[cfg(test)]
 mod tests;

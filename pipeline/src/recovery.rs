@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use bus::{BusError, PartitionReader, crash_point};
 use processors::PartitionState;
-use schemas::NextOffset;
+use schemas::{Fault, HasCode, HasFault, NextOffset, SnapshotRef};
 use sinks::Chain;
 use tracing::{info, warn};
 
 use crate::live::Live;
+use crate::rebuild::rebuild;
 use crate::warm_start::learn_past;
 use crate::{PipelineError, PipelineOptions};
 
@@ -57,30 +58,23 @@ pub(crate) async fn recover(
         .await?;
     crash_point("claim.after_sweep");
 
+    let mut rebuilt = false;
     let mut state = match chain.snapshot() {
-        Some(at) => {
-            let bytes = options.archive.get_snapshot(at).await?;
-            let state = PartitionState::decode(&bytes, options.processing.clone())?;
-            if let Some(version) = PartitionState::foreign_lessons(&bytes) {
-                warn!(
-                    partition,
-                    version,
-                    "what detectors and forecasts have learned was saved by another version of tidewatch; it is left out, and learned anew from the archive"
-                );
+        Some(at) => match restore(options, partition, at).await {
+            Ok(state) => state,
+            Err(error) if error.fault() != Fault::Corruption => return Err(error),
+            Err(error) if !options.rebuild_damaged_states => {
+                return Err(PipelineError::DamagedState(Box::new(error)));
             }
-            if state.next_offset() != at.next_offset {
-                let detail = format!(
-                    "snapshot of partition {partition} holds offset {:?}, its link says {:?}",
-                    state.next_offset(),
-                    at.next_offset
-                );
-                return Err(PipelineError::Invariant {
-                    invariant: "INV-REPLAY",
-                    detail,
-                });
+            Err(error) => {
+                warn!(partition, %error, code = error.code().id, "the saved state is damaged, and is made anew");
+                let state = rebuild(options, partition, &chain).await?;
+                // Else the next claim would remove it with what a crash leaves.
+                options.archive.set_aside(&at.path).await?;
+                rebuilt = true;
+                state
             }
-            state
-        }
+        },
         // The first commit carries a snapshot, so without one nothing is committed: begin where the log does.
         None if chain.end() == NextOffset(0) => {
             let start = options.bus.retained(&topic, partition).await?.start;
@@ -104,7 +98,7 @@ pub(crate) async fn recover(
             });
         }
     };
-    learn_past(options, partition, &mut chain, &mut state).await?;
+    learn_past(options, partition, &mut chain, &mut state, rebuilt).await?;
     let partitions = options.bus.partitions(&topic).await?;
     let state = state
         .with_place(partition, partitions)
@@ -125,4 +119,33 @@ pub(crate) async fn recover(
         live,
         reader,
     })
+}
+
+/// Reads the saved state.
+async fn restore(
+    options: &PipelineOptions,
+    partition: u32,
+    at: &SnapshotRef,
+) -> Result<PartitionState, PipelineError> {
+    let bytes = options.archive.get_snapshot(at).await?;
+    let state = PartitionState::decode(&bytes, options.processing.clone())?;
+    if let Some(version) = PartitionState::foreign_lessons(&bytes) {
+        warn!(
+            partition,
+            version,
+            "what detectors and forecasts have learned was saved by another version of tidewatch; it is left out, and learned anew from the archive"
+        );
+    }
+    if state.next_offset() != at.next_offset {
+        let detail = format!(
+            "snapshot of partition {partition} holds offset {:?}, its link says {:?}",
+            state.next_offset(),
+            at.next_offset
+        );
+        return Err(PipelineError::Invariant {
+            invariant: "INV-REPLAY",
+            detail,
+        });
+    }
+    Ok(state)
 }

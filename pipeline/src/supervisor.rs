@@ -293,6 +293,7 @@ impl Members {
         let ours: Vec<u32> = lock(&self.slots).keys().copied().collect();
         self.close(&ours, true).await;
         self.report_progress(&*membership).await;
+        membership.leave().await;
     }
 
     async fn report_progress(&self, membership: &dyn Membership) {

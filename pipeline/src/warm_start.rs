@@ -29,7 +29,7 @@ const RESOLUTIONS: [Resolution; 4] = [
     Resolution::Hour,
 ];
 
-/// Learns what a partition lacks of the past, if anything, and makes it part of the chain.
+/// Learns what a partition lacks of the past, if anything, and makes it part of the chain; a state that was `rebuilt` also where there is nothing to learn.
 ///
 /// # Errors
 /// Outages (try again from the claim on), corruption of an archive file.
@@ -38,9 +38,12 @@ pub(crate) async fn learn_past(
     partition: u32,
     chain: &mut Chain,
     state: &mut PartitionState,
+    rebuilt: bool,
 ) -> Result<(), PipelineError> {
-    let Some(unlearned) = state.unlearned() else {
-        return Ok(());
+    let unlearned = match state.unlearned() {
+        Some(unlearned) => unlearned,
+        None if rebuilt => Unlearned::default(),
+        None => return Ok(()),
     };
     let started = Instant::now();
     let series = unlearned.until.len();
@@ -51,7 +54,7 @@ pub(crate) async fn learn_past(
         None => 0,
     };
     crash_point("warm_start.after_past");
-    if learned + minutes == 0 {
+    if learned + minutes == 0 && !rebuilt {
         return Ok(());
     }
     let next = state.next_offset();
@@ -76,8 +79,10 @@ pub(crate) async fn learn_past(
     };
     chain.append(link).await?;
     crash_point("warm_start.after_link");
-    let before: Vec<String> = before.into_iter().collect();
-    options.archive.delete_files(&before).await?;
+    if !rebuilt {
+        let before: Vec<String> = before.into_iter().collect();
+        options.archive.delete_files(&before).await?;
+    }
     let elapsed_ms = started.elapsed().as_millis() as u64;
     info!(
         partition,
@@ -160,7 +165,12 @@ fn wanted(until: &HashMap<SeriesId, Micros>, from: Micros, to: Micros) -> Arc<Wa
 }
 
 /// The files of a table with rows between two times, both inclusive, in the order of their times.
-fn files_of(files: &[ArchiveFile], table: Table, from: Micros, to: Micros) -> Vec<&ArchiveFile> {
+pub(crate) fn files_of(
+    files: &[ArchiveFile],
+    table: Table,
+    from: Micros,
+    to: Micros,
+) -> Vec<&ArchiveFile> {
     let mut found: Vec<&ArchiveFile> = files
         .iter()
         .filter(|file| file.table == table && file.time_min <= to && from <= file.time_max)

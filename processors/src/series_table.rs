@@ -125,7 +125,7 @@ impl SeriesTable {
     }
 
     /// A series once known to count stays a counter.
-    fn note_kind(&mut self, index: usize, kind: Kind) {
+    pub(crate) fn note_kind(&mut self, index: usize, kind: Kind) {
         if kind > self.kinds[index]
             && let Some(series) = self.directory.get_mut(index)
         {

@@ -122,7 +122,7 @@ impl PartitionState {
         let told_before = self.pending.anomalies.len();
         self.advance(offset, log_time);
         self.look_for_silences(Silences::look);
-        self.take(batch, scored);
+        self.take(log_time, batch, scored);
         self.finish_record(offset, told_before);
     }
 
@@ -343,13 +343,15 @@ impl PartitionState {
             }));
     }
 
-    fn take(&mut self, batch: &SampleBatch, mut scored: impl FnMut(Scored)) {
+    /// Takes the samples of a record that was appended at `log_time`.
+    fn take(&mut self, log_time: Micros, batch: &SampleBatch, mut scored: impl FnMut(Scored)) {
         let watermark = self.watermark().0;
         let future = self.log_clock.saturating_add(self.config.future_max);
         let late_from = if self.config.backfill {
             Micros::MIN
         } else {
-            self.log_clock.saturating_sub(self.config.late_max)
+            // By the record's own time: a log clock that once ran ahead must not make of what is measured now something too old to be kept.
+            log_time.saturating_sub(self.config.late_max)
         };
         let mut counts = Counts {
             read: batch.rows() as u64,

@@ -85,3 +85,24 @@ fn c5_the_pace_of_the_log_clock_does_not_matter() {
         );
     }
 }
+
+#[test]
+fn c4_what_is_measured_now_is_kept_after_a_clock_that_was_ahead_was_set_right() {
+    let noon = 90_000 * SECOND;
+    let ahead = noon + 40 * DAY;
+    let mut state = PartitionState::new(ProcessingConfig::default());
+    state.step(Offset(0), noon, &batch(&[(1, noon, 1.0)]));
+    state.step_empty(Offset(1), ahead, false);
+    // Right again: what is measured now is late, and what is older than a day is too old, by the time of its record.
+    let now = noon + HOUR;
+    let samples = [(1, now, 2.0), (1, now - DAY - HOUR, 3.0)];
+    state.step(Offset(2), now, &batch(&samples));
+    let counts = state.pending().counts;
+    assert_eq!((counts.late, counts.invalid), (1, 0), "{counts:?}");
+    assert_eq!(state.pending().late.len(), 1);
+    // The clock of the log never goes back: what was sealed stays sealed.
+    assert_eq!(state.log_clock(), ahead);
+    // What hosts measured by the clock that is ahead may still come.
+    state.step(Offset(3), now, &batch(&[(1, ahead + SECOND, 4.0)]));
+    assert_eq!(state.pending().counts.invalid, 0);
+}

@@ -6,11 +6,12 @@
 use std::collections::{BTreeMap, HashMap};
 
 use processors::late::ArchivedValue;
-use processors::{PartitionState, ProcessingConfig};
+use processors::{PartitionState, ProcessingConfig, Refold};
 use proptest::prelude::*;
 use schemas::time::{MINUTE, SECOND};
 use schemas::{
-    BatchBuilder, Counts, Kind, Labels, Micros, Offset, Resolution, Rollup, SampleBatch, SeriesId,
+    BatchBuilder, Counts, Kind, Labels, Micros, NextOffset, Offset, Resolution, Rollup,
+    SampleBatch, SeriesId, Watermark,
 };
 
 /// A sample as a test writes it: series number, time, value.
@@ -51,6 +52,8 @@ struct Archive {
     rollups: BTreeMap<(Resolution, SeriesId, Micros), (Rollup, u32)>,
     counts: Counts,
     snapshot: Option<Vec<u8>>,
+    /// By the newest link: its end, its watermark, its log clock.
+    end: Option<(NextOffset, Watermark, Micros)>,
 }
 
 impl Archive {
@@ -133,18 +136,53 @@ impl Archive {
             state.pending().counts
         );
         self.counts.add(&state.pending().counts);
+        self.end = Some((state.next_offset(), state.watermark(), state.log_clock()));
         state.settle();
         if with_snapshot || changed || self.snapshot.is_none() {
             self.snapshot = Some(state.encode());
         }
     }
+
+    /// What `pipeline::rebuild` does, without files: by a few windows at a time, each in the order of series.
+    fn refold(&self, config: ProcessingConfig) -> PartitionState {
+        let (end, watermark, log_clock) = self.end.unwrap();
+        let mut refold = Refold::new(config, watermark);
+        let from = refold.from();
+        let mut stretches: BTreeMap<Micros, Vec<Sample>> = BTreeMap::new();
+        for ((id, time), value) in self.samples.iter().filter(|((_, time), _)| *time >= from) {
+            let number = (0..4).find(|number| id_of(*number) == *id).unwrap();
+            let stretch = stretches.entry(from + (time - from) / MINUTE * MINUTE);
+            stretch.or_default().push((number, *time, *value));
+        }
+        for (start, samples) in stretches {
+            refold.fold(start, &batch(&samples));
+        }
+        // The archive tells it by their rates.
+        for counter in [1, 3] {
+            refold.note_counter(id_of(counter));
+        }
+        refold.end(log_clock, end)
+    }
+}
+
+fn id_of(series: u8) -> SeriesId {
+    let batch = batch(&[(series, 0, 0.0)]);
+    SeriesId::of(&batch.metrics()[0], &batch.label_sets()[0])
+}
+
+/// What becomes of the saved state in a crash.
+#[derive(Clone, Copy, PartialEq)]
+enum Saved {
+    Kept,
+    /// Damaged: it is folded again from the archive.
+    Lost,
 }
 
 /// Runs records; `checkpoints(i)` and `crashes(i)` say what happens after record `i`.
 fn run(
     records: &[TestRecord],
     checkpoints: impl Fn(usize) -> Option<bool>,
-    crashes: impl Fn(usize) -> bool,
+    crashes: impl Fn(usize) -> Option<Saved>,
 ) -> (Archive, PartitionState) {
     let config = ProcessingConfig {
         lateness: 30 * SECOND,
@@ -160,12 +198,13 @@ fn run(
             archive.checkpoint(&mut state, with_snapshot);
             committed = i + 1;
         }
-        if crashes(i) {
+        if let Some(saved) = crashes(i) {
             state = match &archive.snapshot {
+                Some(_) if saved == Saved::Lost => archive.refold(config.clone()),
                 Some(bytes) => PartitionState::decode(bytes, config.clone()).unwrap(),
                 None => PartitionState::new(config.clone()),
             };
-            state = state.with_committed_until(schemas::NextOffset(committed as u64));
+            state = state.with_committed_until(NextOffset(committed as u64));
             for (again, (log_time, samples)) in records
                 .iter()
                 .enumerate()
@@ -199,8 +238,7 @@ fn oracle(records: &[TestRecord]) -> Oracle {
             if *time < 0 || *time > clock + 10 * MINUTE || too_late {
                 continue;
             }
-            let id = batch(&[(*series, 0, 0.0)]);
-            let id = SeriesId::of(&id.metrics()[0], &id.label_sets()[0]);
+            let id = id_of(*series);
             let before = samples.insert((id, *time), *value);
             let sealed = |resolution: Resolution| resolution.window(*time).end <= clock - lateness;
             if sealed(Resolution::TenSeconds) && before.map(f64::to_bits) != Some(value.to_bits()) {
@@ -298,16 +336,24 @@ proptest! {
     #[test]
     fn c2_once_whatever_the_order_the_checkpoints_and_the_crashes(records in records(), schedule in any::<u64>(), crashes in any::<u64>()) {
         let expected = oracle(&records);
-        let (plain, plain_state) = run(&records, |_| None, |_| false);
+        let (plain, plain_state) = run(&records, |_| None, |_| None);
         check(&plain, &expected);
-        let (every, every_state) = run(&records, |i| Some(i % 3 == 0), |_| false);
+        let (every, every_state) = run(&records, |i| Some(i % 3 == 0), |_| None);
         check(&every, &expected);
         let (crashed, crashed_state) = run(
             &records,
             |i| (schedule >> (i % 64) & 1 == 1).then_some(schedule >> ((i + 7) % 64) & 1 == 1),
-            |i| crashes >> (i % 64) & 1 == 1,
+            |i| (crashes >> (i % 64) & 1 == 1).then_some(Saved::Kept),
         );
         check(&crashed, &expected);
+        let (lost, lost_state) = run(
+            &records,
+            |i| (schedule >> (i % 64) & 1 == 1).then_some(schedule >> ((i + 7) % 64) & 1 == 1),
+            |i| (crashes >> (i % 64) & 1 == 1).then_some(Saved::Lost),
+        );
+        check(&lost, &expected);
+        prop_assert_eq!(lost.counts, plain.counts);
+        prop_assert_eq!(lost_state.watermark(), plain_state.watermark());
         // C5: the same records give the same state, byte for byte.
         prop_assert_eq!(plain_state.encode(), every_state.encode());
         prop_assert_eq!(plain_state.encode(), crashed_state.encode());
@@ -317,12 +363,12 @@ proptest! {
 
     #[test]
     fn c5_batch_boundaries_do_not_matter(records in records()) {
-        let (whole, whole_state) = run(&records, |_| None, |_| false);
+        let (whole, whole_state) = run(&records, |_| None, |_| None);
         // The same samples, one per record with the same append time. Offsets differ, so only contents are compared.
         let single: Vec<TestRecord> = records.iter().flat_map(|(time, samples)| samples.iter().map(|sample| (*time, vec![*sample]))).collect();
         // A record without samples still moves the clock.
         let single: Vec<TestRecord> = single.into_iter().chain(records.last().map(|(time, _)| (*time, Vec::new()))).collect();
-        let (split, split_state) = run(&single, |i| (i % 5 == 0).then_some(false), |_| false);
+        let (split, split_state) = run(&single, |i| (i % 5 == 0).then_some(false), |_| None);
         prop_assert_eq!(&whole.samples.iter().map(|(k, v)| (*k, v.to_bits())).collect::<Vec<_>>(), &split.samples.iter().map(|(k, v)| (*k, v.to_bits())).collect::<Vec<_>>());
         prop_assert_eq!(whole_state.watermark(), split_state.watermark());
         prop_assert_eq!(whole.rollups, split.rollups);
@@ -330,7 +376,7 @@ proptest! {
 
     #[test]
     fn c6_a_damaged_snapshot_is_an_error_never_a_panic(records in records(), position in any::<prop::sample::Index>(), bit in 0u8..8, cut in any::<prop::sample::Index>()) {
-        let (_, state) = run(&records, |_| None, |_| false);
+        let (_, state) = run(&records, |_| None, |_| None);
         let bytes = state.encode();
         prop_assert!(PartitionState::decode(&bytes, ProcessingConfig::default()).is_ok());
         let mut damaged = bytes.clone();

@@ -9,7 +9,7 @@ use jiff::civil::Date;
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::path::Path;
 use object_store::prefix::PrefixStore;
-use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutMode};
+use object_store::{ClientConfigKey, GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutMode};
 use parquet::file::metadata::ParquetMetaDataReader;
 use schemas::{ArchiveFile, NextOffset, SnapshotRef, Table};
 use sha2::{Digest, Sha256};
@@ -22,6 +22,7 @@ mod decode;
 mod encode;
 mod error;
 mod hybrid;
+mod identified;
 mod inspect;
 mod local;
 mod names;
@@ -106,6 +107,15 @@ impl Archive {
                 })?;
             builder = builder.with_config(known, value);
         }
+        let setting = |key| builder.get_config_value(&key).unwrap_or_default();
+        if setting(AmazonS3ConfigKey::Endpoint).starts_with("http://")
+            && setting(AmazonS3ConfigKey::Client(ClientConfigKey::AllowHttp)) != "true"
+        {
+            return Err(config(
+                "its endpoint is plain HTTP; set the option allow_http = \"true\" if that is meant"
+                    .into(),
+            ));
+        }
         let s3 = builder.build().map_err(|error| config(causes(&error)))?;
         Ok(Self::build(
             Arc::new(PrefixStore::new(s3, prefix)),
@@ -148,7 +158,7 @@ impl Archive {
     /// Saves the state of a partition: durable before the return, used by nobody until a chain link names it.
     ///
     /// # Errors
-    /// `Outage` (retry), `BadConfig` (no right to write).
+    /// `Outage` and `Refused` (retry).
     pub async fn put_snapshot(
         &self,
         topic: &str,

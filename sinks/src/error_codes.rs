@@ -8,11 +8,11 @@ schemas::error_codes! {
     ARCHIVE_DAMAGED = "TW-ARCHIVE-002", "A file of the archive is damaged or missing",
         means: "It is not what the chain says that was written. It was left in place; questions that need it fail, everything else goes on. Of a saved state (below `snapshots`): the partition that would start from it is stopped.",
         expected: "The size and the SHA-256 that the chain holds.",
-        fix: "Put an intact copy in its place: from a backup, a replica, or an older version of the bucket's object. Until then, leave it out of questions by a narrower `time` or `metric`.";
+        fix: "Put an intact copy in its place: from a backup, a replica, or an older version of the bucket's object. Until then, leave it out of questions by a narrower `time` or `metric`. A saved state that has no copy is made anew from the archive by one start with `tidewatch run --rebuild-damaged-states`; no sample and no rollup is lost by that.";
     ARCHIVE_SETTINGS = "TW-ARCHIVE-003", "The archive's address or rights are wrong",
-        means: "The archive can't be opened or written as configured. Nothing was changed.",
+        means: "The archive can't be opened, or does not let us read or write. Nothing was changed; a partition that is refused tries again by itself.",
         expected: "A directory that this user can write to, or a bucket whose credentials may read, write, list and delete.",
-        fix: "Correct `archive.url` and `archive.options`, or the rights.";
+        fix: "Correct `archive.url` and `archive.options` and start again, or grant the rights: then partitions go on by themselves. A clock that is wrong by minutes makes S3 refuse, too.";
     ARCHIVE_BUG = "TW-ARCHIVE-004", "The archive could not be written by a mistake of Tidewatch",
         means: "Rows did not fit their columns, or a task died. Nothing was committed; the samples are in the log.",
         expected: "That this message is never seen.",
@@ -20,7 +20,7 @@ schemas::error_codes! {
     CHAIN_UNAVAILABLE = "TW-CHAIN-001", "The checkpoint chain can't be read or written now",
         means: "The store did not say whether a link was written. The partition claims its chain again, which settles it; nothing is lost.",
         expected: "A store that answers.",
-        fix: "As TW-ARCHIVE-001.";
+        fix: "Look at the disk, or at the object store and the network to it (settings `archive.url`, `archive.options`). `tidewatch doctor` writes a probe object.";
     CHAIN_FENCED = "TW-CHAIN-002", "Another owner has claimed the partition",
         means: "A link of a higher epoch took the place of ours: the partition belongs to another process now, and ours has stopped it. Nothing is lost or written twice.",
         expected: "Nothing: this is how a partition moves.",

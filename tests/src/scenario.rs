@@ -324,6 +324,7 @@ impl Scenario {
                 files_max: 2,
                 ..CompactionPolicy::default()
             },
+            rebuild_damaged_states: false,
             tick_interval: Duration::from_secs(3600),
         };
         Pipeline::start(options).await.expect("the pipeline starts")

@@ -10,7 +10,9 @@ use tests::load::{Load, Outcome};
 use tests::process::{Launch, Tidewatch, run_command};
 
 /// A session short enough for a test, long enough for a busy machine.
-const SESSION_MS: u32 = 6_000;
+const SESSION: &str = "6s";
+/// A session that outlasts a test's patience. Not longer: a tenth of it passes until a member hears that another has come.
+const LONG_SESSION: &str = "3m";
 
 struct Pair {
     launches: [Launch; 2],
@@ -20,7 +22,7 @@ struct Pair {
 
 impl Pair {
     /// Two members of one group over a new set of topics.
-    fn prepare(brokers: &str, directory: &Path) -> Self {
+    fn prepare(brokers: &str, directory: &Path, session: &str) -> Self {
         let unique = SystemTime::now()
             .duration_since(SystemTime::UNIX_EPOCH)
             .unwrap()
@@ -28,7 +30,7 @@ impl Pair {
         let prefix = format!("pair-{unique}");
         let archive = directory.join("archive");
         let config = format!(
-            "{}\n[bus]\nkind = \"kafka\"\nbrokers = \"{brokers}\"\ngroup = \"{prefix}\"\ntopic_prefix = \"{prefix}\"\npartitions = 4\nsession_timeout = \"{SESSION_MS}ms\"\n[archive]\nurl = \"file://{}\"\n",
+            "{}\n[bus]\nkind = \"kafka\"\nbrokers = \"{brokers}\"\ngroup = \"{prefix}\"\ntopic_prefix = \"{prefix}\"\npartitions = 4\nsession_timeout = \"{session}\"\n[archive]\nurl = \"file://{}\"\n",
             tests::FAST_CONFIG,
             archive.display()
         );
@@ -64,7 +66,7 @@ fn c2_a_frozen_owner_is_fenced_and_nothing_stands_twice() {
         return;
     };
     let directory = tempfile::tempdir().unwrap();
-    let pair = Pair::prepare(&brokers, directory.path());
+    let pair = Pair::prepare(&brokers, directory.path(), SESSION);
     let mut load = Load::new(100);
 
     let mut first = pair.launches[0].start_ready();
@@ -94,4 +96,20 @@ fn c2_a_frozen_owner_is_fenced_and_nothing_stands_twice() {
     second.stop_cleanly();
     Book::of_archive(&load, directory.path(), &pair.archive, &pair.topic)
         .audit("after a frozen and a killed owner");
+}
+
+#[test]
+fn who_stops_cleanly_leaves_the_group_before_it_ends() {
+    let Some(brokers) = tests::kafka::kafka_for_tests() else {
+        return;
+    };
+    let directory = tempfile::tempdir().unwrap();
+    let pair = Pair::prepare(&brokers, directory.path(), LONG_SESSION);
+    let mut first = pair.launches[0].start_ready();
+    first.wait_for_partitions(4);
+    let mut second = pair.launches[1].start_ready();
+    second.wait_for_partitions(2);
+    first.stop_cleanly();
+    second.wait_for_partitions(4);
+    second.stop_cleanly();
 }

@@ -142,6 +142,7 @@ impl Stage {
                 ..CheckpointPolicy::default()
             },
             compaction: Default::default(),
+            rebuild_damaged_states: false,
             tick_interval: Duration::from_secs(3600),
         });
         let stage = Stage {

@@ -228,6 +228,7 @@ async fn start(stage: &Stage, directory: &Path, incarnation: i64) -> Pipeline {
             ..CheckpointPolicy::default()
         },
         compaction: Default::default(),
+        rebuild_damaged_states: false,
         tick_interval: Duration::from_secs(3600),
     };
     Pipeline::start(options).await.unwrap()

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use bus::embedded::Clock;
 use ingest::admission::Admission;
@@ -13,7 +13,6 @@ use ingest::{IngestCounters, Publisher};
 use metrics_exporter_prometheus::PrometheusHandle;
 use pipeline::{Phase, Pipeline, PipelineOptions};
 use query::Engine;
-use schemas::Micros;
 use sinks::aggregates::AggregateStore;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
@@ -35,7 +34,7 @@ use crate::systemd::ServiceManager;
 use crate::tables::{PipelineTables, Running};
 use crate::telemetry;
 use crate::tls::{self, Tls};
-use crate::{admission, commands, intake_metrics, stores};
+use crate::{admission, clock, commands, intake_metrics, stores};
 
 pub(crate) use inlet::Inlet;
 use inlet::status;
@@ -61,6 +60,7 @@ const READY_POLL: Duration = Duration::from_millis(20);
 /// # Errors
 /// `Failed` where something can't be opened, or the end took too long.
 pub async fn run(config: Config) -> Result<(), CommandError> {
+    clock::expect_set(clock::now())?;
     let stop = CancellationToken::new();
     stop_on_signals(&stop)?;
     let app = tokio::select! {
@@ -162,6 +162,7 @@ impl App {
             processing: config.processing.clone(),
             checkpoint: config.checkpoint.clone(),
             compaction: config.archive.compaction,
+            rebuild_damaged_states: config.archive.rebuild_damaged_states,
             tick_interval: config.tick_interval,
         });
         let pipeline = pipeline
@@ -576,11 +577,7 @@ async fn keep_house(metrics: PrometheusHandle, aggregates: Arc<AggregateStore>) 
         tokio::select! {
             _ = upkeep.tick() => metrics.run_upkeep(),
             _ = store.tick() => {
-                let now = SystemTime::now().duration_since(UNIX_EPOCH).ok().and_then(|since| Micros::try_from(since.as_micros()).ok());
-                let expired = match now {
-                    Some(now) => aggregates.expire(now).await.map(|_| ()),
-                    None => Ok(()),
-                };
+                let expired = aggregates.expire(clock::now()).await;
                 if let Err(error) = async { expired?; aggregates.sync().await }.await {
                     warn!(%error, "the aggregate store could not be tidied; it is tried again in a minute");
                 }

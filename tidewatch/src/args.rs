@@ -13,6 +13,9 @@ pub struct RunArgs {
     /// Ask nobody for a token, though other machines can reach the address (setting server.insecure_listen).
     #[arg(long)]
     pub insecure_listen: bool,
+    /// Make saved states that are damaged or gone anew from the archive, instead of stopping their partitions (setting archive.rebuild_damaged_states).
+    #[arg(long)]
+    pub rebuild_damaged_states: bool,
 }
 
 /// Where an instance is asked.

@@ -207,6 +207,13 @@ impl Cli {
                 if run.insecure_listen {
                     set("--insecure-listen", "server.insecure_listen", true.into());
                 }
+                if run.rebuild_damaged_states {
+                    set(
+                        "--rebuild-damaged-states",
+                        "archive.rebuild_damaged_states",
+                        true.into(),
+                    );
+                }
             }
             Command::Detect(DetectArgs {
                 calendar: Some(file),

@@ -200,6 +200,8 @@ pub struct ArchiveConfig {
     pub rollups: Vec<Resolution>,
     /// How small files are merged.
     pub compaction: CompactionPolicy,
+    /// Whether saved states that are damaged or gone are made anew.
+    pub rebuild_damaged_states: bool,
 }
 
 /// How logs are written.

@@ -86,9 +86,9 @@ schemas::error_codes! {
         expected: "At least one for each of `server.connections_max`, and 512 for files.",
         fix: "Raise it: `ulimit -n 65536` in the shell, `LimitNOFILE=65536` in the systemd unit; or lower `server.connections_max`.";
     CLOCK = "TW-DOCTOR-004", "This machine's clock is wrong",
-        means: "Records carry times that this clock has not reached, so it is behind, or the log's machine is ahead. Samples may count as late or as from the future.",
+        means: "Records carry times that this clock has not reached, so it is behind, or the log's machine is or was ahead; or it was never set, and then nothing starts. Samples may count as late or as from the future.",
         expected: "Clocks within a few seconds of each other.",
-        fix: "Synchronise the clocks of this machine and of the brokers (chrony, systemd-timesyncd); `timedatectl` tells the state.";
+        fix: "Synchronise the clocks of this machine and of the brokers (chrony, systemd-timesyncd); `timedatectl` tells the state. What a clock that was ahead leaves behind passes when it is where it was: docs/operating.md tells of it.";
     NOT_READY = "TW-DOCTOR-005", "The running instance is not ready",
         means: "It answers, but not every partition runs. What it acknowledges is durable all the same.",
         expected: "Every partition in phase `running`.",

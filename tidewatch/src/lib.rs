@@ -8,6 +8,7 @@ mod admission;
 pub mod app;
 mod args;
 pub mod cli;
+mod clock;
 mod commands;
 pub mod config;
 mod doors;

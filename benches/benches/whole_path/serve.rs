@@ -70,6 +70,7 @@ async fn serve(directory: &Path) {
         processing: ProcessingConfig::default(),
         checkpoint: CheckpointPolicy::default(),
         compaction: Default::default(),
+        rebuild_damaged_states: false,
         // The clock stands still between two bodies, so a tick would change nothing.
         tick_interval: Duration::from_secs(3600),
     });

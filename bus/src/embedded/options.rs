@@ -55,7 +55,7 @@ impl std::fmt::Debug for EmbeddedOptions {
 }
 
 fn system_clock_ms() -> i64 {
-    // A clock before 1970 or after 292 million years is answered with 0; append times never go back anyway.
+    // A clock before 1970 or after 292 million years is answered with 0.
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .ok()

@@ -371,7 +371,7 @@ impl Shared {
         Ok(ends)
     }
 
-    /// The append time of a partition's last record, so that times never go back.
+    /// The append time of a partition's last record, so that times that appenders give never go back.
     pub(super) fn last_time_ms(&self, topic: &Topic, partition: u32) -> i64 {
         let Some(active) = topic.active() else {
             return i64::MIN;

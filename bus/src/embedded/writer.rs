@@ -226,7 +226,10 @@ impl Writer {
                 (0..topic.partitions())
                     .map(|partition| Cursor {
                         next: topic.end(partition),
-                        time_ms: shared.last_time_ms(topic, partition),
+                        time_ms: match topic.spec.log_append_time {
+                            true => i64::MIN,
+                            false => shared.last_time_ms(topic, partition),
+                        },
                     })
                     .collect()
             });
@@ -238,8 +241,16 @@ impl Writer {
                 } else {
                     record.append_time_ms
                 };
-                cursor.time_ms = cursor.time_ms.max(asked_ms.unwrap_or(now_ms));
-                let (key, value) = record.place(append.partition, cursor.next, cursor.time_ms);
+                let time_ms = match asked_ms {
+                    Some(asked_ms) => {
+                        cursor.time_ms = cursor.time_ms.max(asked_ms);
+                        cursor.time_ms
+                    }
+                    // A clock that was ahead and was set right is right: what is late is judged by it.
+                    None if topic.spec.log_append_time => now_ms,
+                    None => cursor.time_ms.max(now_ms),
+                };
+                let (key, value) = record.place(append.partition, cursor.next, time_ms);
                 batch.insert(&segment.keyspace, key, value);
                 offsets.push(Offset(cursor.next));
                 cursor.next += 1;

@@ -143,8 +143,20 @@ impl ForeignReader {
                     if is_fatal {
                         return Err(error);
                     }
-                    if let Some(kept_back) = client::due(&error.to_string()) {
-                        tracing::warn!(%error, kept_back, "foreign topics can't be read as they should; librdkafka tries again");
+                    let Some(kept_back) = client::due(&error.to_string()) else {
+                        continue;
+                    };
+                    match &error {
+                        // Not ours to make.
+                        BusError::NoTopic { topic } => tracing::warn!(
+                            topic,
+                            brokers = self.brokers,
+                            kept_back,
+                            "a foreign topic does not exist; it is read as soon as it does"
+                        ),
+                        error => {
+                            tracing::warn!(%error, kept_back, "foreign topics can't be read as they should; librdkafka tries again")
+                        }
                     }
                 }
             }

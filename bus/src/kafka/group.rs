@@ -27,11 +27,16 @@ const EVENTS: usize = 64;
 const REPORTS: usize = 1024;
 const SERVE_INTERVAL: Duration = Duration::from_millis(100);
 
+/// How long leaving the group may take: one request that is answered, unless the broker is away.
+const LEAVE_MAX: Duration = Duration::from_secs(2);
+
 /// A member of a consumer group.
 pub(super) struct KafkaMember {
     events: mpsc::Receiver<GroupEvent>,
     reports: thread_mpsc::SyncSender<(u32, NextOffset)>,
     left: Arc<AtomicBool>,
+    /// Ends when the thread has left the group.
+    gone: Option<oneshot::Receiver<()>>,
 }
 
 impl KafkaMember {
@@ -50,8 +55,10 @@ impl KafkaMember {
         consumer
             .subscribe(&[topic])
             .map_err(|error| fault::of("joining the group of", topic, &options.brokers, &error))?;
+        let (told, gone) = oneshot::channel();
         let thread = MemberThread {
             consumer,
+            _gone: told,
             topic: topic.to_owned(),
             reported,
             left: left.clone(),
@@ -67,6 +74,7 @@ impl KafkaMember {
             events,
             reports,
             left,
+            gone: Some(gone),
         })
     }
 }
@@ -84,6 +92,18 @@ impl Membership for KafkaMember {
     async fn report_progress(&self, partition: u32, next: NextOffset) {
         let _ = self.reports.try_send((partition, next));
     }
+
+    async fn leave(mut self: Box<Self>) {
+        let gone = self.gone.take();
+        drop(self);
+        if let Some(gone) = gone
+            && tokio::time::timeout(LEAVE_MAX, gone).await.is_err()
+        {
+            tracing::warn!(
+                "the group was not told that this member leaves; others take its partitions when its session is over"
+            );
+        }
+    }
 }
 
 impl Drop for KafkaMember {
@@ -95,7 +115,10 @@ impl Drop for KafkaMember {
 }
 
 struct MemberThread {
+    /// Dropped first: that leaves the group.
     consumer: BaseConsumer<GroupContext>,
+    /// Dropped when that is done.
+    _gone: oneshot::Sender<()>,
     topic: String,
     reported: thread_mpsc::Receiver<(u32, NextOffset)>,
     left: Arc<AtomicBool>,
@@ -110,7 +133,6 @@ impl MemberThread {
             self.commit_reports();
         }
         self.commit_reports();
-        // Dropping the consumer leaves the group.
     }
 
     fn commit_reports(&self) {

@@ -147,6 +147,14 @@ impl KafkaOptions {
             .set(
                 "heartbeat.interval.ms",
                 (self.session_timeout_ms / 10).max(1).to_string(),
+            )
+            // At least the session, or librdkafka refuses its settings.
+            .set(
+                "max.poll.interval.ms",
+                self.session_timeout_ms
+                    .saturating_mul(3)
+                    .max(300_000)
+                    .to_string(),
             );
         config
     }
@@ -170,13 +178,7 @@ impl KafkaOptions {
 
     pub(super) fn member(&self, group: &str) -> ClientConfig {
         let mut config = self.consumer();
-        config.set("group.id", group).set(
-            "max.poll.interval.ms",
-            self.session_timeout_ms
-                .saturating_mul(3)
-                .max(300_000)
-                .to_string(),
-        );
+        config.set("group.id", group);
         self.with_extra(config)
     }
 

@@ -148,14 +148,18 @@ impl Topics {
     }
 
     pub(super) async fn cluster_id(&self) -> Result<String, BusError> {
-        self.blocking("asking for the cluster of", "", |client, timeout| {
-            client
-                .client()
-                .fetch_cluster_id(timeout)
-                .ok_or(KafkaError::MetadataFetch(
-                    RDKafkaErrorCode::BrokerTransportFailure,
-                ))
-        })
+        self.blocking(
+            "asking for the cluster of",
+            "the group",
+            |client, timeout| {
+                client
+                    .client()
+                    .fetch_cluster_id(timeout)
+                    .ok_or(KafkaError::MetadataFetch(
+                        RDKafkaErrorCode::BrokerTransportFailure,
+                    ))
+            },
+        )
         .await
     }
 

@@ -99,8 +99,14 @@ impl Columns {
 /// Endings of packed files, which say nothing of what is in them.
 const PACKED: [&str; 2] = ["gz", "zst"];
 
+/// The metric of what comes by standard input without a column for it.
+const METRIC_OF_STANDARD_INPUT: &str = "stdin";
+
 /// The metric of a file without a column for it: its name without directory and ending.
 pub(super) fn metric_of_file(file: &str) -> Result<String, HistoryError> {
+    if file == STANDARD_INPUT {
+        return Ok(METRIC_OF_STANDARD_INPUT.to_owned());
+    }
     let path = std::path::Path::new(file);
     let packed = path.extension().is_some_and(|ending| {
         PACKED
@@ -114,8 +120,7 @@ pub(super) fn metric_of_file(file: &str) -> Result<String, HistoryError> {
     };
     let stem = path.file_stem().and_then(|stem| stem.to_str());
     stem.map(str::to_owned)
-        // Standard input has no name.
-        .filter(|stem| !stem.is_empty() && stem != STANDARD_INPUT)
+        .filter(|stem| !stem.is_empty())
         .ok_or_else(|| HistoryError::Format {
             file: file.to_owned(),
             expected: "a column `metric`, or a file name that can be the metric's".to_owned(),
@@ -159,7 +164,8 @@ mod tests {
             ("cpu.load.csv.ZST", Some("cpu.load")),
             ("cpu.gz", Some("cpu")),
             ("cpu", Some("cpu")),
-            ("-", None),
+            ("-", Some("stdin")),
+            ("", None),
         ] {
             assert_eq!(metric_of_file(file).ok().as_deref(), metric, "{file}");
         }

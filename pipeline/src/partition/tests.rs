@@ -39,6 +39,7 @@ async fn options(directory: &Path) -> PipelineOptions {
         processing: Default::default(),
         checkpoint: CheckpointPolicy::default(),
         compaction: Default::default(),
+        rebuild_damaged_states: false,
         tick_interval: Duration::from_secs(3600),
     }
 }
@@ -109,4 +110,54 @@ async fn rows_are_copied_in_turn_by_flushes_and_checkpoints() {
         .await
         .unwrap();
     assert_eq!(task.chain.end(), NextOffset(2));
+}
+
+/// Times of four records: an hour after each other.
+fn hourly() -> Vec<i64> {
+    (0..4)
+        .map(|hour| 1_795_262_400_000 + hour * 3_600_000)
+        .collect()
+}
+
+#[tokio::test]
+async fn a_clean_end_takes_what_its_time_allows_and_nothing_while_it_replays() {
+    let directory = tempfile::tempdir().unwrap();
+    let options = options(directory.path()).await;
+    let (totals, turns) = (Totals::default(), Turns::of(1));
+    let topic = options.topics.samples();
+    let task = async || {
+        let recovered = recover(&options, 0).await.unwrap();
+        PartitionTask::new(&options, None, 0, &totals, &turns, recovered)
+    };
+    let next = |task: &PartitionTask<'_>| task.live.lock().state.next_offset();
+    let records: Vec<Record> = hourly().into_iter().map(record).collect();
+    options.bus.append(&topic, 0, records).await.unwrap();
+
+    let mut late = task().await;
+    let end = NextOffset(4);
+    late.read_rest(end, Instant::now()).await.unwrap();
+    assert_eq!(next(&late), NextOffset(0), "its time is over");
+    let hour = Duration::from_secs(3600);
+    late.read_rest(end, Instant::now() + hour).await.unwrap();
+    assert_eq!(next(&late), end);
+    late.commit(true).await.unwrap();
+
+    // A commit without a saved state: the next owner replays what is behind it.
+    let record = record(1_795_280_400_000);
+    options.bus.append(&topic, 0, vec![record]).await.unwrap();
+    let end = NextOffset(5);
+    late.read_rest(end, Instant::now() + hour).await.unwrap();
+    late.commit(false).await.unwrap();
+    assert_eq!(late.chain.end(), end);
+    let mut replaying = task().await;
+    replaying
+        .read_rest(end, Instant::now() + hour)
+        .await
+        .unwrap();
+    assert_eq!(
+        next(&replaying),
+        NextOffset(4),
+        "what the chain covers can wait"
+    );
+    replaying.finish().await.unwrap();
 }

@@ -2,14 +2,16 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, DictionaryArray, RecordBatch, StringArray, new_null_array};
+use arrow::array::{
+    Array, ArrayRef, AsArray, DictionaryArray, MapArray, RecordBatch, StringArray, new_null_array,
+};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, UInt32Type};
 use bytes::Bytes;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder,
 };
 use schemas::columns::table_schema;
-use schemas::{SeriesId, Table, catch_panic};
+use schemas::{Labels, SeriesId, Table, catch_panic};
 
 use super::ArchiveError;
 
@@ -128,6 +130,27 @@ impl TextColumn {
     pub(super) fn text(&self, row: usize) -> &str {
         self.texts().value(self.key(row) as usize)
     }
+}
+
+/// The label set of a row.
+pub(super) fn labels_at(
+    batch: &RecordBatch,
+    row: usize,
+    path: &str,
+) -> Result<Labels, ArchiveError> {
+    let maps: &MapArray = column(batch, "labels", path)?
+        .as_map_opt()
+        .ok_or_else(|| damaged(path, &"column `labels` is no map"))?;
+    let entries = maps.value(row);
+    let texts = |i: usize| {
+        entries
+            .column(i)
+            .as_string_opt::<i32>()
+            .ok_or_else(|| damaged(path, &"a label is no text"))
+    };
+    let (keys, values) = (texts(0)?, texts(1)?);
+    Labels::try_new((0..entries.len()).map(|i| (keys.value(i), values.value(i))))
+        .map_err(|error| damaged(path, &error))
 }
 
 /// A column by name.

@@ -22,7 +22,7 @@ impl Archive {
     /// Writes a probe object and deletes it again: the rights, and the promise of the store that a chain rests on.
     ///
     /// # Errors
-    /// `BadConfig` if a right is missing, or the store does not honour create-if-absent; `Outage` if it does not answer.
+    /// `Refused` if a right is missing, `BadConfig` if the store does not honour create-if-absent; `Outage` if it does not answer.
     pub async fn check_writable(&self) -> Result<(), ArchiveError> {
         let nonce = crate::chain::nonce();
         self.probe(&nonce).await?;

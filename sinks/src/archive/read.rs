@@ -130,8 +130,25 @@ impl Archive {
         wanted: &Arc<Wanted>,
         rows_of: RowsOf<T>,
     ) -> Batches<T> {
-        let (sender, batches) = mpsc::channel(BATCHES_WAITING);
-        let (archive, file, wanted) = (self.clone(), file.clone(), Arc::clone(wanted));
+        let wanted = Arc::clone(wanted);
+        self.stream(file, move |bytes, file, send| {
+            scan(bytes, file.table, &file.path, &wanted, |batch| {
+                let mut found = Vec::with_capacity(batch.num_rows());
+                rows_of(batch, 0, &file.path, &mut found)?;
+                send(found);
+                Ok(())
+            })
+        })
+    }
+
+    /// Reads a checked file on a thread that may block, which sends what it finds until the receiver has gone.
+    pub(super) fn stream<T: Send + 'static>(
+        &self,
+        file: &ArchiveFile,
+        read: impl FnOnce(Bytes, &ArchiveFile, &dyn Fn(T)) -> Result<(), ArchiveError> + Send + 'static,
+    ) -> mpsc::Receiver<Result<T, ArchiveError>> {
+        let (sender, found) = mpsc::channel(BATCHES_WAITING);
+        let (archive, file) = (self.clone(), file.clone());
         tokio::spawn(async move {
             let bytes = match archive
                 .get_checked(&file.path, file.size, &file.sha256)
@@ -145,26 +162,19 @@ impl Archive {
                 }
             };
             let rows = sender.clone();
-            let scanned = blocking(move || {
-                let path = &file.path;
-                guarded(path, || {
-                    scan(bytes, file.table, path, &wanted, |batch| {
+            let done = blocking(move || {
+                guarded(&file.path, || {
+                    read(bytes, &file, &|found| {
                         // After the receiver has gone there is nothing to do but to end.
-                        if rows.is_closed() {
-                            return Ok(());
-                        }
-                        let mut found = Vec::with_capacity(batch.num_rows());
-                        rows_of(batch, 0, path, &mut found)?;
                         let _ = rows.blocking_send(Ok(found));
-                        Ok(())
                     })
                 })
             });
-            if let Err(error) = scanned.await {
+            if let Err(error) = done.await {
                 let _ = sender.send(Err(error)).await;
             }
         });
-        batches
+        found
     }
 
     async fn read_rows<T: Send + 'static>(
@@ -283,7 +293,7 @@ fn is_wanted(
 }
 
 /// The numbers of a column.
-fn primitive<'a, T: arrow::datatypes::ArrowPrimitiveType>(
+pub(super) fn primitive<'a, T: arrow::datatypes::ArrowPrimitiveType>(
     batch: &'a RecordBatch,
     name: &str,
     path: &str,

@@ -3,15 +3,17 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, MapArray, MutableArrayData, RecordBatch, make_array};
+use arrow::array::{Array, ArrayRef, AsArray, MutableArrayData, RecordBatch, make_array};
 use arrow::datatypes::{Float64Type, TimestampMicrosecondType};
 use bytes::Bytes;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, RowSelection, RowSelector};
 use schemas::time::Micros;
-use schemas::{ArchiveFile, Kind, Labels, Series, SeriesId, Table};
+use schemas::{ArchiveFile, Kind, Series, SeriesId, Table};
 
-use super::decode::{TextColumn, column, damaged, guarded, open, series_id, with_added_columns};
+use super::decode::{
+    TextColumn, column, damaged, guarded, labels_at, open, series_id, with_added_columns,
+};
 use super::encode::{CHUNK_ROWS, EncodedFile, LEVEL_CHECKPOINT, SERIES_COLUMNS, TableEncoder};
 use super::{Archive, ArchiveError, FileName, blocking, date_in};
 
@@ -244,19 +246,7 @@ impl Cursor {
     /// The series of the current row.
     fn series(&self, id: SeriesId) -> Result<Series, ArchiveError> {
         let head = self.head();
-        let maps: &MapArray = column(&head.batch, "labels", &self.path)?
-            .as_map_opt()
-            .ok_or_else(|| damaged(&self.path, &"column `labels` is no map"))?;
-        let entries = maps.value(self.row);
-        let texts = |i: usize| {
-            entries
-                .column(i)
-                .as_string_opt::<i32>()
-                .ok_or_else(|| damaged(&self.path, &"a label is no text"))
-        };
-        let (keys, values) = (texts(0)?, texts(1)?);
-        let labels = Labels::try_new((0..entries.len()).map(|i| (keys.value(i), values.value(i))))
-            .map_err(|error| damaged(&self.path, &error))?;
+        let labels = labels_at(&head.batch, self.row, &self.path)?;
         Ok(Series {
             id,
             metric: Arc::from(head.metrics.text(self.row)),

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::path::{Path as FsPath, PathBuf};
 
 use futures::{StreamExt, TryStreamExt};
+use object_store::ObjectStoreExt;
 use object_store::path::Path;
 use schemas::{ArchiveFile, SnapshotRef, Table};
 
@@ -72,10 +73,23 @@ impl Archive {
         Ok(doomed.len() as u64 + staged)
     }
 
+    /// Gives a damaged object a name by which nobody takes it for ours: `damaged-` before its own, in the same place. One that is already gone is no error.
+    ///
+    /// # Errors
+    /// `Outage` and `Refused` (try again).
+    pub async fn set_aside(&self, path: &str) -> Result<(), ArchiveError> {
+        let (directory, name) = path.rsplit_once('/').unwrap_or(("", path));
+        let aside = Path::from(format!("{directory}/damaged-{name}"));
+        match self.inner.store.rename(&Path::from(path), &aside).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(ArchiveError::from_store("setting aside", path, error)),
+        }
+    }
+
     /// Removes objects; one that is already gone is no error.
     ///
     /// # Errors
-    /// `Outage` (try again later), `BadConfig` (no right to delete).
+    /// `Outage` and `Refused` (try again later).
     pub async fn delete_files(&self, paths: &[String]) -> Result<(), ArchiveError> {
         let locations: Vec<_> = paths
             .iter()

@@ -12,8 +12,8 @@ use schemas::forecast::{BAND_COVERAGES, FULL_WITHIN_S};
 use schemas::time::{DAY, MINUTE, Micros, SECOND, TIME_MAX};
 use schemas::{
     Anomaly, AnomalyKind, Band, Direction, Fault, Forecast, ForecastScore, FullAnswer, FullDates,
-    FullWithin, HasFault, Kind, Labels, Outcome, Outlook, Related, Resolution, Rollup, RollupRow,
-    SampleRows, Series, SeriesDirectory, SeriesId, TrainedOn, Vote,
+    FullWithin, HasCode, HasFault, Kind, Labels, Outcome, Outlook, Related, Resolution, Rollup,
+    RollupRow, SampleRows, Series, SeriesDirectory, SeriesId, TrainedOn, Vote,
 };
 
 use super::*;

@@ -104,7 +104,7 @@ impl Archive {
     /// Stores files; each is durable and verified before the return, and not part of the archive until a chain link names it.
     ///
     /// # Errors
-    /// `Outage` (retry all: files already written are found again), `BadConfig` (no right to write), `Bug`.
+    /// `Outage` (retry all: files already written are found again), `Refused` (likewise), `Bug`.
     pub async fn store_files(
         &self,
         name: &FileName,

@@ -212,7 +212,7 @@ async fn a_log_over_its_size_loses_its_oldest_records_but_only_archived_ones() {
 }
 
 #[tokio::test]
-async fn append_times_never_go_back_even_over_a_restart() {
+async fn append_times_that_are_given_never_go_back_even_over_a_restart() {
     let clock = Arc::new(AtomicI64::new(5_000));
     let (log, bus) = embedded_with(with_clock(&clock));
     let given = TopicSpec {
@@ -243,6 +243,22 @@ async fn append_times_never_go_back_even_over_a_restart() {
         .collect();
     assert_eq!(times, [9_000, 9_000, 9_000, 9_001]);
     drop(dir);
+}
+
+#[tokio::test]
+async fn append_times_are_what_the_clock_says_also_where_it_is_set_back() {
+    let clock = Arc::new(AtomicI64::new(90_000_000));
+    let (_log, bus) = embedded_with(with_clock(&clock));
+    let spec = spec();
+    let topic = spec.name.clone();
+    bus.create_topics(&[spec]).await.unwrap();
+    for time in [90_000_000, 3_000_000, 3_000_001] {
+        clock.store(time, Ordering::SeqCst);
+        bus.append(&topic, 0, vec![record("x")]).await.unwrap();
+    }
+    let read = read_from(&*bus, &topic, 0, 0, 3).await;
+    let times: Vec<i64> = read.iter().map(|record| record.append_time_ms).collect();
+    assert_eq!(times, [90_000_000, 3_000_000, 3_000_001]);
 }
 
 /// All files under a directory whose bytes contain a needle, with where.

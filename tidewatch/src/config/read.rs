@@ -309,6 +309,7 @@ fn take_archive(layers: &mut Layers) -> ArchiveConfig {
             target_bytes: take_bytes(layers, "archive.compaction_target", 1 << 10),
             files_max: take_count(layers, "archive.compaction_files_max", 2, 10_000),
         },
+        rebuild_damaged_states: layers.take("archive.rebuild_damaged_states"),
     }
 }
 

@@ -244,6 +244,7 @@ impl Rooms {
             },
             checkpoint: config.checkpoint.clone(),
             compaction: config.archive.compaction,
+            rebuild_damaged_states: config.archive.rebuild_damaged_states,
             tick_interval: config.tick_interval,
         };
         let pipeline = Pipeline::start_scored(options, spool.map(ScoreSpool::sink)).await;

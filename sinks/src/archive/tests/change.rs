@@ -239,3 +239,59 @@ async fn files_of_before_a_column_was_added_are_merged_with_those_of_after() {
         }
     }
 }
+
+#[tokio::test]
+async fn samples_come_back_with_their_series_between_two_times() {
+    let (_keep, archive) = archive();
+    let directory = directory();
+    let samples: Vec<(u32, Micros, f64)> = (0..30_000)
+        .map(|i| (i % 4, MIDNIGHT + Micros::from(i / 4), f64::from(i)))
+        .collect();
+    let file = archive
+        .write_samples(&name("s", 0), &directory, rows(&samples))
+        .await
+        .unwrap()
+        .remove(0);
+    let (from, to) = (MIDNIGHT + 10, MIDNIGHT + 7_000);
+    let mut batches = archive.stream_batches(&file, from, to);
+    let mut found = Vec::new();
+    while let Some(batch) = batches.recv().await {
+        let batch = batch.unwrap();
+        for row in 0..batch.rows() {
+            let metric = &batch.metrics()[batch.metric_keys()[row] as usize];
+            let labels = &batch.label_sets()[batch.label_keys()[row] as usize];
+            let value = batch.values()[row].to_bits();
+            found.push((SeriesId::of(metric, labels), batch.times()[row], value));
+        }
+    }
+    found.sort_unstable();
+    let wanted = samples
+        .iter()
+        .filter(|(_, time, _)| (from..to).contains(time));
+    let wanted: Vec<(u32, Micros, f64)> = wanted.copied().collect();
+    assert_eq!(found, expected(&directory, &wanted));
+
+    let gone = ArchiveFile {
+        path: "samples/date=2026-11-21/gone.parquet".to_owned(),
+        ..file
+    };
+    let mut batches = archive.stream_batches(&gone, from, to);
+    let error = batches.recv().await.unwrap().unwrap_err();
+    assert_eq!(error.fault(), Fault::Corruption);
+    assert!(batches.recv().await.is_none());
+}
+
+#[test]
+fn a_plain_endpoint_must_be_meant() {
+    let options = |more: &[(&str, &str)]| -> BTreeMap<String, String> {
+        let all = [("endpoint", "http://127.0.0.1:1"), ("region", "r")];
+        let all = all.iter().chain(more);
+        all.map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+            .collect()
+    };
+    let error = Archive::open("s3://b/p", &options(&[])).unwrap_err();
+    assert_eq!(error.fault(), Fault::BadConfig);
+    assert!(error.to_string().contains("allow_http"), "{error}");
+    Archive::open("s3://b/p", &options(&[("allow_http", "true")])).unwrap();
+    Archive::open("s3://b/p", &options(&[("endpoint", "https://127.0.0.1:1")])).unwrap();
+}

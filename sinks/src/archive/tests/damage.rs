@@ -216,7 +216,7 @@ async fn what_can_not_be_opened_or_written_says_why() {
 }
 
 #[tokio::test]
-async fn a_read_only_directory_is_bad_configuration() {
+async fn a_read_only_directory_refuses_and_names_the_setting() {
     let directory = tempfile::tempdir().unwrap();
     // Root may write to any directory that is mounted for writing, so it needs another way than the mode.
     let mounted = mount("ro", directory.path());
@@ -242,7 +242,10 @@ async fn a_read_only_directory_is_bad_configuration() {
         unmount(directory.path());
     }
     let error = write.unwrap_err();
-    assert_eq!(error.fault(), Fault::BadConfig);
+    assert_eq!(
+        (error.fault(), error.code().id),
+        (Fault::Outage, "TW-ARCHIVE-003")
+    );
     assert!(error.to_string().contains("archive.url"), "{error}");
 }
 

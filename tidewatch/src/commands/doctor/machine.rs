@@ -1,12 +1,12 @@
 //! What the machine gives: a directory to write to, space, file descriptors, a clock.
 
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use schemas::Micros;
 use schemas::time::SECOND;
 
 use super::report::Check;
+use crate::clock::{self, CLOCK_MIN};
 use crate::commands::terminal::{duration_text, grouped, size_text};
 use crate::config::{BusKind, Config};
 use crate::error_codes;
@@ -21,8 +21,6 @@ const INODES_MIN: u64 = 10_000;
 const SPACE_BESIDES: u64 = 64 << 20;
 /// How far the log's clock may be ahead of ours: two clocks that are synchronised differ by less.
 const CLOCK_AHEAD_MAX: Micros = 5 * SECOND;
-/// 2024-01-01: no clock that was ever set is before it.
-const CLOCK_MIN: Micros = 1_704_067_200 * SECOND;
 
 /// File descriptors: those of the instance if one runs, else what one started from here would get.
 pub(super) fn files(config: &Config, running: Option<&Overview>) -> Check {
@@ -182,12 +180,7 @@ fn size_of(dir: &Path) -> u64 {
 
 /// Our clock against the newest time that the log or the archive holds.
 pub(super) fn clock(newest: Option<Micros>) -> Check {
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .ok()
-        .and_then(|since| Micros::try_from(since.as_micros()).ok())
-        .unwrap_or(0);
-    judge_clock(now, newest)
+    judge_clock(clock::now(), newest)
 }
 
 fn judge_clock(now: Micros, newest: Option<Micros>) -> Check {

@@ -165,7 +165,12 @@ fn flow(overview: &Overview, rates: Option<&Rates>) -> Vec<Line> {
         totals.refused,
         "at the door, told to the sender",
     );
-    vec![
+    let left_out = (totals.left_out > 0).then(|| {
+        let what = "too late or too early, not stored: is a clock wrong?";
+        let text = row("left out", None, totals.left_out, what);
+        Line::new(Tone::Doubtful, &text)
+    });
+    let lines = vec![
         Line::new(Tone::Plain, ""),
         Line::new(
             Tone::Faint,
@@ -197,7 +202,8 @@ fn flow(overview: &Overview, rates: Option<&Rates>) -> Vec<Line> {
             },
             &refused,
         ),
-    ]
+    ];
+    lines.into_iter().chain(left_out).collect()
 }
 
 fn row(partition: &PartitionReport) -> Vec<Line> {
@@ -298,7 +304,9 @@ mod tests {
     #[test]
     fn what_matters_is_on_the_page() {
         let before = overview(vec![partition(0, "running", 0)], 1_000, 10.0);
-        let after = overview(vec![partition(0, "running", 0)], 7_000, 12.0);
+        let mut after = overview(vec![partition(0, "running", 0)], 7_000, 12.0);
+        after.partitions[0].counts.late = 4;
+        after.partitions[0].counts.invalid = 3;
         let rates = Rates::between(&before, &after);
         let shown = text(&page("http://h:1", &after, rates.as_ref(), 80, 24));
         for part in [
@@ -306,6 +314,7 @@ mod tests {
             "embedded, 4 partitions",
             "memory   100 MiB   open files 99 of ?   series 1,234   files 12",
             "in                3,000              7,000  durable",
+            "left out              -                  7  too late",
             "        0  running          0     1,234        77  12 s            12         3",
         ] {
             assert!(shown.contains(part), "`{part}` is not in\n{shown}");

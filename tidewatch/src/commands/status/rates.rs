@@ -21,6 +21,8 @@ pub(super) struct Totals {
     pub(super) accepted: u64,
     pub(super) processed: u64,
     pub(super) refused: u64,
+    /// Read from the log, and too late or too far in the future, or of too many series.
+    pub(super) left_out: u64,
 }
 
 impl Totals {
@@ -34,6 +36,11 @@ impl Totals {
             .partitions
             .iter()
             .map(|partition| partition.counts.read)
+            .sum();
+        totals.left_out = overview
+            .partitions
+            .iter()
+            .map(|partition| partition.counts.late + partition.counts.invalid)
             .sum();
         totals
     }
