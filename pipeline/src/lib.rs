@@ -12,6 +12,7 @@
 mod checkpoint;
 mod error;
 pub mod error_codes;
+mod guests;
 mod live;
 mod options;
 mod partition;

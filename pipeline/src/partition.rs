@@ -6,13 +6,16 @@ use std::time::Duration;
 
 use bus::{LogRecord, PartitionReader, Record, crash_point};
 use bytes::Bytes;
-use schemas::{Counts, Fault, HasCode, HasFault, NextOffset, SampleBatch, topics};
+use schemas::{
+    Counts, Fault, Guests, HasCode, HasFault, NextOffset, SampleBatch, decode_verdict, topics,
+};
 use sinks::{Chain, FileName, compaction};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
 use crate::checkpoint::{checkpoint, commit_compaction};
+use crate::guests::GuestPost;
 use crate::live::Live;
 use crate::publish::{dead_letter, publish_anomalies, publish_forecasts};
 use crate::recovery::{Recovered, recover};
@@ -41,6 +44,7 @@ pub(crate) struct Totals {
     pub(crate) compactions: AtomicU64,
     pub(crate) anomalies: AtomicU64,
     pub(crate) forecasts: AtomicU64,
+    pub(crate) guests: AtomicU64,
 }
 
 impl Totals {
@@ -90,6 +94,7 @@ struct PartitionTask<'a> {
     flushed_rollups: usize,
     published_anomalies: usize,
     published_forecasts: usize,
+    guest_post: GuestPost,
     last_commit: Instant,
     last_snapshot: Instant,
     /// How many series the last snapshot holds.
@@ -131,6 +136,7 @@ impl<'a> PartitionTask<'a> {
             flushed_rollups: 0,
             published_anomalies: 0,
             published_forecasts: 0,
+            guest_post: GuestPost::default(),
             last_commit: now,
             last_snapshot: now,
             saved_series,
@@ -176,6 +182,26 @@ impl<'a> PartitionTask<'a> {
                     self.live.lock().state.step_end(record.offset, log_time);
                     continue;
                 }
+                Some(topics::FORMAT_GUESTS) => {
+                    match Guests::decode(&record.value) {
+                        Ok(guests) => {
+                            let state = &mut self.live.lock().state;
+                            state.step_guests(record.offset, log_time, &guests);
+                        }
+                        Err(error) => self.set_aside(record, &error).await?,
+                    }
+                    continue;
+                }
+                Some(topics::FORMAT_VERDICT) => {
+                    match decode_verdict(&record.value) {
+                        Ok(verdict) => {
+                            let state = &mut self.live.lock().state;
+                            state.step_verdict(record.offset, log_time, verdict);
+                        }
+                        Err(error) => self.set_aside(record, &error).await?,
+                    }
+                    continue;
+                }
                 _ => {}
             }
             match SampleBatch::decode(&record.value) {
@@ -205,24 +231,7 @@ impl<'a> PartitionTask<'a> {
                         }
                     }
                 }
-                Err(error) => {
-                    // A record below the chain's end was set aside when it was first read.
-                    if !self.live.lock().state.is_replaying() {
-                        warn!(partition = self.partition, offset = record.offset.0, %error, code = error.code().id, "record goes to the dead letters");
-                        dead_letter(
-                            &*self.options.bus,
-                            &self.options.topics,
-                            self.partition,
-                            record,
-                            &error.to_string(),
-                        )
-                        .await?;
-                    }
-                    self.live
-                        .lock()
-                        .state
-                        .step_empty(record.offset, log_time, true);
-                }
+                Err(error) => self.set_aside(record, &error).await?,
             }
         }
         self.hand_out().await?;
@@ -232,7 +241,31 @@ impl<'a> PartitionTask<'a> {
         Ok(())
     }
 
-    /// Publishes new anomalies and forecasts, and flushes newly sealed rollups to the aggregate store.
+    /// Steps over a record that can't be decoded, which goes to the dead letters.
+    async fn set_aside(
+        &mut self,
+        record: &LogRecord,
+        error: &(impl HasCode + std::fmt::Display + Sync),
+    ) -> Result<(), PipelineError> {
+        // A record below the chain's end was set aside when it was first read.
+        if !self.live.lock().state.is_replaying() {
+            warn!(partition = self.partition, offset = record.offset.0, %error, code = error.code().id, "record goes to the dead letters");
+            dead_letter(
+                &*self.options.bus,
+                &self.options.topics,
+                self.partition,
+                record,
+                &error.to_string(),
+            )
+            .await?;
+        }
+        let log_time = record.append_time_ms.saturating_mul(1000);
+        let state = &mut self.live.lock().state;
+        state.step_empty(record.offset, log_time, true);
+        Ok(())
+    }
+
+    /// Publishes new anomalies and forecasts, tells other partitions of siblings, and flushes newly sealed rollups to the aggregate store.
     async fn hand_out(&mut self) -> Result<(), PipelineError> {
         let (anomalies, forecasts, sealed) = {
             let live = self.live.lock();
@@ -272,6 +305,14 @@ impl<'a> PartitionTask<'a> {
         self.totals
             .forecasts
             .fetch_add(forecasts.len() as u64, Ordering::Relaxed);
+        self.guest_post
+            .send_verdicts(self.options, &self.live)
+            .await?;
+        let guests = self
+            .guest_post
+            .send_guests(self.options, self.partition, &self.live)
+            .await?;
+        self.totals.guests.fetch_add(guests, Ordering::Relaxed);
         if sealed {
             let _turn = self.turns.take().await;
             let (directory, rows, end) = {
@@ -363,6 +404,7 @@ impl<'a> PartitionTask<'a> {
         .await?;
         (self.flushed_rollups, self.published_anomalies) = (0, 0);
         self.published_forecasts = 0;
+        self.guest_post.settle();
         self.last_commit = Instant::now();
         if done.with_snapshot {
             self.last_snapshot = Instant::now();

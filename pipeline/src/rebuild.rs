@@ -1,7 +1,7 @@
 //! A saved state that is damaged or gone, made anew from what the chain covers: windows from the archive's samples, and where to read on from its newest link.
 //!
 //! Only on demand (`rebuild_damaged_states`): an intact copy of the state is better, and a person has to look for it first.
-//! `docs/decisions/0036-a-lost-state-is-folded-again.md` has the reasons.
+//! `docs/decisions/0038-a-lost-state-is-folded-again.md` has the reasons.
 
 use std::sync::Arc;
 use std::time::Instant;

@@ -99,7 +99,10 @@ pub(crate) async fn recover(
         }
     };
     learn_past(options, partition, &mut chain, &mut state, rebuilt).await?;
-    let state = state.with_committed_until(chain.end());
+    let partitions = options.bus.partitions(&topic).await?;
+    let state = state
+        .with_place(partition, partitions)
+        .with_committed_until(chain.end());
     let from = state.next_offset();
     let reader = options.bus.reader(&topic, partition, from).await?;
     info!(

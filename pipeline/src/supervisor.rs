@@ -70,6 +70,8 @@ pub struct PartitionStatus {
     pub anomalies: u64,
     /// Forecasts published by this process.
     pub forecasts: u64,
+    /// Values of siblings that this process told other partitions, which compare them.
+    pub guests: u64,
     /// Time since the last checkpoint by this process; `None` before the first.
     pub checkpoint_age: Option<Duration>,
     /// Time since the task last came round to look for work, which it does several times a second unless something holds it;
@@ -220,6 +222,7 @@ impl Slot {
             compactions: load(&self.totals.compactions),
             anomalies: load(&self.totals.anomalies),
             forecasts: load(&self.totals.forecasts),
+            guests: load(&self.totals.guests),
             checkpoint_age: age(&self.totals.checkpoint_at),
             turn_age: match self.phase {
                 Phase::Running => age(&self.totals.turned_at),

@@ -27,6 +27,8 @@ pub struct ProcessingConfig {
     pub detection: Option<DetectorConfig>,
     /// Comparison of each series with its siblings; `None` turns it off. Off, too, where detection is.
     pub peers: Option<PeersConfig>,
+    /// Whether siblings in several partitions are compared, too, each group in one of them. Needs [`crate::PartitionState::with_place`].
+    pub siblings_across_partitions: bool,
     /// Forecasts; `None` turns them off.
     pub forecasting: Option<ForecastingConfig>,
     /// What is known beforehand of days and hours unlike others; for detection and forecasts alike.
@@ -47,6 +49,7 @@ impl Default for ProcessingConfig {
             series_max: 2_000_000,
             detection: Some(DetectorConfig::default()),
             peers: Some(PeersConfig::default()),
+            siblings_across_partitions: true,
             forecasting: Some(ForecastingConfig::default()),
             calendar: None,
             warm_start: 28 * DAY,

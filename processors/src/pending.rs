@@ -1,6 +1,6 @@
 //! What waits for a checkpoint.
 
-use schemas::{Anomaly, Counts, Forecast, ForecastScore, Micros, RollupRow, SampleRows};
+use schemas::{Anomaly, Counts, Forecast, ForecastScore, Guests, Micros, RollupRow, SampleRows};
 
 /// A sample that came after its 10 s window was sealed.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -36,6 +36,10 @@ pub struct Pending {
     pub forecasts: Vec<Forecast>,
     /// Forecasts whose horizon has passed, beside what came, in log order.
     pub forecast_scores: Vec<ForecastScore>,
+    /// What other partitions are told of siblings, by partition, in log order.
+    pub guests: Vec<(u32, Guests)>,
+    /// Events about series of other partitions, which tell them: partition, time, event; in log order.
+    pub verdicts: Vec<(u32, Micros, Anomaly)>,
     /// What became of the samples read.
     pub counts: Counts,
 }

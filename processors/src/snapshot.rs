@@ -1,8 +1,10 @@
 //! The state as bytes and back: versioned, deterministic, bounded on restore. Integrity is the checkpoint's (SHA-256).
 //!
 //! ```text
-//! magic 8 | version 4 | version of what is learned 4 | unpacked length 8 | zstd: Saved, Learned (postcard)
+//! magic 8 | version 4 | version of what is learned 4 | unpacked length 8 | zstd: Saved, Learned, maybe SavedMeetings (postcard)
 //! ```
+//! Where siblings of several partitions meet, a third part follows. Who does not know it leaves it out: then the guests are met anew.
+//!
 //! Two versions, because two things become of them: open windows can't be had again, so another version is refused; what detectors and forecasts
 //! have learned can be learned anew from the archive, so another version is left out.
 
@@ -30,7 +32,7 @@ use crate::pending::Pending;
 use crate::per_series::PerSeries;
 use crate::resource_forest::ResourceForests;
 use crate::series_table::SeriesTable;
-use crate::siblings::{SavedGroups, SiblingGroups};
+use crate::siblings::{SavedGroups, SavedMeetings, SiblingGroups};
 use crate::silence::Silences;
 use crate::state::PartitionState;
 use crate::window::OpenWindow;
@@ -198,7 +200,11 @@ impl PartitionState {
         bytes.extend_from_slice(&LEARNED_VERSION.to_le_bytes());
         bytes.extend_from_slice(&[0; 8]);
         // Plain data without maps or borrowed parts always serialises, and memory takes what is written.
-        let length = pack(&(saved, learned), &mut bytes).unwrap_or_default();
+        let length = match self.siblings.saved_meetings() {
+            None => pack(&(saved, learned), &mut bytes),
+            Some(meetings) => pack(&(saved, learned, meetings), &mut bytes),
+        }
+        .unwrap_or_default();
         bytes[HEADER_BYTES - 8..HEADER_BYTES].copy_from_slice(&length.to_le_bytes());
         bytes
     }
@@ -238,17 +244,24 @@ impl PartitionState {
         let raw = unpack(packed, length).map_err(|error| damaged(&error.to_string()))?;
         let (saved, rest) = postcard::take_from_bytes::<Saved>(&raw)
             .map_err(|error| damaged(&error.to_string()))?;
+        let unreadable = |error: postcard::Error| damaged(&error.to_string());
+        let mut meetings = SavedMeetings::default();
         let learned = if learned_version == LEARNED_VERSION {
-            postcard::from_bytes(rest).map_err(|error| damaged(&error.to_string()))?
+            let (learned, rest) = postcard::take_from_bytes(rest).map_err(unreadable)?;
+            if !rest.is_empty() {
+                meetings = postcard::from_bytes(rest).map_err(unreadable)?;
+            }
+            learned
         } else {
             Learned::nothing(saved.series.len())
         };
-        Self::from_parts(saved, learned, config)
+        Self::from_parts(saved, learned, meetings, config)
     }
 
     fn from_parts(
         saved: Saved<'_>,
         learned: Learned<'_>,
+        meetings: SavedMeetings,
         config: ProcessingConfig,
     ) -> Result<Self, SnapshotError> {
         let damaged = |what: &str| SnapshotError::Damaged(what.to_owned());
@@ -293,7 +306,7 @@ impl PartitionState {
         if !learned.correlation.fits(n) {
             return Err(damaged("a move is of no series"));
         }
-        let siblings = SiblingGroups::restored(learned.siblings.into_owned(), n)
+        let siblings = SiblingGroups::restored(learned.siblings.into_owned(), meetings, n)
             .ok_or_else(|| damaged("a group of siblings is out of shape"))?;
         if !saved.levels.iter().all(|level| level.fits(n)) {
             return Err(damaged("an open rollup is out of shape"));
@@ -353,6 +366,7 @@ impl PartitionState {
             alarm_budgets: learned.alarm_budgets.into_owned(),
             forests: learned.forests.into_owned(),
             siblings,
+            place: None,
             silences: learned.silences.into_owned(),
             forecasting,
             log_clock: saved.log_clock,

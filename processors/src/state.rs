@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use analytics::anomaly_event;
 use schemas::time::{TIME_MAX, TIME_MIN};
 use schemas::{
-    Counts, Kind, Micros, NextOffset, Offset, Resolution, RollupRow, SampleBatch, SampleRows,
-    SeriesDirectory, SeriesId, Watermark,
+    Anomaly, Counts, Guests, Kind, Micros, NextOffset, Offset, Resolution, RollupRow, SampleBatch,
+    SampleRows, SeriesDirectory, SeriesId, Watermark,
 };
 
 use crate::ProcessingConfig;
@@ -22,7 +22,7 @@ use crate::rollup_figures::{completeness, rate_of};
 use crate::scored::Scored;
 use crate::series_table::SeriesTable;
 use crate::service::ServiceKey;
-use crate::siblings::SiblingGroups;
+use crate::siblings::{Comparing, Place, SiblingGroups};
 use crate::silence::{Silences, View};
 use crate::window::{INTERVAL_UNKNOWN, Offered, OpenWindow, SealedRollup};
 
@@ -40,6 +40,8 @@ pub struct PartitionState {
     pub(crate) alarm_budgets: AlarmBudgets,
     pub(crate) forests: ResourceForests,
     pub(crate) siblings: SiblingGroups,
+    /// This partition among all, where siblings meet across them.
+    pub(crate) place: Option<Place>,
     pub(crate) silences: Silences,
     pub(crate) forecasting: Forecasting,
     pub(crate) log_clock: Micros,
@@ -63,6 +65,7 @@ impl PartitionState {
             alarm_budgets: AlarmBudgets::default(),
             forests: ResourceForests::default(),
             siblings: SiblingGroups::default(),
+            place: None,
             silences: Silences::default(),
             forecasting: Forecasting::default(),
             log_clock: Micros::MIN,
@@ -83,6 +86,23 @@ impl PartitionState {
     #[must_use]
     pub fn with_next_offset(mut self, next: NextOffset) -> Self {
         self.next_offset = next;
+        self
+    }
+
+    /// Tells which of how many partitions this is: siblings in several of them are compared where they meet, if the settings want it. Without it, a state
+    /// tells no other one anything, and welcomes no guests.
+    #[must_use]
+    pub fn with_place(mut self, partition: u32, partitions: u32) -> Self {
+        let config = &self.config;
+        let are_compared = config.detection.is_some() && config.peers.is_some();
+        let is_wanted = are_compared && config.siblings_across_partitions && partitions > 1;
+        if !is_wanted {
+            self.siblings.forget_meetings();
+        }
+        self.place = is_wanted.then_some(Place {
+            partition,
+            partitions,
+        });
         self
     }
 
@@ -112,6 +132,33 @@ impl PartitionState {
         self.advance(offset, log_time);
         self.look_for_silences(Silences::look);
         self.pending.counts.dead_letters += u64::from(dead_letter);
+        self.finish_record(offset, told_before);
+    }
+
+    /// Steps over a record by which another partition tells values of series whose siblings are compared here.
+    pub fn step_guests(&mut self, offset: Offset, log_time: Micros, guests: &Guests) {
+        let told_before = self.pending.anomalies.len();
+        self.advance(offset, log_time);
+        self.look_for_silences(Silences::look);
+        let watermark = self.watermark();
+        if let (Some(config), Some(place)) = (&self.config.peers, self.place)
+            && watermark > Watermark::START
+        {
+            self.siblings.welcome(guests, place, config, watermark.0);
+            self.judge_meetings();
+        }
+        self.finish_record(offset, told_before);
+    }
+
+    /// Steps over a record by which another partition tells what it found of a series that lives here: that is told here, once.
+    pub fn step_verdict(&mut self, offset: Offset, log_time: Micros, mut verdict: Anomaly) {
+        let told_before = self.pending.anomalies.len();
+        self.advance(offset, log_time);
+        self.look_for_silences(Silences::look);
+        let (table, now) = (&self.table, self.log_clock);
+        if self.place.is_some() && self.siblings.accept(&mut verdict, table, now) {
+            self.pending.anomalies.push(verdict);
+        }
         self.finish_record(offset, told_before);
     }
 
@@ -193,6 +240,7 @@ impl PartitionState {
         }
         if watermark > Watermark::START {
             self.watch_resources(watermark.0);
+            self.judge_meetings();
             self.seal_levels_before(watermark.0, is_covered);
         }
     }
@@ -213,10 +261,31 @@ impl PartitionState {
         self.pending.anomalies.extend(found.events);
         self.pending.counts.skipped_alarms += found.skipped;
         if let Some(config) = &self.config.peers {
-            let events = self
-                .siblings
-                .close_before(time, config, table, calendar, true);
-            self.pending.anomalies.extend(events);
+            let comparing = Comparing {
+                config,
+                table,
+                place: self.place,
+                announce: true,
+            };
+            let compared = self.siblings.close_before(time, comparing, calendar);
+            self.pending.anomalies.extend(compared.events);
+            self.pending.guests.extend(compared.guests);
+        }
+    }
+
+    /// Compares siblings of several partitions that meet here, in the minutes that are complete.
+    fn judge_meetings(&mut self) {
+        if let (Some(config), Some(_)) = (&self.config.peers, self.place) {
+            let comparing = Comparing {
+                config,
+                table: &self.table,
+                place: self.place,
+                announce: true,
+            };
+            let watermark = self.watermark().0;
+            let judged = self.siblings.judge_meetings(watermark, comparing);
+            self.pending.anomalies.extend(judged.events);
+            self.pending.verdicts.extend(judged.verdicts);
         }
     }
 

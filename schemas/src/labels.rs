@@ -142,7 +142,7 @@ impl Labels {
     }
 
     /// The key of each label, and the canonical bytes of the whole label, in byte order of the keys.
-    pub(crate) fn parts(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+    pub fn parts(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         let mut rest = &self.0[..];
         std::iter::from_fn(move || {
             let key = rest.iter().position(|byte| *byte == SEPARATOR)?;

@@ -14,6 +14,7 @@ pub mod event;
 mod expected_panic;
 mod fault;
 pub mod forecast;
+mod guests;
 mod labels;
 pub mod rollup;
 pub mod rows;
@@ -33,6 +34,7 @@ pub use fault::{Fault, HasFault};
 pub use forecast::{
     Band, Forecast, ForecastScore, FullAnswer, FullDates, FullWithin, Outcome, Outlook, TrainedOn,
 };
+pub use guests::{GuestRow, Guests, GuestsBuilder, GuestsError, decode_verdict};
 pub use labels::{LABEL_BYTES_MAX, LABELS_MAX, Labels, LabelsError};
 pub use rollup::Rollup;
 pub use rows::{RollupRow, SampleRows};

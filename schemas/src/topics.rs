@@ -51,7 +51,7 @@ impl Default for Topics {
     }
 }
 
-/// Header of a record in `samples`: what the value is (`batch/1` or `tick/1`).
+/// Header of a record in `samples`: what the value is (`batch/1`, `tick/1`, `end/1`, `guests/1` or `verdict/1`).
 pub const HEADER_FORMAT: &str = "tidewatch-format";
 /// Value of [`HEADER_FORMAT`]: a sample batch.
 pub const FORMAT_BATCH: &[u8] = b"batch/1";
@@ -59,6 +59,10 @@ pub const FORMAT_BATCH: &[u8] = b"batch/1";
 pub const FORMAT_TICK: &[u8] = b"tick/1";
 /// Value of [`HEADER_FORMAT`]: as a tick, and a history ends here: its windows close, and no sample is missed that could have come after it.
 pub const FORMAT_END: &[u8] = b"end/1";
+/// Value of [`HEADER_FORMAT`]: values of series of another partition, which are compared in this one with their siblings. No samples.
+pub const FORMAT_GUESTS: &[u8] = b"guests/1";
+/// Value of [`HEADER_FORMAT`]: the event about a series of this partition that another one, which compared it, found. No samples.
+pub const FORMAT_VERDICT: &[u8] = b"verdict/1";
 /// Header of a dead letter: why.
 pub const HEADER_REASON: &str = "tidewatch-reason";
 /// Header of a dead letter: the topic it came from.

@@ -9,8 +9,8 @@ use ingest::foreign::{Format, Reading};
 use ingest::http;
 use ingest::sockets::{graphite, statsd};
 use processors::{PartitionState, ProcessingConfig};
-use schemas::time::DAY;
-use schemas::{Checkpoint, Offset, SampleBatch};
+use schemas::time::{DAY, MINUTE};
+use schemas::{Checkpoint, Guests, Offset, SampleBatch};
 
 /// Now, for lines without a time: 2027-01-15, microseconds.
 const NOW: i64 = 1_800_000_000_000_000;
@@ -29,7 +29,7 @@ pub struct Entry {
 }
 
 /// All of them.
-pub const ENTRIES: [Entry; 18] = [
+pub const ENTRIES: [Entry; 19] = [
     entry("remote_write", |body| {
         decode(|door| drop(http::decode_remote_write(body, door)));
     }),
@@ -82,6 +82,16 @@ pub const ENTRIES: [Entry; 18] = [
         // Others may write to the topic of samples, too: what can be read is processed as well.
         if let Ok(batch) = SampleBatch::decode(&Bytes::copy_from_slice(bytes)) {
             process(&batch);
+        }
+    }),
+    entry("guests", |bytes| {
+        if let Ok(verdict) = schemas::decode_verdict(bytes) {
+            let mut state = PartitionState::new(ProcessingConfig::default()).with_place(0, 2);
+            state.step_verdict(Offset(0), NOW, verdict);
+        }
+        if let Ok(guests) = Guests::decode(bytes) {
+            assert!(Guests::decode(&guests.encode()).is_ok_and(|again| again == guests));
+            welcome(&guests);
         }
     }),
     entry("link", |bytes| drop(Checkpoint::decode(bytes))),
@@ -164,6 +174,21 @@ fn process(batch: &SampleBatch) {
     state.step_empty(Offset(1), newest.saturating_add(DAY), false);
     state.settle();
     drop(state.encode());
+}
+
+/// Has each of two partitions welcome guests twice and wait for others in vain, with a restart in between.
+fn welcome(guests: &Guests) {
+    for partition in 0..2 {
+        let (config, minute) = (ProcessingConfig::default(), guests.minute());
+        let mut state = PartitionState::new(config.clone()).with_place(partition, 2);
+        for offset in 0..2 {
+            state.step_guests(Offset(offset), minute + 3 * MINUTE, guests);
+        }
+        let mut state = PartitionState::decode(&state.encode(), config)
+            .map(|state| state.with_place(partition, 2))
+            .unwrap_or_else(|error| panic!("what was saved is read: {error}"));
+        state.step_empty(Offset(2), minute + DAY, false);
+    }
 }
 
 /// Decodes the value of a record of a foreign topic.

@@ -12,7 +12,9 @@ use ingest::door::Batcher;
 use ingest::http::{LineOptions, LineUnit, decode_line_protocol};
 use processors::{PartitionState, ProcessingConfig};
 use schemas::time::{MINUTE, Micros, SECOND};
-use schemas::{BatchBuilder, Checkpoint, Kind, Labels, Offset, SampleBatch};
+use schemas::{
+    BatchBuilder, Checkpoint, Guests, GuestsBuilder, Kind, Labels, Offset, SampleBatch, Series,
+};
 use tests::captured::keep_for_fuzzing;
 use tests::entries::{FOLDED_LABELS, KNOWN_SERIES, packed_snapshot, sealed};
 
@@ -47,6 +49,22 @@ fn minute_of(hosts: u32, metrics: usize, minute: i64) -> SampleBatch {
     builder.finish().unwrap()
 }
 
+/// What partition 1 tells of a minute of three hosts, each with two series.
+fn guests_of(minute: i64) -> Vec<u8> {
+    let mut builder = GuestsBuilder::new(1, START + minute * MINUTE);
+    for host in 0..3 {
+        let labels = Labels::try_new([("host.name", format!("web-{host}"))]).unwrap();
+        for (metric, kind) in [
+            ("load", Kind::Gauge),
+            ("http_requests_total", Kind::Counter),
+        ] {
+            let series = Series::new(metric, labels.clone(), kind);
+            builder.push(&series, 0.5 + f64::from(host), 1.0);
+        }
+    }
+    builder.finish()[0].encode()
+}
+
 /// The snapshot of a partition that so many hosts have written to for some minutes. Its last windows are open.
 fn snapshot_of(hosts: u32, metrics: usize, minutes: i64) -> Vec<u8> {
     let mut state = PartitionState::new(ProcessingConfig::default());
@@ -60,6 +78,24 @@ fn snapshot_of(hosts: u32, metrics: usize, minutes: i64) -> Vec<u8> {
     }
     state.settle();
     state.encode()
+}
+
+/// The snapshot of a partition in which siblings of another one meet, some of them waiting for the rest.
+fn snapshot_of_meetings() -> Vec<u8> {
+    let states = (0..2).map(|partition| {
+        let config = ProcessingConfig::default();
+        let mut state = PartitionState::new(config).with_place(partition, 2);
+        for minute in 0..6 {
+            let (offset, log_time) = (2 * minute as u64, START + (minute + 1) * MINUTE);
+            state.step(Offset(offset), log_time, &minute_of(1, 1, minute));
+            let guests = Guests::decode(&guests_of(minute)).unwrap();
+            state.step_guests(Offset(offset + 1), log_time, &guests);
+        }
+        state.settle();
+        state.encode()
+    });
+    // One of both is the home.
+    states.max_by_key(Vec::len).unwrap()
 }
 
 /// What stands behind the compression of a snapshot: the entry `snapshot` takes it as well.
@@ -115,6 +151,7 @@ fn the_corpus_of_our_own_formats_is_of_today() {
     for (name, snapshot) in [
         ("host", snapshot_of(1, 3, 12)),
         ("siblings", snapshot_of(3, 1, 12)),
+        ("meetings", snapshot_of_meetings()),
     ] {
         println!(
             "{name}: {} bytes, {} unpacked",
@@ -129,6 +166,7 @@ fn the_corpus_of_our_own_formats_is_of_today() {
         );
     }
     keep_for_fuzzing("record", "hosts", &minute_of(2, 3, 0).encode().unwrap());
+    keep_for_fuzzing("guests", "hosts", &guests_of(0));
     let narrow = SeriesLimits {
         values_max: 3,
         ..SeriesLimits::default()
@@ -144,14 +182,15 @@ fn the_corpus_of_our_own_formats_is_of_today() {
     }
 
     type Reads = fn(&[u8]) -> bool;
-    let read: [(&str, &str, usize, Reads); 8] = [
-        ("snapshot", "a file", 2, is_of_today),
-        ("snapshot", "unpacked", 2, |bytes| {
+    let read: [(&str, &str, usize, Reads); 9] = [
+        ("snapshot", "a file", 3, is_of_today),
+        ("snapshot", "unpacked", 3, |bytes| {
             is_of_today(&packed_snapshot(bytes))
         }),
         ("record", "a record", 1, |bytes| {
             SampleBatch::decode(&Bytes::copy_from_slice(bytes)).is_ok()
         }),
+        ("guests", "guests", 1, |bytes| Guests::decode(bytes).is_ok()),
         ("link", "a link", 2, |bytes| {
             Checkpoint::decode(bytes).is_ok()
         }),

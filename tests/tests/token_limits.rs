@@ -236,6 +236,11 @@ fn how_many_series_may_be_and_begin_differs_by_token_and_is_told_by_sender() {
     ] {
         assert!(told.contains(part), "`{part}` is missing in\n{told}");
     }
+    let listed = rig.said(&["token", "list"]);
+    assert!(
+        listed.contains("rack 7  [limits.tokens.\"rack 7\"]\n") && listed.contains("  plain\n"),
+        "{listed}"
+    );
     rig.process.stop_cleanly();
 
     // Series are known, so new ones are counted from the first.

@@ -160,6 +160,7 @@ mod tests {
             compactions: 0,
             anomalies: 0,
             forecasts: 0,
+            guests: 0,
             checkpoint_age: None,
             turn_age,
         }

@@ -138,6 +138,8 @@ metric_enum! {
     AnomaliesTotal = Counter "tidewatch_anomalies_total",
     /// Forecasts published, by partition.
     ForecastsTotal = Counter "tidewatch_forecasts_total",
+    /// Values of siblings told to other partitions, which compare them, by partition.
+    GuestsTotal = Counter "tidewatch_guests_total",
     /// Anomalies that were not announced because the calendar says so, by partition.
     SkippedAlarmsTotal = Counter "tidewatch_skipped_alarms_total",
     /// SQL queries begun, by outcome of their start: `answered`, or whose fault it was.

@@ -37,7 +37,7 @@ mod member;
 pub use config::{PeersConfig, PeersConfigError};
 pub use event::PeerEvent;
 pub use group::{Group, MEMBERS_MAX, Placed};
-pub use key::{GroupKey, INSTANCE_LABELS, group_key};
+pub use key::{GroupKey, INSTANCE_LABELS, group_key, meeting_hash};
 
 #[cfg(test)]
 mod tests;

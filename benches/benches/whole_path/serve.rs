@@ -70,8 +70,8 @@ async fn serve(directory: &Path) {
         processing: ProcessingConfig::default(),
         checkpoint: CheckpointPolicy::default(),
         compaction: Default::default(),
-        // The clock stands still between two bodies, so a tick would change nothing.
         rebuild_damaged_states: false,
+        // The clock stands still between two bodies, so a tick would change nothing.
         tick_interval: Duration::from_secs(3600),
     });
     let pipeline = Mutex::new(Some(pipeline.await.expect("a pipeline")));

@@ -12,7 +12,7 @@ use schemas::{Kind, Micros, Resolution, SeriesId, Window};
 
 use super::{BEHIND, PastWindow};
 use crate::resource_forest::{Judging, ResourceForests};
-use crate::siblings::SiblingGroups;
+use crate::siblings::{Comparing, SiblingGroups};
 use crate::state::PartitionState;
 use crate::window::{Glance, INTERVAL_UNKNOWN};
 
@@ -246,9 +246,13 @@ impl<'a> MinuteLearner<'a> {
         if let Some(config) = &state.config.peers
             && self.siblings
         {
-            state
-                .siblings
-                .close_before(time, config, table, calendar, false);
+            let comparing = Comparing {
+                config,
+                table,
+                place: None,
+                announce: false,
+            };
+            state.siblings.close_before(time, comparing, calendar);
         }
     }
 

@@ -87,7 +87,7 @@ fn a_small_fleet_on_many_partitions_is_told() {
     report.expect_failures(&[]);
     let told = report.named("comparison");
     assert!(
-        matches!(told[..], [("warning", found, "")] if found.starts_with("8 resources on 4 partitions")),
+        matches!(told[..], [("warning", found, "")] if found.starts_with("8 resources on 4 partitions") && found.ends_with("as a whole; their series are, across partitions")),
         "{told:?}"
     );
     process.stop_cleanly();

@@ -4,7 +4,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::access::{Entry, Registry, Scope, Token};
-use crate::config::{Config, parse_duration};
+use crate::config::{Config, TokenLimits, parse_duration};
 use crate::error::CommandError;
 use crate::stores;
 
@@ -16,7 +16,7 @@ pub enum TokenCommand {
         after_help = "Examples:\n  tidewatch token create --scope ingest --name \"telegraf on db-1\"\n  tidewatch token create --scope ingest --scope query --expires 90d"
     )]
     Create(CreateArgs),
-    /// List the tokens: names, scopes and dates, never the tokens themselves.
+    /// List the tokens: names, scopes, dates and sections of limits of their own, never the tokens themselves.
     #[command(after_help = "Example:\n  tidewatch token list")]
     List {
         /// As JSON.
@@ -82,10 +82,11 @@ pub(crate) fn run(config: &Config, command: TokenCommand) -> Result<(), CommandE
         }
         TokenCommand::List { json } => {
             let entries = Registry::open(&path).map_err(failed)?.entries();
+            let limits = &config.token_limits;
             super::print(&if json {
-                list_json(&entries)
+                list_json(&entries, limits)
             } else {
-                list(&entries, Timestamp::now())
+                list(&entries, limits, Timestamp::now())
             })
         }
         TokenCommand::Revoke { id } => {
@@ -141,13 +142,21 @@ fn revoke(entries: &mut [Entry], id: &str) -> Result<(), crate::access::Registry
     Ok(())
 }
 
-fn list_json(entries: &[Entry]) -> String {
+/// The section of the settings that holds limits for a token alone, if one does.
+fn section(limits: &TokenLimits, entry: &Entry) -> Option<String> {
+    let own = limits.of(&entry.id, &entry.name);
+    let is_set = own.iter().next().is_some();
+    is_set.then(|| own.section().to_owned())
+}
+
+fn list_json(entries: &[Entry], limits: &TokenLimits) -> String {
     let told: Vec<_> = entries
         .iter()
         .map(|entry| {
             serde_json::json!({
                 "id": entry.id, "name": entry.name, "scopes": entry.scopes,
                 "created": entry.created, "expires": entry.expires, "revoked": entry.revoked,
+                "limits": section(limits, entry),
             })
         })
         .collect();
@@ -155,7 +164,7 @@ fn list_json(entries: &[Entry]) -> String {
 }
 
 /// A line per token; names last, for they have any length.
-fn list(entries: &[Entry], now: Timestamp) -> String {
+fn list(entries: &[Entry], limits: &TokenLimits, now: Timestamp) -> String {
     if entries.is_empty() {
         return "there are no tokens; `tidewatch token create` makes one\n".to_owned();
     }
@@ -172,8 +181,10 @@ fn list(entries: &[Entry], now: Timestamp) -> String {
             (None, Some(expires)) => format!("until {}", day(expires)),
             (None, None) => "valid".to_owned(),
         };
+        let section = section(limits, entry);
+        let own = section.map_or_else(String::new, |section| format!("  [{section}]"));
         text.push_str(&format!(
-            "{:8}  {:12}  {:10}  {state:20}  {}\n",
+            "{:8}  {:12}  {:10}  {state:20}  {}{own}\n",
             entry.id,
             scopes.join(","),
             day(entry.created),

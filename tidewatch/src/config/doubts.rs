@@ -129,7 +129,9 @@ impl Config {
             rules.push(("detection.", "detection.enabled is false"));
         }
         if self.processing.peers.is_none() {
-            rules.push(("detection.peers_min", "detection.peers is false"));
+            let reason = "detection.peers is false";
+            rules.push(("detection.peers_min", reason));
+            rules.push(("detection.siblings_across_partitions", reason));
         }
         if self.processing.forecasting.is_none() {
             rules.push(("forecast.", "forecast.enabled is false"));

@@ -344,6 +344,7 @@ fn take_processing(layers: &mut Layers) -> ProcessingConfig {
         series_max: take_count(layers, "processing.series_max", 1, 1 << 31),
         detection: enabled.then_some(detection),
         peers: peers.filter(|_| enabled),
+        siblings_across_partitions: layers.take("detection.siblings_across_partitions"),
         forecasting,
         warm_start,
         // Read when everything else is known to be right.

@@ -179,6 +179,7 @@ fn record_partition(status: &PartitionStatus, lag: Option<u64>) {
         (Metric::CompactionsTotal, status.compactions),
         (Metric::AnomaliesTotal, status.anomalies),
         (Metric::ForecastsTotal, status.forecasts),
+        (Metric::GuestsTotal, status.guests),
         (Metric::SkippedAlarmsTotal, counts.skipped_alarms),
     ] {
         telemetry::reached(metric, &label, total);

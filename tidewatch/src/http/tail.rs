@@ -12,7 +12,7 @@ use axum::response::Response;
 use bus::{Bus, BusError, LogRecord};
 use bytes::Bytes;
 use futures::stream;
-use schemas::topics::{FORMAT_END, FORMAT_TICK, HEADER_FORMAT};
+use schemas::topics::{FORMAT_END, FORMAT_GUESTS, FORMAT_TICK, FORMAT_VERDICT, HEADER_FORMAT};
 use schemas::{Fault, HasCode, HasFault, Kind, SampleBatch};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -189,9 +189,10 @@ fn event_lines(record: &LogRecord) -> Vec<String> {
 
 /// One line per sample: time, metric, labels, kind, value. A value that JSON has no number for is the text `NaN`, `inf` or `-inf`.
 pub(super) fn sample_lines(record: &LogRecord) -> Vec<String> {
+    let without_samples = [FORMAT_TICK, FORMAT_END, FORMAT_GUESTS, FORMAT_VERDICT];
     if record
         .header(HEADER_FORMAT)
-        .is_some_and(|format| format == FORMAT_TICK || format == FORMAT_END)
+        .is_some_and(|format| without_samples.contains(&&format[..]))
     {
         return Vec::new();
     }

@@ -103,6 +103,7 @@ fn partition(number: u32, phase: Phase) -> PartitionStatus {
         compactions: 0,
         anomalies: 0,
         forecasts: 0,
+        guests: 0,
         checkpoint_age: Some(Duration::from_secs(7)),
         turn_age: None,
     }

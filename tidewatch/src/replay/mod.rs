@@ -23,6 +23,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use ingest::history::{Directory, Sorted};
 use pipeline::{CheckpointPolicy, Phase, Pipeline, PipelineOptions};
+use processors::ProcessingConfig;
 use schemas::{Counts, Micros, Topics};
 
 use crate::config::{BusKind, Config};
@@ -236,7 +237,11 @@ impl Rooms {
             archive: self.archive.clone(),
             aggregates: Arc::clone(&self.aggregates),
             archived_rollups: config.archive.rollups.clone(),
-            processing: config.processing.clone(),
+            // The whole history is in the log before a partition could tell another of a minute of it.
+            processing: ProcessingConfig {
+                siblings_across_partitions: false,
+                ..config.processing.clone()
+            },
             checkpoint: config.checkpoint.clone(),
             compaction: config.archive.compaction,
             rebuild_damaged_states: config.archive.rebuild_damaged_states,

@@ -66,15 +66,21 @@ pub(super) fn check(config: &Config, overview: &Result<Overview, CommandError>) 
     checks
 }
 
-/// Resources are compared with the others of their partition: whether there are enough for that, on the whole.
+/// Resources are compared with the others of their partition: whether there are enough for that, on the whole. Siblings may meet across partitions.
 fn hardly_compared(config: &Config, overview: &Overview) -> Option<Check> {
-    let enough = config.processing.peers.as_ref()?.members_min as usize;
+    let processing = &config.processing;
+    let enough = processing.peers.as_ref()?.members_min as usize;
     let partitions = overview.partitions.len();
     let resources: usize = overview.partitions.iter().map(|p| p.resources).sum();
+    let what = if processing.siblings_across_partitions {
+        "as a whole; their series are, across partitions"
+    } else {
+        "with each other"
+    };
     (resources >= enough && resources < partitions * enough).then(|| {
         Check::warning(
             "comparison",
-            format!("{resources} resources on {partitions} partitions: too few in each to be compared with each other"),
+            format!("{resources} resources on {partitions} partitions: too few in each to be compared {what}"),
             "have eight or more per partition (bus.partitions, which a log or topic keeps as it was made), or see docs/detect.md",
         )
     })
