@@ -316,7 +316,8 @@ fn c2_siblings_meet_across_partitions_of_kafka_and_kills() {
     let mut stage = runtime.block_on(stage);
     let mut process = program.start();
     for minute in 0..MINUTES {
-        if KILLS.contains(&minute) {
+        // Not the first: each takes as long as the group needs to find out.
+        if KILLS[1..].contains(&minute) {
             process.kill_nine();
             process = program.start();
         }
