@@ -271,7 +271,13 @@ proptest! {
         let field_text: Vec<String> = fields.iter().map(|(k, v)| format!("{}={v:?}", escaped(k, ",= "))).collect();
         let line = format!("{}{tag_text} {} {time}", escaped(&measurement, ", "), field_text.join(","));
         let labels = schemas::Labels::try_new(&tags).unwrap().to_string();
-        let expected: Vec<Row> = fields.iter().map(|(k, v)| (format!("{measurement}_{k}"), labels.clone(), 0, time, v.to_bits())).collect();
+        let row = |(field, value): &(String, f64)| {
+            let metric = format!("{measurement}_{field}");
+            // A field may happen to be named `sum`.
+            let kind = schemas::Kind::guess(&metric) as u8;
+            (metric, labels.clone(), kind, time, value.to_bits())
+        };
+        let expected: Vec<Row> = fields.iter().map(row).collect();
         let mut door = Batcher::new(1, 1 << 20, 1000);
         // Twice in one body: the second line goes through what is remembered.
         let (rows, rejections, _) = decoded(format!("{line}\n{line}").as_bytes(), LineUnit::Fixed(TimeUnit::Microseconds), &mut door);
