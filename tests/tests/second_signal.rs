@@ -80,7 +80,9 @@ fn c1_a_second_ctrl_c_ends_at_once_and_loses_nothing() {
 fn the_end_of_the_terminal_is_a_clean_end_unless_it_is_to_be_ignored() {
     let directory = tempfile::tempdir().unwrap();
     let launch = Launch::new(directory.path());
-    let mut process = launch.start_ready();
+    // Whoever runs the tests may ignore it, which is inherited.
+    let heeds = ["env", "--default-signal=HUP"];
+    let mut process = launch.clone().under(&heeds).start_ready();
     assert_eq!(Load::new(5).send(&process), Outcome::Ok);
     // A terminal that goes may send it twice.
     process.send_sighup();
