@@ -11,6 +11,7 @@ use crate::PipelineError;
 
 /// How long the end of the log may take to be told, and all of its rest to be read, at a clean end: the process promises to stop within 10 s.
 const LAST_READ_TIME_MAX: Duration = Duration::from_secs(2);
+
 impl PartitionTask<'_> {
     /// The clean end: what is already in the log is taken, everything is made final, nothing replaced stays behind.
     pub(super) async fn finish(mut self) -> Result<(), PipelineError> {
