@@ -30,7 +30,7 @@ pub use counter_rate::CounterRate;
 pub use event::{RULE, anomaly_event, silence_event};
 pub use season::Season;
 pub use sentence::explain;
-pub(crate) use sentence::number;
+pub(crate) use sentence::{beside, number};
 pub use stories::Silence;
 pub(crate) use votes::score_of_times;
 pub use votes::{DETECTORS, Detector, DetectorVote, Observation, SCORE_MAX};

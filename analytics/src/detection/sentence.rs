@@ -103,12 +103,7 @@ pub fn explain(observation: &Observation, series: &Series, observed: f64) -> Str
 /// What happened, after the name of the series.
 pub(super) fn story(observation: &Observation, value: f64) -> String {
     let observed = number(value);
-    // A level that has come down to nothing never quite arrives there.
-    let level = if observation.expected.abs() < NOTHING * value.abs() {
-        0.0
-    } else {
-        observation.expected
-    };
+    let level = beside(observation.expected, value);
     // The band of a series that hardly ever moves is the smallest distance that matters, which is no news.
     let expected = if observation.sigmas > SIGMAS_TOLD_MAX {
         number(level)
@@ -158,6 +153,15 @@ pub(super) fn story(observation: &Observation, value: f64) -> String {
             "was {observed}, expected about {expected}{}",
             why(observation, value)
         ),
+    }
+}
+
+/// What was expected as it is told beside a value: a level that has come down to nothing never quite arrives there.
+pub(crate) fn beside(expected: f64, value: f64) -> f64 {
+    if expected.abs() < NOTHING * value.abs() {
+        0.0
+    } else {
+        expected
     }
 }
 

@@ -8,7 +8,7 @@ use schemas::{
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::ResourceVerdict;
-use crate::detection::number;
+use crate::detection::{beside, number};
 
 /// The rule behind the events, part of each `event_id`. Changes when forests change so that the same rows get another score.
 pub const RESOURCE_RULE: &str = "isolation_forest/2";
@@ -160,7 +160,8 @@ impl ResourceFinding<'_> {
             .iter()
             .take(TOLD_MAX)
             .map(|contribution| {
-                let (value, expected) = (contribution.value, contribution.expected);
+                let value = contribution.value;
+                let expected = beside(contribution.expected, value);
                 let ratio = value / expected;
                 let times = if ratio.is_finite() && ratio >= 1.5 {
                     format!(" ({} times)", number(ratio))
@@ -262,6 +263,16 @@ mod tests {
             schemas::SeriesId::of(RESOURCE_METRIC, &labels)
         );
         assert_eq!(event.event_id, finding(&labels, &[]).event().event_id);
+    }
+
+    #[test]
+    fn what_is_next_to_nothing_is_0_and_no_ratio() {
+        let labels = Labels::try_new([("host.name", "web-7")]).unwrap();
+        let features = [("errors", 29.5, 4.19e-7, 0.9), ("drops", 1e-3, 0.0, 0.1)];
+        assert_eq!(
+            finding(&labels, &features).event().explanation,
+            "web-7 is unlike the 12 others (host): errors 29.5 instead of 0, drops 0.0010 instead of 0"
+        );
     }
 
     #[test]
