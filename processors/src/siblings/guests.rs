@@ -415,3 +415,39 @@ impl Outgoing {
         self.rows += members.len();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::SiblingGroups;
+    use super::*;
+
+    #[test]
+    fn who_is_told_of_twice_sits_once_and_not_in_an_earlier_minute() {
+        let series = |host: usize| {
+            let name = format!("web-{host}");
+            let labels = Labels::try_new([("host.name", name.as_str())]).unwrap();
+            Arc::new(Series::new("load", labels, Kind::Gauge))
+        };
+        let partitions = 4;
+        let at = |partition| Place {
+            partition,
+            partitions,
+        };
+        let home = at(0).home(&series(0).labels).unwrap();
+        let (place, sender) = (at(home), (home + 1) % partitions);
+        let of_minute = |minute: Micros| {
+            let mut builder = GuestsBuilder::new(sender, minute);
+            (0..3).for_each(|host| builder.push(&series(host), 1.0, 1.0));
+            builder.finish().remove(0)
+        };
+        let mut groups = SiblingGroups::default();
+        let (earlier, minute) = (10 * MINUTE, 11 * MINUTE);
+        for told in [minute, minute, earlier] {
+            let watermark = minute + MINUTE;
+            groups.welcome(&of_minute(told), place, &PeersConfig::default(), watermark);
+        }
+        let waiting = groups.meetings.saved.waiting.iter();
+        let waiting: Vec<(Micros, usize)> = waiting.map(|(at, rows)| (*at, rows.len())).collect();
+        assert_eq!(waiting, [(minute, 3)]);
+    }
+}
